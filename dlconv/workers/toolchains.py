@@ -1,0 +1,246 @@
+"""Toolchains: the packages that an edge or a runtime needs, and where they are on this machine.
+
+`TOOLCHAINS` is closed and the same everywhere. `locate` asks the machine: the present interpreter, if its installed
+distributions satisfy the requirements, else a managed environment that was installed to its end. No framework is
+imported to find out; that a toolchain works is proved by the runtimes' `probe()`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlconv.errors import RequestError, ToolchainMissing
+
+LOCKS = Path(__file__).with_name("locks")
+MARKER = "dlconv-toolchain.json"
+"""Written last into a managed environment: its presence says that the installation came to its end."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """A set of packages that live in one interpreter.
+
+    requirements are tested ranges, as pip writes them; "A | B" is satisfied by either, and A is installed.
+    python is the range of interpreters that the managed environment may have; python_wanted is tried first.
+    extra is dlconv's own extra that installs it beside dlconv ("" if it cannot live there).
+    lock is the name of a file in `locks/` that pins a managed environment.
+    """
+
+    name: str
+    purpose: str
+    requirements: tuple[str, ...]
+    python: str
+    python_wanted: tuple[str, ...]
+    extra: str
+    lock: str
+
+    @property
+    def lock_path(self) -> Path:
+        return LOCKS / self.lock
+
+    @property
+    def lock_digest(self) -> str:
+        """SHA-256 of the lock's pins (its comments and blank lines left out), in hex."""
+        return hashlib.sha256("\n".join(pins_of(self.lock_path)).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a toolchain is. origin is "this interpreter" or "managed"; versions are those of its requirements."""
+
+    interpreter: Path
+    origin: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A toolchain that is not here: what is missing, one line each, and the command that mends it."""
+
+    toolchain: str
+    problems: tuple[str, ...]
+    mend: str
+
+    def error(self) -> ToolchainMissing:
+        """The same as an error to raise."""
+        return ToolchainMissing(
+            f"The toolchain {self.toolchain} is not installed", mend=self.mend, problems=self.problems
+        )
+
+
+@dataclass(frozen=True)
+class Managed:
+    """A managed environment on the disk. A broken one was interrupted, or belongs to another release's lock."""
+
+    name: str
+    path: Path
+    size_bytes: int
+    is_current: bool
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+_CURRENT = ("3.12", "3.11", "3.13")
+_TORCH = ("torch>=2.6,<2.14", "onnx>=1.16,<1.24", "onnxscript>=0.3,<0.9")
+_ORT = (
+    "onnxruntime>=1.20,<1.32 | onnxruntime-gpu>=1.20,<1.32 | onnxruntime-openvino>=1.20,<1.32 "
+    "| onnxruntime-directml>=1.20,<1.32"
+)
+_OPENVINO = "openvino>=2024.6,<2026.5"
+
+TOOLCHAINS: tuple[Toolchain, ...] = (
+    Toolchain(
+        name="torch",
+        purpose="reads TorchScript and torch.export models, exports them to ONNX, computes their reference",
+        requirements=_TORCH,
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="torch",
+        lock="torch.txt",
+    ),
+    Toolchain(
+        name="onnx",
+        purpose="checks, simplifies and optimises ONNX models and runs them with ONNX Runtime",
+        requirements=("onnx>=1.16,<1.24", _ORT, "onnxsim>=0.4.36,<0.9", "onnxslim>=0.1.48,<0.2"),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="onnx",
+        lock="onnx.txt",
+    ),
+    Toolchain(
+        name="openvino",
+        purpose="converts ONNX to OpenVINO's IR and runs it",
+        requirements=(_OPENVINO,),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="openvino",
+        lock="openvino.txt",
+    ),
+    Toolchain(
+        name="torch-openvino",
+        purpose="converts TorchScript to OpenVINO's IR by OpenVINO's own frontend",
+        requirements=(_TORCH[0], _OPENVINO),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="torch,openvino",
+        lock="torch-openvino.txt",
+    ),
+    Toolchain(
+        name="tflite",
+        purpose="runs TFLite models",
+        requirements=("ai-edge-litert>=1.2,<3 | tflite-runtime>=2.14,<2.15",),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="tflite",
+        lock="tflite.txt",
+    ),
+    Toolchain(
+        name="onnx2tf",
+        purpose="converts ONNX to TFLite",
+        requirements=("onnx2tf==2.6.9",),
+        python=">=3.12,<3.13",
+        python_wanted=("3.12",),
+        extra="",
+        lock="onnx2tf.txt",
+    ),
+)
+
+
+def get(name: str) -> Toolchain:
+    """The toolchain of that name. Raises RequestError for an unknown one."""
+    for toolchain in TOOLCHAINS:
+        if toolchain.name == name:
+            return toolchain
+    raise RequestError(
+        f"There is no toolchain {name!r}", wanted="one of " + ", ".join(toolchain.name for toolchain in TOOLCHAINS)
+    )
+
+
+def locate(toolchain: Toolchain) -> Located | Missing:
+    """Where the toolchain is: in this interpreter, in a complete managed environment, or missing and why."""
+    versions, problems = _here(toolchain)
+    if not problems:
+        return Located(Path(sys.executable), "this interpreter", versions)
+    managed = read_marker(environment_path(toolchain))
+    if managed is not None and managed["lock"] == toolchain.lock_digest:
+        interpreter = interpreter_of(environment_path(toolchain))
+        if interpreter.exists():
+            return Located(interpreter, "managed", managed["versions"])
+        problems.append(f"the managed environment's interpreter is gone: {interpreter.resolve()}")
+    elif environment_path(toolchain).exists():
+        problems.append(f"the managed environment was not installed to its end: {environment_path(toolchain)}")
+    return Missing(toolchain.name, tuple(problems), mend_of(toolchain))
+
+
+def mend_of(toolchain: Toolchain) -> str:
+    """The command, or the two, that makes a missing toolchain present."""
+    command = f"dlconv toolchain install {toolchain.name}"
+    return f"{command}   (or: pip install 'dlconv[{toolchain.extra}]')" if toolchain.extra else command
+
+
+def home() -> Path:
+    """The folder of the managed environments: $DLCONV_HOME/toolchains, else in the user's data folder."""
+    base = os.environ.get("DLCONV_HOME")
+    if base:
+        return Path(base).expanduser().resolve() / "toolchains"
+    from platformdirs import user_data_path
+
+    return user_data_path("dlconv") / "toolchains"
+
+
+def environment_path(toolchain: Toolchain) -> Path:
+    """Where the managed environment is, or would be. Another lock means another path."""
+    return home() / f"{toolchain.name}-{toolchain.lock_digest[:12]}"
+
+
+def interpreter_of(environment: Path) -> Path:
+    """The interpreter of a virtual environment."""
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def read_marker(environment: Path) -> dict[str, object] | None:
+    """What the marker of a complete environment holds ("lock", "versions", "size_bytes"); None without a whole one."""
+    try:
+        marker = json.loads((environment / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return marker if isinstance(marker, dict) and {"lock", "versions"} <= set(marker) else None
+
+
+def pins_of(lock: Path) -> list[str]:
+    """The lines of a lock that say something to pip: neither comments nor blank ones."""
+    lines = (line.split(" #", 1)[0].rstrip() for line in lock.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.lstrip().startswith("#")]
+
+
+def _here(toolchain: Toolchain) -> tuple[dict[str, str], list[str]]:
+    versions: dict[str, str] = {}
+    problems: list[str] = []
+    for requirement in toolchain.requirements:
+        found, problem = _satisfied(requirement)
+        versions.update(found)
+        problems += [problem] if problem else []
+    return versions, problems
+
+
+def _satisfied(requirement: str) -> tuple[dict[str, str], str]:
+    """The version that satisfies one of the alternatives here, or a line that says what was met instead."""
+    from packaging.requirements import Requirement
+
+    met: list[str] = []
+    for text in requirement.split("|"):
+        wanted = Requirement(text.strip())
+        try:
+            version = importlib.metadata.version(wanted.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if wanted.specifier.contains(version, prereleases=True):
+            return {wanted.name: version}, ""
+        met.append(f"{wanted.name} {version}")
+    first = requirement.split("|", 1)[0].strip()
+    return {}, f"{first} is wanted here, " + (f"{' and '.join(met)} found" if met else "and not installed")
