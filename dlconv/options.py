@@ -1,0 +1,182 @@
+"""What the user asks for: typed and closed. A word that is not understood is an error, never dropped."""
+
+from __future__ import annotations
+
+import difflib
+import keyword
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dlconv.errors import RequestError
+from dlconv.model import Dim, TensorSpec
+
+Constant = int | float | bool | str | None
+"""An argument of the source model that is no tensor."""
+
+TARGETS = ("onnx", "onnxruntime", "openvino", "tflite")
+"""What can be asked for with `--to`."""
+
+DTYPES = (
+    "float32", "float64", "float16", "bfloat16",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+    "bool", "string", "complex64", "complex128",
+)  # fmt: skip
+"""NumPy's names of dtypes, and those besides that models have."""
+
+_GRAMMAR = (
+    "NAME:SHAPE[:DTYPE], sizes or names joined by x or by commas: x:1x3x224x224, ids:1xS:int64, x:N,3,max_px; "
+    "a scalar: t:scalar:int64; an argument that is no tensor: NAME=VALUE, sr=16000"
+)
+_SCALARS = ("", "scalar")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `dlconv export` was asked for.
+
+    targets: names out of TARGETS. inputs: what the user says of the model's inputs, dtype "" where the model's own
+    holds. constants: values of arguments that are no tensors. samples: an .npz of inputs, first axis of each the
+    sample. draws: number of random samples where none are given. memory_limit_bytes: of each worker, None for a
+    share of the machine's. timeout_s: of each step, in seconds. jobs: workers side by side, None for as many as fit.
+    opset: of ONNX, None for the route's own. name: of the bundles, None for the file's.
+    """
+
+    targets: tuple[str, ...]
+    output_dir: Path
+    inputs: tuple[TensorSpec, ...] = ()
+    constants: tuple[tuple[str, Constant], ...] = ()
+    samples: Path | None = None
+    draws: int = 8
+    seed: int = 0
+    use_cache: bool = True
+    install: bool = False
+    memory_limit_bytes: int | None = None
+    timeout_s: float = 1800
+    jobs: int | None = None
+    precision: Literal["fp32"] = "fp32"
+    opset: int | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises RequestError, with all that is wrong at once."""
+        problems = tuple(self._problems())
+        if problems:
+            raise RequestError("the options cannot be served", problems=problems, mend="see dlconv export --help")
+
+    def _problems(self) -> list[str]:
+        found = [
+            f"unknown target {name!r}: there are {', '.join(TARGETS)}" for name in self.targets if name not in TARGETS
+        ]
+        if not self.targets:
+            found.append(f"no target: choose of {', '.join(TARGETS)}")
+        names = [spec.name for spec in self.inputs] + [name for name, _ in self.constants]
+        found += [
+            f"{name!r} is given {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1
+        ]
+        found += [
+            f"{what} is {value}: it must be {least} or more"
+            for what, value, least in (
+                ("draws", self.draws, 1),
+                ("seed", self.seed, 0),
+                ("jobs", self.jobs, 1),
+                ("opset", self.opset, 7),
+                ("memory_limit_bytes", self.memory_limit_bytes, 1),
+            )
+            if value is not None and value < least
+        ]
+        if not self.timeout_s > 0:
+            found.append(f"timeout_s is {self.timeout_s}: it must be more than 0")
+        if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name or "\\" in self.name):
+            found.append(f"name is {self.name!r}: it must be a plain file name")
+        return found
+
+
+def parse_targets(text: str) -> tuple[str, ...]:
+    """The targets in a list joined by commas, each once. Raises RequestError for an unknown one."""
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    unknown = [name for name in names if name not in TARGETS]
+    if unknown or not names:
+        met = f"unknown target {', '.join(map(repr, unknown))}" if unknown else "no target is named"
+        raise RequestError(met, wanted=f"of {', '.join(TARGETS)}, joined by commas", mend="--to onnx,openvino")
+    return names
+
+
+def parse_input(text: str) -> TensorSpec | tuple[str, Constant]:
+    """What one `--input` says: a tensor (dtype "" where it leaves that open) or the value of another argument.
+
+    Names may hold ":" themselves ("serving_default_x:0:1x28x28"): the text is read from the right.
+    Raises RequestError, with the grammar.
+    """
+    name, equals, value = text.partition("=")
+    if equals and name and ":" not in name:
+        return name, _constant(value)
+    head, _, last = text.rpartition(":")
+    if not head:
+        raise _refusal(text, "has no name" if text.startswith(":") else "has no shape")
+    if last.lower() in DTYPES or last == "":
+        name, colon, shape = head.rpartition(":")
+        if colon:
+            return TensorSpec(_named(name, text), last.lower(), _shape(shape, text))
+        if last:
+            raise _refusal(text, "has no shape")
+    if _looks_like_dtype(last) or ("x" in (before := head.rpartition(":")[2]) and _is_sized(before)):
+        raise _refusal(text, f"has an unknown dtype {last!r}: there are {', '.join(DTYPES)}")
+    return TensorSpec(_named(head, text), "", _shape(last, text))
+
+
+def parse_inputs(texts: tuple[str, ...]) -> tuple[tuple[TensorSpec, ...], tuple[tuple[str, Constant], ...]]:
+    """All `--input`s, as tensors and constants. Raises RequestError for the first that is wrong."""
+    parsed = [parse_input(text) for text in texts]
+    tensors = tuple(spec for spec in parsed if isinstance(spec, TensorSpec))
+    return tensors, tuple(pair for pair in parsed if not isinstance(pair, TensorSpec))
+
+
+def _named(name: str, text: str) -> str:
+    if not name:
+        raise _refusal(text, "has no name")
+    return name
+
+
+def _shape(shape: str, text: str) -> tuple[Dim, ...]:
+    if shape.lower() in _SCALARS:
+        return ()
+    return tuple(_dim(word.strip(), text) for word in shape.split("," if "," in shape else "x"))
+
+
+def _is_sized(text: str) -> bool:
+    words = text.split("x")
+    return any(word.isdigit() for word in words) and all(word.isidentifier() or word.isdigit() for word in words)
+
+
+def _looks_like_dtype(word: str) -> bool:
+    return "x" not in word and bool(difflib.get_close_matches(word.lower(), DTYPES, n=1, cutoff=0.75))
+
+
+def _dim(word: str, text: str) -> Dim:
+    if word.isascii() and word.isdigit():
+        return int(word)
+    if word.isascii() and word.isidentifier() and not keyword.iskeyword(word):
+        return word
+    what = f"has {word!r}, which is no size and no name" if word else "has an empty size"
+    raise _refusal(text, f"{what} (x joins sizes: where a name holds an x, join them by commas)")
+
+
+def _constant(value: str) -> Constant:
+    words: dict[str, Constant] = {"true": True, "false": False, "none": None}
+    if value.lower() in words:
+        return words[value.lower()]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    return value
+
+
+def _refusal(text: str, trouble: str) -> RequestError:
+    return RequestError(f"--input {text!r} {trouble}", wanted=_GRAMMAR, mend=f"write it as --input '{_example(text)}'")
+
+
+def _example(text: str) -> str:
+    return f"{text.partition(':')[0].partition('=')[0] or 'x'}:1x3x224x224"
