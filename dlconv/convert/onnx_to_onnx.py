@@ -1,0 +1,141 @@
+"""ONNX to ONNX: checked, cleaned and simplified; inputs and outputs keep their names, order and dtypes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlconv.convert import onnx_clean, onnx_graph
+from dlconv.convert.edge import Made, Step
+from dlconv.convert.onnx_signature import apply_inputs, inferred_signature
+from dlconv.errors import InternalError, StepError, Unsupported
+
+if TYPE_CHECKING:
+    from dlconv.convert.onnx_graph import Proto
+    from dlconv.model import Signature, TensorSpec
+
+ENTRY = "model.onnx"
+_DATA = ENTRY + ".data"
+_INLINE_LIMIT_BYTES = 1_900_000_000  # a protocol buffer ends at 2 GiB
+_FOLD_LIMIT = "256MB"
+
+
+def convert(step: Step) -> Made:
+    """The clean ONNX model of an ONNX model, as "model.onnx" (and "model.onnx.data" over 1.9 GB).
+
+    settings: "simplifier" ("onnxsim", "onnxslim" or "none"), "freeze" (give every named dimension the sample's size).
+    Raises FormatError for an invalid source, StepError if the simplifier changes what the model takes or gives.
+    """
+    source = step.source
+    model = onnx_graph.read_model(source)
+    notes = list(onnx_graph.check(source))
+    before = len(list(onnx_graph.nodes_of(model.graph)))
+    if notes:
+        onnx_clean.drop_inner_shapes(model)
+    wanted = _wanted(onnx_graph.signature_of(model), step)
+    reshaped = onnx_graph.set_shapes(model.graph, (*wanted.inputs, *wanted.outputs))
+    if reshaped:
+        onnx_clean.drop_inner_shapes(model)
+    done = onnx_clean.clean(model)
+    scratch = step.out_dir / "cleaned"
+    if notes or reshaped or done:
+        source = _save_cleaned(model, step.source, scratch)
+    del model
+    simplifier = step.settings.get("simplifier", "onnxsim")
+    _SIMPLIFIERS[simplifier](source, step.out_dir / ENTRY)
+    shutil.rmtree(scratch, ignore_errors=True)
+    made, after = _inspected(step.out_dir / ENTRY, wanted)
+    notes += [*done, f"{before} nodes became {after} ({simplifier})"]
+    return Made(ENTRY, made, tuple(notes))
+
+
+def _wanted(declared: Signature, step: Step) -> Signature:
+    """The model's signature with the step's sizes and names of dimensions; with "freeze" the sample's sizes."""
+    given = tuple(replace(spec, source="", permutation=()) for spec in step.signature.inputs)
+    named = apply_inputs(declared, given)
+    if not step.settings.get("freeze", False):
+        return named
+    frozen = tuple(replace(spec, shape=tuple(step.sample[spec.name].shape)) for spec in named.inputs)
+    return apply_inputs(named, frozen)
+
+
+def _save_cleaned(model: Proto, source: Path, scratch: Path) -> Path:
+    """`model` beside copies of its data files (onnx refuses links, hard ones too)."""
+    onnx: Any = import_module("onnx")
+    scratch.mkdir()
+    locations = {
+        entry.value
+        for tensor in onnx_graph.external_tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    for location in locations:
+        (scratch / location).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.parent / location, scratch / location)
+    onnx.save_model(model, str(scratch / ENTRY))
+    return scratch / ENTRY
+
+
+def _onnxsim(source: Path, target: Path) -> None:
+    onnxsim: Any = import_module("onnxsim")
+    _, checked = onnxsim.simplify(
+        str(source),
+        output_path=str(target),
+        external_data_threshold=f"{_INLINE_LIMIT_BYTES}B",
+        tensor_size_threshold=_FOLD_LIMIT,
+    )
+    if not checked:
+        raise StepError("onnxsim's result does not pass its own check", mend="another simplifier is tried")
+
+
+def _onnxslim(source: Path, target: Path) -> None:
+    onnxslim: Any = import_module("onnxslim")
+    model = onnxslim.slim(str(source))
+    if model is None:
+        raise StepError("onnxslim gave no model", mend="another simplifier is tried")
+    _save(model, target)
+
+
+def _no_simplifier(source: Path, target: Path) -> None:
+    onnx: Any = import_module("onnx")
+    _save(onnx.load(str(source)), target)
+
+
+_SIMPLIFIERS = {"onnxsim": _onnxsim, "onnxslim": _onnxslim, "none": _no_simplifier}
+
+
+def _save(model: Proto, target: Path) -> None:
+    """Write `model`; large weights go to one file beside it, tensor by tensor, so that no whole is serialised."""
+    onnx: Any = import_module("onnx")
+    size_bytes = sum(len(tensor.raw_data) for tensor in onnx_graph.tensors_of(model))
+    if size_bytes < _INLINE_LIMIT_BYTES:
+        onnx.save_model(model, str(target))
+    else:
+        onnx.save_model(model, str(target), save_as_external_data=True, location=_DATA, convert_attribute=True)
+
+
+def _inspected(path: Path, wanted: Signature) -> tuple[Signature, int]:
+    """The signature and number of nodes of what was made, which must be valid and take and give what is wanted."""
+    model = onnx_graph.read_model(path)
+    locations = {entry.value for tensor in onnx_graph.external_tensors(model) for entry in tensor.external_data
+                 if entry.key == "location"}  # fmt: skip
+    if locations - {_DATA}:
+        raise InternalError(f"weights were written to {sorted(locations)}", wanted=f"{_DATA} alone")
+    onnx_graph.check(path)
+    count = len(list(onnx_graph.nodes_of(model.graph)))
+    made = inferred_signature(model)
+    for kind, has, wants in (("inputs", made.inputs, wanted.inputs), ("outputs", made.outputs, wanted.outputs)):
+        if _heads(has) != _heads(wants):
+            raise Unsupported(
+                f"the simplifier changed the {kind}: {', '.join(map(str, has))}",
+                wanted=", ".join(map(str, wants)),
+                mend="another simplifier is tried",
+            )
+    return made, count
+
+
+def _heads(specs: tuple[TensorSpec, ...]) -> list[tuple[str, str]]:
+    return [(spec.name, spec.dtype) for spec in specs]
