@@ -36,7 +36,7 @@ $(PACKAGES): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --group dev --editable '.[all]'
 	@touch $@
 
-$(TOOLCHAIN): $(PACKAGES) $(wildcard dlconv/locks/*.txt)
+$(TOOLCHAIN): $(PACKAGES) $(wildcard dlconv/workers/locks/onnx2tf.txt)
 	$(BIN)/dlconv toolchain install onnx2tf
 	@touch $@
 

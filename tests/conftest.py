@@ -1,0 +1,67 @@
+"""What a test needs is said by its markers; what is absent here is skipped with the reason, and fails in CI."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dlconv.workers import toolchains
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+TOOLCHAIN_MARKERS = ("torch", "onnx", "openvino", "tflite", "onnx2tf")
+
+
+@cache
+def absence(toolchain: str) -> str:
+    """Why the toolchain is not here, with the command that mends it; "" where it is."""
+    found = toolchains.locate(toolchains.get(toolchain))
+    if isinstance(found, toolchains.Located):
+        return ""
+    return f"{'; '.join(found.problems)}; mend: {found.mend}"
+
+
+def shared_folder() -> Path:
+    """The collection of real models, which lies beside the checkout."""
+    return ROOT.parent / "shared" / "models"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    reasons = [reason for name in TOOLCHAIN_MARKERS if item.get_closest_marker(name) and (reason := absence(name))]
+    if reasons and os.environ.get("CI") == "true":
+        pytest.fail("CI has every toolchain, but " + " and ".join(reasons), pytrace=False)
+    if reasons:
+        pytest.skip(" and ".join(reasons))
+    if item.get_closest_marker("shared") and not shared_folder().is_dir():
+        pytest.skip("the collection of real models, shared/models beside the checkout, is not here")
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """The folder of real models; the test is skipped where it is absent."""
+    folder = shared_folder()
+    if not folder.is_dir():
+        pytest.skip("the collection of real models, shared/models beside the checkout, is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The folder of the trained sample model: digits.pt, digits.pt2, digits.onnx, samples.npz, labels.npz."""
+    return ROOT / "models" / "digits"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or fills the user's own cache of steps; the managed toolchains are the user's."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "toolchains").symlink_to(toolchains.home(), target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLCONV_HOME", str(home))
+        yield home
