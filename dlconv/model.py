@@ -1,0 +1,135 @@
+"""The values that travel: tensor specifications, signatures, artifacts. All immutable."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.formats import Format
+
+Dim = int | str
+"""A dimension: its size, or the name of a size that is free."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A named input or output.
+
+    dtype is NumPy's name of it ("float32", "int64", "bool"; "bfloat16" and "string" besides).
+    shape holds sizes and names; an unknown rank is None.
+    source is the name of the source model's tensor that this one stands for ("" where it is the same name).
+    permutation tells the layout: axis i of this tensor is axis permutation[i] of the source's tensor
+    (empty where the axes are the same).
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...] | None
+    source: str = ""
+    permutation: tuple[int, ...] = ()
+
+    @property
+    def source_name(self) -> str:
+        return self.source or self.name
+
+    @property
+    def is_dynamic(self) -> bool:
+        return self.shape is None or any(isinstance(size, str) for size in self.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "shape": None if self.shape is None else list(self.shape),
+            "source": self.source_name,
+            "permutation": list(self.permutation),
+        }
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> TensorSpec:
+        shape = data["shape"]
+        source = data.get("source", "")
+        return TensorSpec(
+            name=data["name"],
+            dtype=data["dtype"],
+            shape=None if shape is None else tuple(shape),
+            source="" if source == data["name"] else source,
+            permutation=tuple(data.get("permutation", ())),
+        )
+
+    def __str__(self) -> str:
+        """As `--input` writes it: NAME:SHAPE:DTYPE."""
+        shape = "?" if self.shape is None else "x".join(str(size) for size in self.shape)
+        return f"{self.name}:{shape}:{self.dtype}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Named inputs and outputs, in the order of the model's own declaration.
+
+    constants are arguments of the source that are no tensors (a sample rate, a flag): they are baked into
+    what is made from it.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...] = ()
+    constants: tuple[tuple[str, int | float | bool | str | None], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "inputs": [spec.to_dict() for spec in self.inputs],
+            "outputs": [spec.to_dict() for spec in self.outputs],
+            "constants": [list(pair) for pair in self.constants],
+        }
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Signature:
+        return Signature(
+            inputs=tuple(TensorSpec.from_dict(spec) for spec in data["inputs"]),
+            outputs=tuple(TensorSpec.from_dict(spec) for spec in data["outputs"]),
+            constants=tuple((name, value) for name, value in data.get("constants", ())),
+        )
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model on disk. path is a file or a directory; digest is that of its content."""
+
+    path: Path
+    format: Format
+    signature: Signature | None
+    digest: str
+
+
+def files_of(path: Path) -> Iterator[Path]:
+    """The files that `path` consists of, in a stable order: itself, or all below it."""
+    if path.is_dir():
+        yield from sorted(p for p in path.rglob("*") if p.is_file())
+    else:
+        yield path
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content, or of the names and digests of a directory's files, as 'sha256:HEX'."""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return "sha256:" + _sha256(file)
+    whole = hashlib.sha256()
+    for file_path in files_of(path):
+        whole.update(file_path.relative_to(path).as_posix().encode() + b"\0")
+        with file_path.open("rb") as file:
+            whole.update(_sha256(file).encode() + b"\n")
+    return "sha256:" + whole.hexdigest()
+
+
+def _sha256(file: Any) -> str:
+    # hashlib.file_digest came with Python 3.11; 3.10 is supported.
+    state = hashlib.sha256()
+    while block := file.read(1 << 20):
+        state.update(block)
+    return state.hexdigest()

@@ -1,0 +1,295 @@
+"""The straight line of export: a model in, a judged bundle a target out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from dlconv import bundle, candidate, formats
+from dlconv import plan as planning
+from dlconv import source as sources
+from dlconv.cache import Cache
+from dlconv.errors import ConversionError, DlconvError, StepError
+from dlconv.events import Event, Listener, Silence
+from dlconv.steps import Product, StepRunner
+from dlconv.workers import toolchains
+from dlconv.workers.crew import Crew
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dlconv.candidate import Candidate
+    from dlconv.model import Artifact
+    from dlconv.options import ExportOptions
+    from dlconv.plan import Plan, TargetPlan
+    from dlconv.source import Reference, Source
+    from dlconv.validators.verdict import Verdict
+
+_WORKER_BYTES = 1 << 30
+"""What a worker needs whatever the model: a framework and its libraries."""
+_MODEL_COPIES = 6
+"""What a step needs of memory, in sizes of the model: the largest seen is 5.2 (torch.jit.load and its export)."""
+
+
+@dataclass(frozen=True)
+class BundleResult:
+    """What became of one target: a bundle with its verdict, or an error."""
+
+    target: str
+    path: Path | None
+    verdict: Verdict | None
+    error: DlconvError | None
+    receipt: dict[str, Any] | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What became of each target, in the order asked for."""
+
+    bundles: tuple[BundleResult, ...]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One route that was tried: the receipt's entry, and the candidate if there came one."""
+
+    entry: dict[str, Any]
+    candidate: Candidate | None
+    error: DlconvError | None
+
+
+def plan(path: Path, options: ExportOptions) -> Plan:
+    """How the model at `path` would reach each target here. Raises as `formats.open_artifact`."""
+    return planning.make(formats.open_artifact(path).format, options.targets)
+
+
+def export(path: Path, options: ExportOptions, listener: Listener | None = None) -> ExportResult:
+    """Convert the model at `path` to each target, judge each result, and leave a bundle for each.
+
+    Raises before any work: RequestError for a wrong file or wrong options, ToolchainMissing with all that is
+    missing, OutputError. What goes wrong with one target is that target's result, and no other's.
+    """
+    told = listener or Silence()
+    artifact = formats.open_artifact(path)
+    planned = planning.make(artifact.format, options.targets)
+    if options.install:
+        _install(planned, told)
+        planned = planning.make(artifact.format, options.targets)
+    planned.check()
+    places = {target: _place(artifact, target, options) for target in options.targets}
+    for place in places.values():
+        bundle.check_writable(place)
+    cache = Cache() if options.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
+    jobs = options.jobs or _jobs(artifact)
+    crew = Crew(_logs(), slots=jobs, memory_limit_bytes=options.memory_limit_bytes, timeout_s=options.timeout_s)
+    try:
+        with crew:
+            return _export(artifact, planned, places, options, crew, cache, told)
+    finally:
+        if not options.use_cache:
+            cache.remove()
+
+
+def _export(
+    artifact: Artifact,
+    planned: Plan,
+    places: dict[str, Path],
+    options: ExportOptions,
+    crew: Crew,
+    cache: Cache,
+    told: Listener,
+) -> ExportResult:
+    _warm(artifact, planned, crew)
+    source = sources.study(artifact, options, crew, cache)
+    for note in source.notes:
+        told.on(Event("note", "", note))
+    if source.flag:
+        told.on(Event("note", "", f"the signature was inferred; to say the same: {source.flag}"))
+    runner = StepRunner(
+        crew,
+        cache,
+        Product(artifact.path.parent, artifact.path.name, source.signature, artifact.digest),
+        source.samples.samples[0],
+        told,
+        use_cache=options.use_cache,
+        opset=options.opset,
+    )
+    with ThreadPoolExecutor(len(planned.targets) + 1, thread_name_prefix="dlconv") as pool:
+        try:
+            reference = pool.submit(_reference, source, options, crew, cache, told)
+            running = [
+                pool.submit(_target, goal, places[goal.target], source, reference.result, runner, options, crew, told)
+                for goal in planned.targets
+            ]
+            return ExportResult(tuple(future.result() for future in running))
+        except BaseException:
+            crew.end()  # else the pool would wait for workers that nobody wants any more
+            raise
+
+
+def _reference(
+    source: Source, options: ExportOptions, crew: Crew, cache: Cache, told: Listener
+) -> Reference:
+    start = time.perf_counter()
+    reference = sources.answer(source, options, crew, cache)
+    for note in reference.notes:
+        told.on(Event("note", "", note))
+    text = f"{len(reference.samples.samples)} samples answered by {reference.runtime} in {reference.precision}"
+    if reference.reason:
+        text += f" ({reference.reason})"
+    told.on(Event("reference", "", text, time.perf_counter() - start))
+    return reference
+
+
+def _target(
+    goal: TargetPlan,
+    place: Path,
+    source: Source,
+    reference: Callable[[], Reference],
+    runner: StepRunner,
+    options: ExportOptions,
+    crew: Crew,
+    told: Listener,
+) -> BundleResult:
+    start = time.perf_counter()
+    try:
+        attempts: list[_Attempt] = []
+        for planned in goal.routes:
+            if not planned.is_possible or runner.known_failure(planned.route.edges):
+                continue
+            attempt = _attempt(goal.target, planned.route.edges, source, reference, runner, options, crew, told)
+            attempts.append(attempt)
+            if attempt.candidate is not None and attempt.candidate.verdict.word != "FAIL":
+                break
+        taken = _best(attempts)
+        if taken.candidate is None:
+            raise _no_route(goal.target, attempts)
+        entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in attempts]
+        entries += _not_tried(goal, entries, runner)
+        receipt = bundle.publish(place, goal.target, source, reference(), taken.candidate, entries)
+        verdict = taken.candidate.verdict
+        told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))
+        return BundleResult(goal.target, place, verdict, None, receipt, time.perf_counter() - start)
+    except DlconvError as error:
+        return BundleResult(goal.target, None, None, error, None, time.perf_counter() - start)
+
+
+def _not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner) -> list[dict[str, Any]]:
+    done = [entry["edges"] for entry in tried]
+    entries = []
+    for planned in goal.routes:
+        names = [edge.name for edge in planned.route.edges]
+        if names in done:
+            continue
+        failed = runner.known_failure(planned.route.edges)
+        reason = f"{failed} had failed" if failed else "not needed"
+        if planned.lacks:
+            reason = "; ".join(f"lacks {lack.toolchain}: {lack.problem}" for lack in planned.lacks)
+        entries.append({"edges": names, "outcome": "not-tried", "reason": reason, "steps": []})
+    return entries
+
+
+def _attempt(
+    target: str,
+    edges: tuple[Any, ...],
+    source: Source,
+    reference: Callable[[], Reference],
+    runner: StepRunner,
+    options: ExportOptions,
+    crew: Crew,
+    told: Listener,
+) -> _Attempt:
+    entry: dict[str, Any] = {"edges": [edge.name for edge in edges], "reason": "", "steps": []}
+    try:
+        product = runner.run(edges, target)
+        entry["steps"] = [record.to_dict() for record in product.records]
+        answers = reference()
+        judged = candidate.run(product, target, source, answers, crew, _asked_dims(options))
+    except StepError as error:
+        entry["reason"] = error.met
+        told.on(Event("step-failed", target, error.met, data=error.to_dict()))
+        return _Attempt(entry, None, error)
+    entry["reason"] = "; ".join(judged.verdict.reasons)
+    told.on(Event("judged", target, judged.verdict.word, judged.seconds, {"reasons": list(judged.verdict.reasons)}))
+    return _Attempt(entry, judged, None)
+
+
+def _asked_dims(options: ExportOptions) -> frozenset[str]:
+    return frozenset(dim for spec in options.inputs for dim in spec.shape or () if isinstance(dim, str))
+
+
+def _best(attempts: list[_Attempt]) -> _Attempt:
+    """The last, if it did not fail; else of those that could be judged the one with the least error."""
+    if attempts[-1].candidate is not None and attempts[-1].candidate.verdict.word != "FAIL":
+        return attempts[-1]
+    return min(attempts, key=lambda attempt: float("inf") if attempt.candidate is None else _error(attempt.candidate))
+
+
+def _error(judged: Candidate) -> float:
+    problems = len(judged.evidence.problems) * 1e300
+    return problems + max((output.error for output in judged.evidence.outputs), default=0.0)
+
+
+def _no_route(target: str, attempts: list[_Attempt]) -> DlconvError:
+    errors = [attempt.error for attempt in attempts if attempt.error is not None]
+    if len(errors) == 1:
+        return errors[0]
+    told = tuple(dict.fromkeys(f"{' -> '.join(a.entry['edges'])}: {a.error.met}" for a in attempts if a.error is not None))
+    return ConversionError(
+        f"none of {len(attempts)} routes to {target} succeeded: {errors[0].met}",
+        mend=next((error.mend for error in errors if error.mend), ""),
+        problems=told,
+        log=errors[0].log,
+    )
+
+
+def _warm(artifact: Artifact, planned: Plan, crew: Crew) -> None:
+    """Start the workers that will be needed, so that their imports go on while the source is read."""
+    first = sources.KINDS[artifact.format].toolchain
+    crew.warm(first, 2)  # one to study and convert, one for the reference
+    wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]
+    for name in dict.fromkeys(wanted):
+        if name != first:
+            crew.warm(name)
+
+
+def _jobs(artifact: Artifact) -> int:
+    """As many workers side by side as there are cores, and as fit into the memory that is free."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = formats.identify(artifact.path)
+    need = _WORKER_BYTES + _MODEL_COPIES * found.size_bytes
+    return max(1, min(cores, psutil.virtual_memory().available // need))
+
+
+def _logs() -> Path:
+    from platformdirs import user_log_path
+
+    base = os.environ.get("DLCONV_HOME")
+    root = Path(base).expanduser().resolve() / "logs" if base else user_log_path("dlconv")
+    return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
+    name = options.name or artifact.path.name.removesuffix(artifact.path.suffix)
+    return options.output_dir / f"{name}-{target}-{options.precision}"
+
+
+def _install(planned: Plan, told: Listener) -> None:
+    from dlconv.workers.install import install
+
+    names = dict.fromkeys(
+        lack.toolchain for goal in planned.targets for lack in (*goal.lacks, *goal.routes[0].lacks)
+    )
+    for name in names:
+        told.on(Event("step-started", "", f"installing the toolchain {name}"))
+        start = time.perf_counter()
+        install(toolchains.get(name), lambda line: told.on(Event("note", "", line)))
+        told.on(Event("step-ended", "", f"installed the toolchain {name}", time.perf_counter() - start))

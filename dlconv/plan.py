@@ -1,0 +1,152 @@
+"""The plan: every route to each target, the one that is taken, and what is missing on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlconv.candidate import RUNTIMES
+from dlconv.convert.graph import GRAPH, MAX_ROUTES, Route
+from dlconv.errors import ToolchainMissing
+from dlconv.source import KINDS
+from dlconv.workers import toolchains
+
+if TYPE_CHECKING:
+    from dlconv.formats import Format
+
+
+@dataclass(frozen=True)
+class Lack:
+    """A toolchain that is missing here: what for, what is wrong, and the command that mends it."""
+
+    toolchain: str
+    needed_for: str
+    problem: str
+    mend: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class PlannedRoute:
+    """A route, and what this machine lacks for it. rank: its place in the order of trial, from 1; 0 beyond the bound."""
+
+    route: Route
+    rank: int
+    lacks: tuple[Lack, ...]
+
+    @property
+    def is_possible(self) -> bool:
+        return not self.lacks and self.rank > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "edges": [
+                {"name": edge.name, "toolchain": edge.toolchain, "why": edge.why, "cost": edge.cost}
+                for edge in self.route.edges
+            ],
+            "cost": self.route.cost,
+            "rank": self.rank,
+            "lacks": [lack.to_dict() for lack in self.lacks],
+        }
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """The routes to one target in the order of trial. lacks: what is missing whatever the route is."""
+
+    target: str
+    routes: tuple[PlannedRoute, ...]
+    lacks: tuple[Lack, ...]
+
+    @property
+    def chosen(self) -> PlannedRoute | None:
+        """The route that would be taken first: the cheapest that lacks nothing."""
+        if self.lacks:
+            return None
+        return next((route for route in self.routes if route.is_possible), None)
+
+    @property
+    def why(self) -> str:
+        """One line on the choice."""
+        if self.lacks:
+            return "cannot be judged here: " + "; ".join(lack.problem for lack in self.lacks)
+        if self.chosen is None:
+            return "no route is possible here"
+        if self.chosen is self.routes[0]:
+            return "the usual way: " + self.chosen.route.edges[-1].why
+        wanted = ", ".join(lack.toolchain for lack in self.routes[0].lacks)
+        return f"the cheapest of those possible here; the usual way lacks {wanted}"
+
+    @property
+    def needed(self) -> tuple[Lack, ...]:
+        """What has to be installed for the usual way."""
+        return (*self.lacks, *(self.routes[0].lacks if self.chosen is None and self.routes else ()))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "chosen": None if self.chosen is None else str(self.chosen.route),
+            "why": self.why,
+            "routes": [route.to_dict() for route in self.routes],
+            "lacks": [lack.to_dict() for lack in self.lacks],
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model of some format would reach each target on this machine."""
+
+    source: Format
+    targets: tuple[TargetPlan, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"source": self.source.value, "targets": [target.to_dict() for target in self.targets]}
+
+    def check(self) -> None:
+        """Raises ToolchainMissing with everything that is missing, for all targets at once."""
+        lacks = {lack.toolchain: lack for target in self.targets for lack in target.needed}
+        if lacks:
+            raise ToolchainMissing(
+                f"this machine lacks what is needed for {', '.join(t.target for t in self.targets if t.needed)}",
+                mend="\n".join(dict.fromkeys(lack.mend for lack in lacks.values())) + "\n(or add --install)",
+                problems=tuple(f"{lack.toolchain} ({lack.needed_for}): {lack.problem}" for lack in lacks.values()),
+            )
+
+
+def make(source: Format, targets: tuple[str, ...]) -> Plan:
+    """The plan for a format. The routes are the same everywhere; what they lack is this machine's.
+
+    Raises RequestError for a format that is no source, or an unknown target.
+    """
+    return Plan(source, tuple(_target_plan(source, target) for target in targets))
+
+
+def _target_plan(source: Format, target: str) -> TargetPlan:
+    routes = GRAPH.routes(source, target)
+    always = (
+        *_lacks(KINDS[source].toolchain, "reading the source and its reference"),
+        *_lacks(RUNTIMES[target].toolchain, f"running the {target} artifact"),
+    )
+    planned = []
+    rank = 0
+    for route in routes:
+        lacks = tuple(
+            lack for name in route.toolchains for lack in _lacks(name, f"converting by {_edge_in(route, name)}")
+        )
+        if not lacks:
+            rank += 1
+        planned.append(PlannedRoute(route, rank if not lacks and rank <= MAX_ROUTES else 0, lacks))
+    return TargetPlan(target, tuple(planned), always)
+
+
+def _edge_in(route: Route, toolchain: str) -> str:
+    return next(edge.name for edge in route.edges if edge.toolchain == toolchain)
+
+
+def _lacks(toolchain: str, needed_for: str) -> tuple[Lack, ...]:
+    located = toolchains.locate(toolchains.get(toolchain))
+    if isinstance(located, toolchains.Missing):
+        return (Lack(toolchain, needed_for, "; ".join(located.problems), located.mend),)
+    return ()

@@ -1,0 +1,225 @@
+"""Samples: the inputs on which a conversion is judged. Read from the user's file, or drawn from a seed.
+
+A sample is a tensor a name. All of a model's samples are kept in one .npz whose keys are `NNN.name`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.errors import SamplesError, SignatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from dlconv.model import Signature, TensorSpec
+
+Sample = dict[str, "np.ndarray[Any, Any]"]
+
+_INTEGER_RANGE = (0, 8)
+"""Drawn integers lie in this half-open range where nobody knows a better one: small enough for most tables."""
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Samples and where they are from: "user" or "drawn" (then with the seed)."""
+
+    samples: tuple[Sample, ...]
+    origin: str
+    seed: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names, dtypes, shapes and bytes, in order."""
+        whole = hashlib.sha256()
+        for sample in self.samples:
+            for name in sorted(sample):
+                array = np.ascontiguousarray(sample[name])
+                whole.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
+                whole.update(array.tobytes())
+        return "sha256:" + whole.hexdigest()
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an .npz file. SamplesError if it is none, or if it would need unpickling."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise SamplesError(f"{path} holds one array, not named ones", wanted="an .npz: np.savez(path, name=...)")
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as error:
+        raise SamplesError(f"there is no samples file {path}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise SamplesError(f"{path} cannot be read as samples: {error}", wanted="an .npz of plain arrays") from error
+    except Exception as error:  # zipfile.BadZipFile and zlib.error among others: all mean a damaged file
+        raise SamplesError(f"{path} is damaged: {error}", wanted="an .npz of plain arrays") from error
+
+
+def examples(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """Dtype, and shape with a batch of one, of each input as a file of samples suggests them."""
+    return {
+        name: {"dtype": array.dtype.name, "shape": [1, *array.shape[1:]] if array.ndim else []}
+        for name, array in arrays.items()
+    }
+
+
+def split(arrays: Mapping[str, np.ndarray[Any, Any]], signature: Signature, path: Path) -> tuple[Sample, ...]:
+    """The user's arrays as samples.
+
+    An array with one axis more than its input has a leading axis of samples. One of the same rank is cut along
+    its first axis into samples as large as the input's first dimension (one, if that dimension is free).
+    Integers are narrowed or widened to the input's integer dtype where all values fit; nothing else is cast,
+    but float64 to the model's float32.
+
+    SamplesError lists everything that does not fit.
+    """
+    if all(_numbered(name) for name in arrays):
+        return _numbered_samples(arrays, signature, path)
+    names = [spec.name for spec in signature.inputs]
+    problems = [f"no array for the input '{name}'" for name in names if name not in arrays]
+    problems += [f"'{name}' is no input of the model" for name in arrays if name not in names]
+    columns: dict[str, list[np.ndarray[Any, Any]]] = {}
+    for spec in signature.inputs:
+        if spec.name in arrays:
+            try:
+                columns[spec.name] = _rows(arrays[spec.name], spec)
+            except SamplesError as error:
+                problems.append(error.met)
+    if not problems and len({len(rows) for rows in columns.values()}) > 1:
+        counts = ", ".join(f"{name}: {len(rows)}" for name, rows in columns.items())
+        problems.append(f"the arrays hold different numbers of samples ({counts})")
+    if problems:
+        raise SamplesError(
+            f"the samples in {path} do not fit the model",
+            wanted=", ".join(str(spec) for spec in signature.inputs),
+            mend="one array an input, named for it, with a leading axis of samples",
+            problems=tuple(problems),
+        )
+    return tuple(dict(zip(columns, rows, strict=True)) for rows in zip(*columns.values(), strict=True))
+
+
+def _numbered(name: str) -> bool:
+    number, dot, _ = name.partition(".")
+    return bool(dot) and number.isdecimal()
+
+
+def _numbered_samples(
+    arrays: Mapping[str, np.ndarray[Any, Any]], signature: Signature, path: Path
+) -> tuple[Sample, ...]:
+    samples: dict[str, Sample] = {}
+    for key in arrays:
+        number, _, name = key.partition(".")
+        samples.setdefault(number, {})[name] = arrays[key]
+    specs = {spec.name: spec for spec in signature.inputs}
+    for number, sample in samples.items():
+        if set(sample) != set(specs):
+            raise SamplesError(f"sample {number} of {path} has {sorted(sample)}", wanted=f"{sorted(specs)}")
+        for name, array in sample.items():
+            sample[name] = _cast(array, specs[name])
+            if not _fits(array.shape, specs[name]):
+                raise SamplesError(f"sample {number} of {path}: '{name}' is {array.shape}", wanted=str(specs[name]))
+    return tuple(samples[number] for number in sorted(samples))
+
+
+def _rows(array: np.ndarray[Any, Any], spec: TensorSpec) -> list[np.ndarray[Any, Any]]:
+    array = _cast(array, spec)
+    if spec.shape is None:
+        raise SamplesError(f"the rank of '{spec.name}' is unknown: give --input {spec.name}:SHAPE")
+    if array.ndim == len(spec.shape) + 1 and _fits(array.shape[1:], spec):
+        return [np.ascontiguousarray(row) for row in array]
+    if array.ndim == len(spec.shape) and array.ndim > 0 and _fits((None, *array.shape[1:]), spec):
+        size = spec.shape[0] if isinstance(spec.shape[0], int) else 1
+        if array.shape[0] and array.shape[0] % size == 0:
+            return [np.ascontiguousarray(part) for part in np.split(array, array.shape[0] // size)]
+    if array.ndim == 0 and not spec.shape:
+        return [array]
+    raise SamplesError(f"'{spec.name}' has the shape {array.shape}, the model takes {str(spec)}")
+
+
+def _fits(shape: Sequence[int | None], spec: TensorSpec) -> bool:
+    if spec.shape is None or len(shape) != len(spec.shape):
+        return False
+    return all(size is None or isinstance(dim, str) or size == dim for size, dim in zip(shape, spec.shape, strict=True))
+
+
+def _cast(array: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+    wanted = np.dtype(spec.dtype)
+    if array.dtype == wanted:
+        return array
+    if array.dtype.kind in "iu" and wanted.kind in "iu":
+        bounds = np.iinfo(wanted)
+        if array.size and (int(array.min()) < bounds.min or int(array.max()) > bounds.max):
+            raise SamplesError(f"'{spec.name}' has values beyond {wanted.name}")
+        return array.astype(wanted)
+    if array.dtype == np.float64 and wanted == np.float32:
+        return array.astype(wanted)
+    raise SamplesError(f"'{spec.name}' is {array.dtype.name}, the model takes {wanted.name}")
+
+
+def sizes_of(signature: Signature, samples: Sequence[Sample]) -> dict[str, int]:
+    """The size that the first sample has for each of the signature's free dimensions."""
+    sizes: dict[str, int] = {}
+    for spec in signature.inputs:
+        for axis, dim in enumerate(spec.shape or ()):
+            if isinstance(dim, str):
+                sizes.setdefault(dim, int(samples[0][spec.name].shape[axis]))
+    return sizes
+
+
+def draw(
+    signature: Signature,
+    count: int,
+    seed: int,
+    sizes: Mapping[str, int],
+    bounds: Mapping[str, tuple[int, int]],
+) -> SampleSet:
+    """`count` samples from a seed: floats from the standard normal distribution, integers uniform in `bounds`
+    (inclusive, an input's name each), booleans even; masks (integers or booleans so named) are ones with a ragged end.
+
+    sizes gives each free dimension's size. SignatureError where a dtype cannot be drawn.
+    """
+    random = np.random.default_rng(seed)
+    samples = tuple(
+        {spec.name: _draw_one(spec, random, sizes, bounds) for spec in signature.inputs} for _ in range(count)
+    )
+    return SampleSet(samples, "drawn", seed)
+
+
+def _draw_one(
+    spec: TensorSpec, random: np.random.Generator, sizes: Mapping[str, int], bounds: Mapping[str, tuple[int, int]]
+) -> np.ndarray[Any, Any]:
+    if spec.shape is None:
+        raise SignatureError(
+            f"the rank of the input '{spec.name}' is unknown", mend=f"give it: --input {spec.name}:SHAPE"
+        )
+    shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape)
+    try:
+        dtype = np.dtype(spec.dtype)
+    except TypeError as error:
+        raise SignatureError(
+            f"the input '{spec.name}' is of dtype {spec.dtype}: nothing can be drawn for it", mend="give --samples FILE"
+        ) from error
+    if "mask" in spec.name.lower() and dtype.kind in "iub" and shape:
+        ends = random.integers(max(1, shape[-1] // 2), shape[-1] + 1, size=(*shape[:-1], 1))
+        return (np.arange(shape[-1]) < ends).astype(dtype)
+    if dtype.kind == "f":
+        return random.standard_normal(shape).astype(dtype)
+    if dtype.kind == "b":
+        return random.integers(0, 2, size=shape).astype(dtype)
+    if dtype.kind in "iu":
+        low, high = bounds.get(spec.name, (_INTEGER_RANGE[0], _INTEGER_RANGE[1] - 1))
+        limits = np.iinfo(dtype)
+        return random.integers(max(low, limits.min), min(high, limits.max), size=shape, endpoint=True).astype(dtype)
+    raise SignatureError(
+        f"the input '{spec.name}' is of dtype {spec.dtype}: nothing can be drawn for it", mend="give --samples FILE"
+    )
+
+
+def to_arrays(samples: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:
+    """Samples as the arrays of one .npz: keys `NNN.name`. An empty sample leaves its number out."""
+    return {f"{index:03d}.{name}": array for index, sample in enumerate(samples) for name, array in sample.items()}

@@ -1,0 +1,268 @@
+"""The source model: its signature, its samples, and its own answers in its own framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv import samples as sampling
+from dlconv.cache import key_of
+from dlconv.convert.onnx_signature import apply_inputs
+from dlconv.errors import SamplesError, StepError
+from dlconv.formats import Format
+from dlconv.jsonfile import read_json, write_json
+from dlconv.model import Signature
+from dlconv.samples import Sample, SampleSet
+from dlconv.validators.parity import Answers, noise_floors
+from dlconv.workers import toolchains
+
+if TYPE_CHECKING:
+    from dlconv.cache import Cache
+    from dlconv.model import Artifact
+    from dlconv.options import ExportOptions
+    from dlconv.workers.crew import Crew
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a source format is read and answered: the toolchain, the adapter of its reference, its function of study."""
+
+    toolchain: str
+    runtime: str
+    study: str
+
+
+KINDS = {
+    Format.TORCHSCRIPT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torchscript_signature:infer"),
+    Format.TORCH_EXPORT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torch_export_signature:read"),
+    Format.ONNX: Kind("onnx", "dlconv.runtimes.onnx_reference", "dlconv.convert.onnx_signature:read"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A studied source. facts are what the study found besides: stateful, state, deterministic, opset, ...
+
+    flag is the `--input` that says what was inferred ("" where nothing was).
+    """
+
+    artifact: Artifact
+    signature: Signature
+    samples: SampleSet
+    notes: tuple[str, ...] = ()
+    flag: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The source's answers to the samples that it takes.
+
+    floors: the noise floor of each float output. precision: "float64", or "float32" with the reason.
+    """
+
+    samples: SampleSet
+    answers: Answers
+    floors: dict[str, float]
+    runtime: str
+    precision: str
+    reason: str
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return SampleSet(self.answers.best, "").digest
+
+
+def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) -> Source:
+    """Find the source's signature and its samples. Raises SignatureError or SamplesError for what does not fit."""
+    kind = KINDS[artifact.format]
+    given = sampling.read_npz(options.samples) if options.samples is not None else None
+    asked: dict[str, Any] = {}
+    if artifact.format is Format.TORCHSCRIPT:
+        asked = {
+            "inputs": [spec.to_dict() for spec in options.inputs],
+            "samples": sampling.examples(given) if given is not None else {},
+            "constants": dict(options.constants),
+        }
+    found = _kept_call(artifact, kind, asked, options.use_cache, crew, cache)
+    signature = Signature.from_dict(found["signature"])
+    if artifact.format is not Format.TORCHSCRIPT:
+        signature = apply_inputs(signature, options.inputs)
+    bounds = {name: (int(low), int(high)) for name, (low, high) in found.get("bounds", {}).items()}
+    sizes = _sizes(signature, {dim: int(ran[0]) for dim, ran in found.get("sizes", {}).items()})
+    if given is not None and options.samples is not None:
+        user = sampling.split(given, signature, options.samples)
+        if not user:
+            raise SamplesError(f"there are no samples in {options.samples}", wanted="at least one")
+        chosen = SampleSet(user, "user")
+    else:
+        chosen = sampling.draw(signature, options.draws, options.seed, sizes, bounds)
+    chosen = _with_other_sizes(chosen, signature, options.seed, bounds)
+    facts = {k: found[k] for k in ("stateful", "state", "deterministic", "training", "opset") if k in found}
+    notes = tuple(found.get("notes", ()))
+    return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts)
+
+
+def _kept_call(
+    artifact: Artifact, kind: Kind, asked: dict[str, Any], use_cache: bool, crew: Crew, cache: Cache
+) -> dict[str, Any]:
+    key = key_of(study=kind.study, source=artifact.digest, asked=asked, versions=_versions(kind))
+    kept = cache.get(key) if use_cache else None
+    if kept is None:
+        with crew.lease(kind.toolchain) as worker:
+            found = worker.call(kind.study, what="reading the signature", path=str(artifact.path), **asked)
+        folder = cache.begin()
+        write_json(folder / "study.json", found)
+        kept = cache.put(key, folder, f"signature of {artifact.path.name}")
+    found = read_json(kept / "study.json")
+    assert isinstance(found, dict)
+    return found
+
+
+def _versions(kind: Kind) -> dict[str, str]:
+    located = toolchains.locate(toolchains.get(kind.toolchain))
+    if isinstance(located, toolchains.Missing):
+        raise located.error()
+    return located.versions
+
+
+def _sizes(signature: Signature, found: dict[str, int]) -> dict[str, int]:
+    # A free first dimension is a batch: more than one, so that no exporter takes it for a constant.
+    sizes = dict(found)
+    for spec in signature.inputs:
+        for axis, dim in enumerate(spec.shape or ()):
+            if isinstance(dim, str):
+                sizes.setdefault(dim, 2 if axis == 0 else 16)
+    return sizes
+
+
+def _with_other_sizes(
+    chosen: SampleSet, signature: Signature, seed: int, bounds: dict[str, tuple[int, int]]
+) -> SampleSet:
+    """Two more draws where dimensions are free: all at size one, and all at more than the traced size."""
+    traced = sampling.sizes_of(signature, chosen.samples)
+    if not traced:
+        return chosen
+    more = tuple(
+        sampling.draw(signature, 1, seed + number, sizes, bounds).samples[0]
+        for number, sizes in enumerate(
+            ({dim: 1 for dim in traced}, {dim: size + max(1, size // 2) for dim, size in traced.items()}), start=1
+        )
+    )
+    return replace(chosen, samples=(*chosen.samples, *more))
+
+
+def answer(source: Source, options: ExportOptions, crew: Crew, cache: Cache) -> Reference:
+    """The source's answers in float32 and, where its framework and the model allow, float64; kept in the cache."""
+    kind = KINDS[source.artifact.format]
+    versions = _versions(kind)
+    key = key_of(
+        reference=kind.runtime,
+        source=source.artifact.digest,
+        signature=source.signature.to_dict(),
+        samples=source.samples.digest,
+        versions=versions,
+    )
+    kept = cache.get(key) if options.use_cache else None
+    if kept is None:
+        made = _ask(source, kind, crew)
+        folder = cache.begin()
+        np.savez(folder / "answers.npz", **made.pop("arrays"))
+        write_json(folder / "reference.json", made)
+        kept = cache.put(key, folder, f"reference of {source.artifact.path.name}")
+    told = read_json(kept / "reference.json")
+    arrays = sampling.read_npz(kept / "answers.npz")
+    count = len(told["taken"])
+    y32 = _gather(arrays, "y32", count, told["outputs"])
+    y64 = _gather(arrays, "y64", count, told["outputs"]) if told["precision"] == "float64" else None
+    taken = tuple(source.samples.samples[index] for index in told["taken"])
+    return Reference(
+        replace(source.samples, samples=taken),
+        Answers(y32, y64),
+        {name: float(floor) for name, floor in told["floors"].items()},
+        told["runtime"],
+        told["precision"],
+        told["reason"],
+        versions,
+        tuple(told["notes"]),
+    )
+
+
+def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
+    samples = list(source.samples.samples)
+
+    def run(what: str, inputs: list[Sample], double: bool) -> dict[str, Any]:
+        with crew.lease(kind.toolchain) as worker:
+            got = worker.call(
+                "dlconv.workers.tasks:answer",
+                what=what,
+                runtime=kind.runtime,
+                path=str(source.artifact.path),
+                signature=source.signature.to_dict(),
+                settings={"double": double},
+                samples=inputs,
+            )
+            assert isinstance(got, dict)
+            return {**got, "log": str(worker.log)}
+
+    single = run("the reference in float32", samples, double=False)
+    taken = [index for index, error in enumerate(single["errors"]) if not error]
+    if 0 not in taken:
+        raise StepError(f"the source itself does not run: {single['errors'][0]}", log=single["log"])
+    notes = [
+        f"the source does not take {_shapes(samples[index])}, so that size is not judged: {error.splitlines()[0]}"
+        for index, error in enumerate(single["errors"])
+        if error
+    ]
+    samples = [samples[index] for index in taken]
+    y32 = tuple(single["outputs"][index] for index in taken)
+    y64, reason = None, ""
+    try:
+        double = run("the reference in float64", samples, double=True)
+        reason = next((error.splitlines()[0] for error in double["errors"] if error), "")
+        y64 = None if reason else tuple(double["outputs"])
+    except StepError as error:  # then float32 is the reference, and the receipt says why
+        reason = error.met
+    if y64 is not None:
+        floors = noise_floors(y64, [y32])
+    else:
+        moved = [_moved(sample, number) for number, sample in enumerate(samples)]
+        floors = noise_floors(y32, [tuple(run("the noise floor", moved, double=False)["outputs"])])
+    arrays = {f"y32.{key}": value for key, value in sampling.to_arrays(y32).items()}
+    if y64 is not None:
+        arrays |= {f"y64.{key}": value for key, value in sampling.to_arrays(y64).items()}
+    return {
+        "arrays": arrays,
+        "outputs": list(y32[0]),
+        "taken": taken,
+        "floors": {name: str(floor) for name, floor in floors.items()},
+        "runtime": kind.runtime.rpartition(".")[2],
+        "precision": "float32" if y64 is None else "float64",
+        "reason": reason,
+        "notes": notes,
+    }
+
+
+def _moved(sample: Sample, seed: int) -> Sample:
+    """The sample with each float moved by its last bit, up or down: the model's answers move by its own noise."""
+    random = np.random.default_rng(seed)
+    return {
+        name: np.nextafter(array, np.where(random.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype))
+        if array.dtype.kind == "f"
+        else array
+        for name, array in sample.items()
+    }
+
+
+def _shapes(sample: Sample) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, array.shape)) or 'scalar'}" for name, array in sample.items())
+
+
+def _gather(
+    arrays: dict[str, np.ndarray[Any, Any]], which: str, count: int, names: list[str]
+) -> tuple[Sample, ...]:
+    return tuple({name: arrays[f"{which}.{index:03d}.{name}"] for name in names} for index in range(count))

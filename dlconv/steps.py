@@ -1,0 +1,201 @@
+"""Steps: one edge run in a worker, kept in the cache, and shared by all routes that begin the same way."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlconv.convert.edge import Made, Step
+from dlconv.errors import OutputError
+from dlconv.events import Event
+from dlconv.model import Signature
+from dlconv.jsonfile import read_json, write_json
+from dlconv.workers import toolchains
+
+if TYPE_CHECKING:
+    from dlconv.cache import Cache
+    from dlconv.convert.graph import Converter
+    from dlconv.events import Listener
+    from dlconv.samples import Sample
+    from dlconv.workers.crew import Crew
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What the receipt tells of one step. seconds and peak_memory_bytes are of the run that made it, cached or not."""
+
+    edge: str
+    toolchain: str
+    versions: dict[str, str]
+    settings: dict[str, Any]
+    seconds: float
+    peak_memory_bytes: int
+    cached: bool
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**vars(self), "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class Product:
+    """A model between or at the end of steps: `entry` in `folder`, and all that was done to get it.
+
+    key identifies it: a digest of everything that determines it. logs are what the steps' workers printed.
+    """
+
+    folder: Path
+    entry: str
+    signature: Signature
+    key: str
+    records: tuple[StepRecord, ...] = ()
+    logs: tuple[Path, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.entry
+
+
+class StepRunner:
+    """Runs chains of edges from one source. A chain that was run already, by any thread, is not run again."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        cache: Cache,
+        source: Product,
+        sample: Sample,
+        listener: Listener,
+        *,
+        use_cache: bool = True,
+        opset: int | None = None,
+    ) -> None:
+        self._crew = crew
+        self._cache = cache
+        self._source = source
+        self._sample = sample
+        self._listener = listener
+        self._use_cache = use_cache
+        self._opset = opset
+        self._lock = threading.Lock()
+        self._done: dict[tuple[Converter, ...], Future[Product]] = {}
+
+    def run(self, edges: tuple[Converter, ...], target: str) -> Product:
+        """The product of a chain of edges. Raises the StepError of the first that failed, now or earlier."""
+        if not edges:
+            return self._source
+        with self._lock:
+            future = self._done.get(edges)
+            mine = future is None
+            if future is None:
+                future = self._done[edges] = Future()
+        if mine:
+            try:
+                future.set_result(self._run_last(edges, target))
+            except BaseException as error:  # every thread that waits for this step is told, this one too
+                future.set_exception(error)
+        return future.result()
+
+    def known_failure(self, edges: tuple[Converter, ...]) -> str:
+        """The edge of the chain that is known to fail, "" if none is."""
+        for end in range(1, len(edges) + 1):
+            future = self._done.get(edges[:end])
+            if future is not None and future.done() and future.exception() is not None:
+                return edges[end - 1].name
+        return ""
+
+    def _run_last(self, edges: tuple[Converter, ...], target: str) -> Product:
+        before = self.run(edges[:-1], target)
+        edge = edges[-1]
+        located = toolchains.locate(toolchains.get(edge.toolchain))
+        if isinstance(located, toolchains.Missing):
+            raise located.error()
+        settings = dict(edge.settings)
+        if self._opset is not None and edge.target == "onnx-as-given":
+            settings["opset"] = self._opset
+        key = _key(before, edge, settings, located.versions, self._sample)
+        folder = self._cache.get(key) if self._use_cache else None
+        if folder is not None:
+            self._listener.on(Event("cached", target, f"{edge.name}: from the cache", data={"edge": edge.name}))
+            return _load(folder, key, before)
+        self._listener.on(Event("step-started", target, edge.name, data={"edge": edge.name}))
+        folder = self._cache.begin()
+        try:
+            record = self._run_edge(edge, settings, located.versions, before, folder)
+            folder = self._cache.put(key, folder, f"{edge.name} of {self._source.entry}")
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise OutputError(
+                f"the cache at {self._cache.root} cannot be written: {error}",
+                mend="free some space, or set DLCONV_HOME to a folder that can be written",
+            ) from error
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self._listener.on(
+            Event("step-ended", target, edge.name, record["seconds"], {"edge": edge.name, "notes": record["notes"]})
+        )
+        product = _load(folder, key, before)
+        return replace(product, records=(*before.records, replace(product.records[-1], cached=False)))
+
+    def _run_edge(
+        self, edge: Converter, settings: dict[str, Any], versions: dict[str, str], before: Product, folder: Path
+    ) -> dict[str, Any]:
+        out_dir = folder / "out"
+        out_dir.mkdir()
+        step = Step(before.path, out_dir, before.signature, self._sample, settings)
+        with self._crew.lease(edge.toolchain) as worker:
+            offset = worker.log.stat().st_size
+            start = time.perf_counter()
+            done = worker.call(
+                "dlconv.workers.tasks:run_edge", what=edge.name, module=edge.module, step=step.to_dict()
+            )
+            with worker.log.open("rb") as log:
+                log.seek(offset)
+                (folder / f"{edge.name}.log").write_bytes(log.read())
+            record = {
+                "edge": edge.name,
+                "toolchain": edge.toolchain,
+                "versions": versions,
+                "settings": settings,
+                "seconds": round(time.perf_counter() - start, 3),
+                "peak_memory_bytes": worker.peak_memory_bytes,
+                "notes": done["made"]["notes"],
+            }
+        write_json(folder / "step.json", {"made": done["made"], "record": record})
+        return record
+
+
+def _key(
+    before: Product, edge: Converter, settings: dict[str, Any], versions: dict[str, str], sample: Sample
+) -> str:
+    from dlconv.cache import key_of
+    from dlconv.samples import SampleSet
+
+    return key_of(
+        before=before.key,
+        edge=edge.name,
+        settings=settings,
+        versions=versions,
+        signature=before.signature.to_dict(),
+        sample=SampleSet((sample,), "").digest,
+    )
+
+
+def _load(folder: Path, key: str, before: Product) -> Product:
+    kept = read_json(folder / "step.json")
+    made = Made.from_dict(kept["made"])
+    record = StepRecord(**{**kept["record"], "notes": tuple(kept["record"]["notes"])}, cached=True)
+    return Product(
+        folder / "out",
+        made.entry,
+        made.signature,
+        key,
+        (*before.records, record),
+        (*before.logs, *folder.glob("*.log")),
+    )

@@ -1,0 +1,52 @@
+"""From the source's tensors to the artifact's and back, by what the artifact's signature states. Nothing is tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dlconv.errors import SamplesError
+
+if TYPE_CHECKING:
+    from dlconv.model import Signature
+    from dlconv.samples import Sample
+
+
+def to_artifact(sample: Sample, signature: Signature) -> Sample:
+    """A sample in the source's names and axes as the artifact takes it.
+
+    An integer is narrowed where the artifact's signature says so and its value fits: SamplesError if it does not.
+    """
+    given: Sample = {}
+    for spec in signature.inputs:
+        array = sample[spec.source_name]
+        if spec.permutation:
+            array = np.transpose(array, spec.permutation)
+        wanted = np.dtype(spec.dtype)
+        if array.dtype != wanted and array.dtype.kind in "iu" and wanted.kind in "iu":
+            bounds = np.iinfo(wanted)
+            if array.size and (array.min() < bounds.min or array.max() > bounds.max):
+                raise SamplesError(f"'{spec.name}' has values that the artifact's {wanted.name} cannot hold")
+            array = array.astype(wanted)
+        given[spec.name] = np.ascontiguousarray(array)
+    return given
+
+
+def to_source(outputs: Sample, signature: Signature) -> Sample:
+    """The artifact's outputs under the source's names and in the source's axes; dtypes as they came.
+
+    A tensor that the signature does not know keeps its name, so that the judge sees it; one that cannot be turned,
+    since its rank is not the stated one, stays as it is, and its shape fails.
+    """
+    specs = {spec.name: spec for spec in signature.outputs}
+    turned: Sample = {}
+    for name, array in outputs.items():
+        spec = specs.get(name)
+        if spec is None:
+            turned[name] = array
+            continue
+        if spec.permutation and len(spec.permutation) == array.ndim:
+            array = np.transpose(array, np.argsort(spec.permutation))
+        turned[spec.source_name] = array
+    return turned

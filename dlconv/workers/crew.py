@@ -1,0 +1,129 @@
+"""The workers of one run: leased by toolchain, warmed ahead, and all ended together."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dlconv.errors import DlconvError, WorkerCrashed
+from dlconv.workers import toolchains
+from dlconv.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+WARM: dict[str, list[str]] = {
+    "torch": ["torch", "torch.onnx", "onnx"],
+    "onnx": ["onnx", "onnxruntime"],
+    "openvino": ["openvino"],
+}
+"""What a toolchain's workers will import anyway, and what takes long."""
+
+
+class Crew:
+    """Workers of one run. At most `slots` of them work at a time.
+
+    logs: directory for one log a worker. A worker that raised is not used again: nobody knows its state.
+    """
+
+    def __init__(self, logs: Path, *, slots: int, memory_limit_bytes: int | None, timeout_s: float) -> None:
+        self._logs = logs
+        self._memory_limit_bytes = memory_limit_bytes
+        self._timeout_s = timeout_s
+        self._slots = threading.BoundedSemaphore(slots)
+        self._lock = threading.Lock()
+        self._idle: dict[str, list[tuple[Worker, threading.Thread | None]]] = defaultdict(list)
+        self._all: list[Worker] = []
+        self._closed = False
+
+    def warm(self, toolchain: str, count: int = 1) -> None:
+        """Start workers and their slow imports now; they are leased first."""
+        for _ in range(count):
+            worker = self._start(toolchain)
+            thread = threading.Thread(target=_import, args=(worker, WARM.get(toolchain, [])), daemon=True)
+            thread.start()
+            with self._lock:
+                self._idle[toolchain].append((worker, thread))
+
+    @contextmanager
+    def lease(self, toolchain: str) -> Iterator[Worker]:
+        """A worker of the toolchain, this thread's alone, once a slot is free."""
+        with self._slots:
+            worker = self._next(toolchain)
+            try:
+                yield worker
+            except BaseException:
+                worker.close()
+                raise
+            with self._lock:
+                self._idle[toolchain].append((worker, None))
+
+    def release(self, toolchain: str) -> None:
+        """End the idle workers of a toolchain, to give their memory back."""
+        with self._lock:
+            idle = self._idle.pop(toolchain, [])
+        for worker, thread in idle:
+            if thread is not None:
+                thread.join()
+            worker.close()
+
+    def end(self) -> None:
+        """End every worker, working or not. A call under way raises in its thread, and no worker is started again."""
+        with self._lock:
+            self._closed = True
+            everyone = list(self._all)
+        for worker in everyone:
+            worker.end()
+
+    def close(self) -> None:
+        """End every worker and give everything back. No call may be under way."""
+        self.end()
+        for worker in self._all:
+            worker.close()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _next(self, toolchain: str) -> Worker:
+        while True:
+            with self._lock:
+                if not self._idle[toolchain]:
+                    break
+                worker, thread = self._idle[toolchain].pop(0)
+            if thread is not None:
+                thread.join()
+            if worker.is_alive:
+                return worker
+            worker.close()
+        return self._start(toolchain)
+
+    def _start(self, toolchain: str) -> Worker:
+        located = toolchains.locate(toolchains.get(toolchain))
+        if isinstance(located, toolchains.Missing):
+            raise located.error()
+        with self._lock:
+            if self._closed:
+                raise WorkerCrashed("the run was ended")
+            number = len(self._all)
+            worker = Worker(
+                located.interpreter,
+                toolchain,
+                self._logs / f"{number:02d}-{toolchain}.log",
+                memory_limit_bytes=self._memory_limit_bytes,
+                timeout_s=self._timeout_s,
+            )
+            self._all.append(worker)
+        return worker
+
+
+def _import(worker: Worker, modules: list[str]) -> None:
+    try:
+        worker.call("dlconv.workers.tasks:warm", modules=modules)
+    except DlconvError:
+        worker.close()  # the first real call meets the same trouble in a new worker, and tells it

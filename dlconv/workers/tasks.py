@@ -1,0 +1,57 @@
+"""What workers are asked to do: run an edge, answer samples. Worker-side; standard library and NumPy alone."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from dlconv.convert.edge import Step
+from dlconv.model import Signature
+
+if TYPE_CHECKING:
+    from dlconv.runtimes.base import Tensors
+
+
+def warm(modules: list[str]) -> None:
+    """Import what will be needed, while the parent does something else."""
+    for module in modules:
+        importlib.import_module(module)
+
+
+def run_edge(module: str, step: dict[str, Any]) -> dict[str, Any]:
+    """Run the edge in `module` on a step, as data; what it made, as data, and the seconds it took."""
+    convert = importlib.import_module(module).convert
+    start = time.perf_counter()
+    made = convert(Step.from_dict(step))
+    return {"made": made.to_dict(), "seconds": time.perf_counter() - start}
+
+
+def answer(
+    runtime: str, path: str, signature: dict[str, Any], settings: dict[str, Any], samples: list[Tensors]
+) -> dict[str, Any]:
+    """Open the model with the adapter `runtime` and run every sample.
+
+    Returns {"outputs": [tensors a sample], "errors": [text or "" a sample], "placement": {...}, "seconds": ...}.
+    A sample whose run raises has no outputs and the exception's text in errors: sizes that a model does not take
+    are found out this way. The caller decides what that means; nothing is dropped here.
+    """
+    start = time.perf_counter()
+    session = importlib.import_module(runtime).open(path, Signature.from_dict(signature), settings)
+    outputs: list[Tensors] = []
+    errors: list[str] = []
+    for sample in samples:
+        try:
+            outputs.append(session.run(sample))
+            errors.append("")
+        except MemoryError:
+            raise
+        except Exception as error:  # told to the caller, a sample each
+            outputs.append({})
+            errors.append(f"{type(error).__name__}: {error}")
+    return {
+        "outputs": outputs,
+        "errors": errors,
+        "placement": session.placement(),
+        "seconds": time.perf_counter() - start,
+    }
