@@ -47,7 +47,9 @@ def read_model(path: Path) -> Proto:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except DecodeError as error:
-        raise FormatError(f"{path} is not an ONNX model: {error}", wanted="an ONNX model", mend=_EXPORT_AGAIN) from error
+        raise FormatError(
+            f"{path} is not an ONNX model: {error}", wanted="an ONNX model", mend=_EXPORT_AGAIN
+        ) from error
     if not model.ir_version or not model.graph.output:
         raise FormatError(
             f"{path} holds no ONNX graph with outputs",
@@ -117,7 +119,9 @@ def require_contained(model: Proto, directory: Path) -> None:
         except ValueError:
             offset, length = -1, 0
         if offset < 0 or length < 0:
-            raise FormatError(f"tensor {tensor.name!r} has a bad offset or length of its external data", mend=_EXPORT_AGAIN)
+            raise FormatError(
+                f"tensor {tensor.name!r} has a bad offset or length of its external data", mend=_EXPORT_AGAIN
+            )
         needed[location] = max(needed.get(location, 0), offset + length)
     problems = tuple(
         problem for location, size in sorted(needed.items()) if (problem := _trouble_with(location, size, directory))

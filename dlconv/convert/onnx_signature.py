@@ -176,7 +176,7 @@ def _ranges(
     while pending:
         current = pending.pop()
         for node, place in readers.get(current, ()):
-            if node.op_type in _KEEPS_VALUES and place == 0 or node.op_type == "Concat":
+            if (node.op_type in _KEEPS_VALUES and place == 0) or node.op_type == "Concat":
                 fresh = [made for made in node.output if made not in seen]
                 seen.update(fresh)
                 pending.extend(fresh)

@@ -1,0 +1,102 @@
+"""ONNX to OpenVINO IR in float32; inputs and outputs keep their names, free dimensions stay free."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlconv.convert import onnx_graph
+from dlconv.convert.edge import Made, Step
+from dlconv.errors import StepError, Unsupported
+from dlconv.model import Dim, Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from dlconv.convert.onnx_graph import Proto
+
+ENTRY = "model.xml"
+_DTYPES = {
+    "f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16", "boolean": "bool", "i8": "int8",
+    "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64",
+    "string": "string",
+}  # fmt: skip
+_STRING = 8
+
+
+def convert(step: Step) -> Made:
+    """The IR of an ONNX model, "model.xml" and "model.bin"; its signature is read back from what was saved.
+
+    settings: "freeze" gives every free dimension the sample's size.
+    Raises Unsupported for strings and for nodes without inputs, which end OpenVINO's process.
+    """
+    ov: Any = import_module("openvino")
+    model = onnx_graph.read_model(step.source)
+    _refuse_deadly(model)
+    outputs = [value.name for value in model.graph.output]
+    wanted = onnx_graph.signature_of(model)
+    del model
+    converted = ov.convert_model(str(step.source))
+    _name_ports(converted.outputs, outputs)
+    if step.settings.get("freeze", False):
+        converted.reshape({spec.name: list(step.sample[spec.name].shape) for spec in wanted.inputs})
+    ov.save_model(converted, str(step.out_dir / ENTRY), compress_to_fp16=False)
+    del converted
+    return Made(ENTRY, _read_back(step.out_dir / ENTRY, wanted, step.signature))
+
+
+def _refuse_deadly(model: Proto) -> None:
+    strings = [value.name for value in (*model.graph.input, *model.graph.output, *model.graph.value_info)
+               if value.type.tensor_type.elem_type == _STRING]  # fmt: skip
+    strings += [tensor.name for tensor in onnx_graph.tensors_of(model) if tensor.data_type == _STRING]
+    if strings:
+        raise Unsupported(
+            f"the model has string tensors: {', '.join(sorted(set(strings))[:5])}",
+            wanted="numbers and booleans: OpenVINO's CPU plugin has no strings",
+            mend="take the text processing out of the model",
+        )
+
+
+def _name_ports(ports: Any, names: list[str]) -> None:
+    """Each output has its name, and no other output has it."""
+    if len(ports) != len(names):
+        raise StepError(f"OpenVINO made {len(ports)} outputs", wanted=f"{len(names)}: {', '.join(names)}")
+    for port, name in zip(ports, names, strict=True):
+        if name not in port.get_names():
+            port.add_names({name})
+
+
+def _read_back(path: Path, wanted: Signature, known: Signature) -> Signature:
+    ov: Any = import_module("openvino")
+    saved = ov.Core().read_model(str(path))
+    free = {spec.name: spec.shape for spec in (*wanted.inputs, *wanted.outputs)}
+    free |= {spec.name: spec.shape for spec in (*known.inputs, *known.outputs)}
+    return Signature(
+        inputs=_specs_of(saved.inputs, wanted.inputs, free),
+        outputs=_specs_of(saved.outputs, wanted.outputs, free),
+    )
+
+
+def _specs_of(
+    ports: Any, wanted: tuple[TensorSpec, ...], free: dict[str, tuple[Dim, ...] | None]
+) -> tuple[TensorSpec, ...]:
+    found: list[TensorSpec] = []
+    for want in wanted:
+        port = next((port for port in ports if want.name in port.get_names()), None)
+        if port is None:
+            raise StepError(f"OpenVINO's model has no tensor {want.name!r}", mend="another route is tried")
+        shape = port.get_partial_shape()
+        dtype = _DTYPES.get(port.get_element_type().get_type_name(), "")
+        if dtype != want.dtype:
+            raise StepError(f"OpenVINO made {want.name!r} {dtype}", wanted=want.dtype, mend="another route is tried")
+        found.append(TensorSpec(want.name, dtype, _shape_of(shape, free.get(want.name))))
+    return tuple(found)
+
+
+def _shape_of(shape: Any, names: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
+    if shape.rank.is_dynamic:
+        return None
+    if names is None or len(names) != len(shape):
+        names = tuple(f"dim_{place}" for place in range(len(shape)))
+    return tuple(
+        int(size.get_length()) if size.is_static else str(name) for size, name in zip(shape, names, strict=True)
+    )

@@ -1,0 +1,126 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.errors import SamplesError, Unsupported
+
+if TYPE_CHECKING:
+    from dlconv.model import Signature
+    from dlconv.runtimes.base import Tensors
+
+PROVIDER = "CPUExecutionProvider"
+_ERRORS_ONLY = 3
+_COARSEST_FIRST = ("bfloat16", "float16", "float32", "float64")
+_FLOATS = {"float": "float32", "float16": "float16", "bfloat16": "bfloat16", "double": "float64"}
+
+# y = Relu(x), float32 of two elements, opset 13, as bytes: a probe must work where the onnx package is absent.
+_TINY_MODEL = bytes.fromhex(
+    "080712003a330a0c0a0178120179220452656c751201745a0f0a0178120a0a08080112040a020802"
+    "620f0a0179120a0a08080112040a02080242040a00100d"
+)
+
+
+def probe() -> dict[str, Any]:
+    """Run a tiny model; returns {"version", "devices"}. Any exception means that ONNX Runtime does not work here."""
+    ort: Any = import_module("onnxruntime")
+    session = ort.InferenceSession(_TINY_MODEL, providers=[PROVIDER])
+    (answer,) = session.run(None, {"x": np.array([1.0, -2.0], np.float32)})
+    if answer.tolist() != [1.0, 0.0]:
+        raise Unsupported(f"ONNX Runtime answers {answer.tolist()} to Relu of [1, -2]", wanted="[1, 0]")
+    return {"version": str(ort.__version__), "devices": list(ort.get_available_providers())}
+
+
+def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OnnxRuntimeSession:
+    """Load the model at `path`.
+
+    settings: "optimisation" ("none" or "all", the default), "threads" (0: as many as ONNX Runtime chooses).
+    """
+    return OnnxRuntimeSession(Path(path), signature, settings)
+
+
+class OnnxRuntimeSession:
+    """A loaded model. The first run is traced, which tells what each operator ran on and in; later ones are not."""
+
+    def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
+        ort: Any = import_module("onnxruntime")
+        options = session_options(settings.get("optimisation", "all"), settings.get("threads", 0))
+        self._traces = tempfile.TemporaryDirectory(prefix="dlconv-")
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(self._traces.name) / "trace")
+        self._session: Any = ort.InferenceSession(str(path), options, providers=[PROVIDER])
+        self._version = str(ort.__version__)
+        self._outputs = [spec.name for spec in signature.outputs] or [o.name for o in self._session.get_outputs()]
+        self._inputs = {value.name for value in self._session.get_inputs()}
+        self._trace: list[dict[str, Any]] | None = None
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """The outputs by name, as ONNX Runtime gives them. Raises SamplesError if the inputs' names do not fit."""
+        if set(inputs) != self._inputs:
+            raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
+        answers = self._session.run(self._outputs, inputs)
+        if self._trace is None:
+            self._trace = _read_trace(Path(self._session.end_profiling()))
+            self._traces.cleanup()
+        for name, answer in zip(self._outputs, answers, strict=True):
+            if isinstance(answer, (list, dict)):
+                raise Unsupported(f"output {name!r} is a sequence or a map", wanted="outputs that are tensors")
+        return {name: np.asarray(answer) for name, answer in zip(self._outputs, answers, strict=True)}
+
+    def placement(self) -> dict[str, Any]:
+        """What the first run's trace tells: the provider and floating precision of every operator that ran.
+
+        precision is the coarsest that any operator gave a floating output in, "unknown" before the first run;
+        precisions and providers count the operators; operators names the kernels (those of this CPU alone as well).
+        """
+        trace = self._trace or []
+        precisions = Counter(dtype for event in trace for dtype in _float_outputs(event))
+        kernels = Counter(str(event["args"].get("op_name", "")) for event in trace)
+        return {
+            "runtime": "onnxruntime",
+            "version": self._version,
+            "device": "CPU",
+            "providers": dict(Counter(str(event["args"].get("provider", "")) for event in trace)),
+            "precision": min(precisions, key=_COARSEST_FIRST.index, default="unknown"),
+            "precisions": dict(precisions),
+            "operators": dict(kernels.most_common()),
+            "threads": max((_threads(event) for event in trace), default=0),
+        }
+
+
+def session_options(optimisation: str, threads: int) -> Any:
+    """SessionOptions at a level of optimisation ("none", "basic", "extended", "all"), quiet but for errors."""
+    ort: Any = import_module("onnxruntime")
+    levels = {
+        "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }
+    options = ort.SessionOptions()
+    options.graph_optimization_level = levels[optimisation]
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    return options
+
+
+def _read_trace(path: Path) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return [event for event in events if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time")]
+
+
+def _float_outputs(event: dict[str, Any]) -> list[str]:
+    shapes: list[dict[str, Any]] = event["args"].get("output_type_shape", [])
+    return [_FLOATS[kind] for shape in shapes for kind in shape if kind in _FLOATS]
+
+
+def _threads(event: dict[str, Any]) -> int:
+    return 1 + len(event["args"].get("thread_scheduling_stats", {}).get("sub_threads", {}))

@@ -1,0 +1,104 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.errors import SamplesError, Unsupported
+
+if TYPE_CHECKING:
+    from dlconv.model import Signature
+    from dlconv.runtimes.base import Tensors
+
+DEVICE = "CPU"
+_COARSEST_FIRST = ("bfloat16", "float16", "float32", "float64", "unknown")
+_NOT_COMPUTED = {"Input", "Output", "Const"}
+_PRECISIONS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64"}
+
+
+def probe() -> dict[str, Any]:
+    """Run a tiny model; returns {"version", "devices"}. Any exception means that OpenVINO does not work here."""
+    ov: Any = import_module("openvino")
+    ops: Any = import_module("openvino.opset13")
+    given = ops.parameter([2], np.float32, name="x")
+    compiled = ov.Core().compile_model(ov.Model([ops.relu(given)], [given], "tiny"), DEVICE)
+    answer = compiled(np.array([1.0, -2.0], np.float32))[0]
+    if answer.tolist() != [1.0, 0.0]:
+        raise Unsupported(f"OpenVINO answers {answer.tolist()} to Relu of [1, -2]", wanted="[1, 0]")
+    return {"version": str(ov.get_version()), "devices": list(ov.Core().available_devices)}
+
+
+def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OpenVinoSession:
+    """Load the IR (its .xml) at `path`, asking for float32 and low latency.
+
+    settings: "precision" ("float32", the default; "default" leaves it to the plugin, which takes bfloat16 on some
+    CPUs), "threads" (0: as many as OpenVINO chooses).
+    """
+    return OpenVinoSession(Path(path), signature, settings)
+
+
+class OpenVinoSession:
+    """A model compiled for the CPU."""
+
+    def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
+        ov: Any = import_module("openvino")
+        wishes: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if settings.get("precision", "float32") == "float32":
+            wishes["INFERENCE_PRECISION_HINT"] = "f32"
+        if settings.get("threads"):
+            wishes["INFERENCE_NUM_THREADS"] = int(settings["threads"])
+        self._version = str(ov.get_version())
+        self._compiled: Any = ov.Core().compile_model(str(path), DEVICE, wishes)
+        self._request: Any = self._compiled.create_infer_request()
+        self._inputs = {spec.name for spec in signature.inputs}
+        self._ports = {spec.name: _place_of(self._compiled.outputs, spec.name) for spec in signature.outputs}
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """The outputs by name. Raises SamplesError if the inputs' names do not fit."""
+        ov: Any = import_module("openvino")
+        if set(inputs) != self._inputs:
+            raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
+        for name, value in inputs.items():
+            self._request.set_tensor(name, ov.Tensor(np.require(value, requirements="C")))
+        for state in self._request.query_state():
+            state.reset()
+        self._request.infer()
+        return {name: self._request.get_output_tensor(place).data.copy() for name, place in self._ports.items()}
+
+    def placement(self) -> dict[str, Any]:
+        """The compiled model's own account of its execution graph.
+
+        precision is the coarsest floating precision that any executed operator ran in; precisions counts them all.
+        Bodies of control flow are not in the graph: without any floating operator the plugin's own setting is told.
+        """
+        kinds: Counter[str] = Counter()
+        for node in self._compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            if "runtimePrecision" in info and str(info["layerType"].astype(str)) not in _NOT_COMPUTED:
+                kinds[str(info["runtimePrecision"].astype(str))] += 1
+        setting = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
+        floats = [_PRECISIONS[kind] for kind in kinds if kind in _PRECISIONS] or [_PRECISIONS.get(setting, "unknown")]
+        return {
+            "runtime": "openvino",
+            "version": self._version,
+            "device": ", ".join(self._compiled.get_property("EXECUTION_DEVICES")),
+            "precision": min(floats, key=_COARSEST_FIRST.index),
+            "precisions": dict(kinds),
+            "precision_setting": setting,
+            "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+        }
+
+
+def _place_of(ports: Any, name: str) -> int:
+    for place, port in enumerate(ports):
+        if name in port.get_names():
+            return place
+    raise Unsupported(
+        f"the compiled model has no output named {name!r}",
+        wanted=f"one of {[sorted(port.get_names()) for port in ports]}",
+    )
