@@ -1,0 +1,89 @@
+"""What is shipped, and that the extras and the toolchains speak of the same releases."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from dlconv import __version__
+from dlconv.workers import toolchains
+
+ROOT = Path(__file__).parents[1]
+
+
+def metadata(wheel: Path) -> str:
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(f"dlconv-{__version__}.dist-info/METADATA").decode()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would build it."""
+    pytest.importorskip("hatchling", reason="the build backend is in the group `test`")
+    out = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_all_that_the_package_reads(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dlconv").rglob("*") if path.is_file()}
+    wanted = {name for name in here if "__pycache__" not in name}
+    assert {"dlconv/py.typed", "dlconv/receipt.schema.json", "dlconv/workers/locks/onnx2tf.txt"} <= wanted <= names
+    others = {name for name in names - wanted if not name.startswith(f"dlconv-{__version__}.dist-info/")}
+    assert not others
+    assert f"dlconv-{__version__}.dist-info/licenses/LICENSE" in names
+
+
+def test_the_wheel_names_its_script_and_its_licence(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        scripts = archive.read(f"dlconv-{__version__}.dist-info/entry_points.txt").decode()
+    assert "dlconv = dlconv.cli.main:main" in scripts
+    told = metadata(wheel)
+    assert "License-Expression: Apache-2.0" in told
+    assert "Requires-Python: >=3.10" in told
+
+
+def ranges(wheel: Path) -> dict[str, dict[str, Requirement]]:
+    """The requirements of each extra, by package."""
+    found: dict[str, dict[str, Requirement]] = {}
+    for line in re.findall(r"^Requires-Dist: (.*)$", metadata(wheel), re.MULTILINE):
+        requirement = Requirement(line)
+        for extra in re.findall(r"extra == '([\w-]+)'", str(requirement.marker or "").replace('"', "'")):
+            found.setdefault(extra, {})[requirement.name] = requirement
+    return found
+
+
+def ends(requirement: Requirement) -> tuple[Version, Version]:
+    """The first release that is allowed and the first that is not."""
+    bounds = {spec.operator: Version(spec.version) for spec in requirement.specifier}
+    return bounds[">="], bounds["<"]
+
+
+@pytest.mark.parametrize(
+    "toolchain", [each for each in toolchains.TOOLCHAINS if each.extra], ids=lambda each: each.name
+)
+def test_what_an_extra_installs_satisfies_its_toolchain(wheel: Path, toolchain: toolchains.Toolchain) -> None:
+    extras = ranges(wheel)
+    for text in toolchain.requirements:
+        wanted = Requirement(text.split("|", 1)[0].strip())
+        offered = next(extras[name][wanted.name] for name in toolchain.extra.split(",") if wanted.name in extras[name])
+        first, past = ends(wanted)
+        assert first <= ends(offered)[0], f"dlconv[{toolchain.extra}] allows {offered}, the toolchain wants {wanted}"
+        assert ends(offered)[1] <= past, f"dlconv[{toolchain.extra}] allows {offered}, the toolchain wants {wanted}"
