@@ -1,0 +1,154 @@
+"""A TorchScript module in the plainest form: tensors in, a tuple of tensors out, nothing else.
+
+Converters take neither dicts nor numbers as arguments. A scripted wrapper builds the arguments of forward from
+tensors and constants, and takes its answer apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlconv.errors import Unsupported
+from dlconv.model import Dim, Signature, TensorSpec
+from dlconv.runtimes.torchscript import (
+    Argument,
+    Step,
+    arguments_of,
+    call,
+    dtype_name,
+    flatten,
+    fresh,
+    load,
+    to_torch,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Flat:
+    """module takes the signature's inputs in order and returns a tuple of its outputs (one alone: the tensor).
+
+    source is the module as loaded, in evaluation mode and its initial state; signature has outputs.
+    """
+
+    module: Any
+    source: Any
+    arguments: tuple[Argument, ...]
+    signature: Signature
+    tensors: tuple[Any, ...]
+
+
+def open_flat(path: Path, signature: Signature, sample: Mapping[str, np.ndarray]) -> Flat:
+    """The archive at `path`, flat. Outputs that the signature lacks are found by running the sample."""
+    import torch
+
+    source = load(path).eval()
+    arguments = arguments_of(source)
+    tensors = {spec.source_name: to_torch(sample[spec.name], spec.dtype) for spec in signature.inputs}
+    with torch.no_grad():
+        answer = call(fresh(source), arguments, {**dict(signature.constants), **tensors})
+    leaves = flatten(answer)
+    outputs = tuple(_named(signature, name, tensor) for name, (_, tensor) in leaves.items())
+    whole = Signature(signature.inputs, outputs, signature.constants)
+    text = _source_text(source, arguments, whole, [path for path, _ in leaves.values()])
+    return Flat(_scripted(source, text), source, tuple(arguments), whole, tuple(tensors.values()))
+
+
+def _named(signature: Signature, name: str, tensor: Any) -> TensorSpec:
+    known = next((spec for spec in signature.outputs if spec.name == name), None)
+    if known is not None:
+        return known
+    shape: tuple[Dim, ...] = tuple(tensor.shape)
+    return TensorSpec(name, dtype_name(tensor.dtype), shape)
+
+
+def _source_text(source: Any, arguments: list[Argument], signature: Signature, paths: list[tuple[Step, ...]]) -> str:
+    names = {spec.source_name: f"i{k}" for k, spec in enumerate(signature.inputs)}
+    constants = dict(signature.constants)
+    given = ", ".join(_argument_text(argument, names, constants) for argument in arguments)
+    returned = source.forward.schema.returns[0].type
+    outputs = ", ".join(_member_text(returned, path) for path in paths)
+    parameters = "".join(f", {name}: Tensor" for name in names.values())
+    answer = outputs if len(paths) == 1 else f"({outputs})"
+    return f"def forward(self{parameters}):\n    o = self.inner({given})\n    return {answer}\n"
+
+
+def _argument_text(argument: Argument, names: dict[str, str], constants: Mapping[str, Any]) -> str:
+    if argument.name in names:
+        return names[argument.name]
+    if argument.name in constants:
+        return _literal(constants[argument.name])
+    prefix = argument.name + "."
+    members = {name[len(prefix) :]: text for name, text in names.items() if name.startswith(prefix)}
+    if not members:
+        return _literal(argument.default)
+    if argument.kind == "DictType":
+        return "{" + ", ".join(f"{key!r}: {text}" for key, text in members.items()) + "}"
+    ordered = ", ".join(members[key] for key in sorted(members, key=int))
+    return f"({ordered},)" if argument.kind == "TupleType" else f"[{ordered}]"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, float):
+        return f"float('{value}')"
+    if value is None or isinstance(value, (bool, int, str)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(_literal(item) for item in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner},)"
+    raise Unsupported(
+        f"an argument of forward has the default {value!r}",
+        wanted="numbers, strings, and lists of them",
+        mend="give the argument a tensor by --input, or save the model without it",
+    )
+
+
+def _member_text(kind: Any, path: tuple[Step, ...]) -> str:
+    """The expression that takes one tensor out of the answer `o`, whose TorchScript type is `kind`."""
+    text, kind = _sure("o", kind)
+    for step in path:
+        if kind.kind() == "TupleType":
+            position = step if isinstance(step, int) else kind.field_names().index(step) if hasattr(kind, "field_names") else step
+            is_field = isinstance(step, str)
+            kind = kind.elements()[position] if isinstance(position, int) else kind.elements()[0]
+            text = f"{text}.{step}" if is_field else f"{text}[{step}]"
+        else:
+            kind = kind.getValueType() if kind.kind() == "DictType" else kind.getElementType()
+            text = f"{text}[{step!r}]"
+        text, kind = _sure(text, kind)
+    return text if kind.kind() == "TensorType" else f"torch.tensor({text})"
+
+
+def _sure(text: str, kind: Any) -> tuple[str, Any]:
+    while kind.kind() == "OptionalType":
+        text, kind = f"torch.jit._unwrap_optional({text})", kind.getElementType()
+    return text, kind
+
+
+def _scripted(source: Any, text: str) -> Any:
+    import torch
+
+    # The compiler reads the source of a function through linecache, and a name serves it only once.
+    file_name = f"<dlconv forward {next(_numbers)}>"
+    linecache.cache[file_name] = (len(text), None, text.splitlines(keepends=True), file_name)
+    scope: dict[str, Any] = {"torch": torch, "Tensor": torch.Tensor}
+    exec(compile(text, file_name, "exec"), scope)  # noqa: S102  (the text above, of names and literals alone)
+
+    class Outer(torch.nn.Module):
+        forward = scope["forward"]
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = source
+
+    return torch.jit.script(Outer().eval())

@@ -1,0 +1,95 @@
+"""The operators that a TorchScript module really runs, recorded as a graph without control flow or state.
+
+Every operator passes PyTorch's dispatcher, so a run records what a model of any make does: branches are taken as
+the sample takes them, sizes are numbers (named ones stay free), attributes start from their initial values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlconv.runtimes.torch_state import written_attributes
+from dlconv.runtimes.torchscript import call, fresh, named_tensors
+
+if TYPE_CHECKING:
+    from dlconv.convert.torchscript_flat import Flat
+
+
+def record(flat: Flat) -> Any:
+    """An fx.GraphModule with the same inputs, that returns the tuple of outputs; its weights have their old names."""
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    written = written_attributes(flat.source)
+    module = fresh(flat.source) if written else flat.source
+    names = [spec.source_name for spec in flat.signature.inputs]
+    constants = dict(flat.signature.constants)
+
+    def run(*tensors: Any) -> tuple[Any, ...]:
+        for path in written:
+            _reset(module, flat.source, path)
+        answer = call(module, list(flat.arguments), {**constants, **dict(zip(names, tensors, strict=True))})
+        # An output that is an input itself, or another output, gets a tensor of its own, and so a name of its own.
+        return tuple(tensor.clone() for tensor in named_tensors(answer).values())
+
+    free = any(spec.is_dynamic for spec in flat.signature.inputs)
+    mode = "symbolic" if free else "real"
+    with torch.no_grad():
+        graph = make_fx(run, tracing_mode=mode, pre_dispatch=True, _allow_non_fake_inputs=True)(*flat.tensors)
+    _name_weights(graph, flat.source)
+    _use_known_operators(graph)
+    return graph
+
+
+def _reset(module: Any, source: Any, path: str) -> None:
+    """The attribute at `path` starts as `source` has it. A copy is recorded, so that writes reach no constant."""
+    import torch
+
+    owner, value = module, source
+    *above, name = path.split(".")
+    for step in above:
+        owner, value = getattr(owner, step), getattr(value, step)
+    value = getattr(value, name)
+    setattr(owner, name, value.clone() if isinstance(value, torch.Tensor) else value)
+
+
+def _name_weights(graph: Any, source: Any) -> None:
+    import torch
+
+    weights = [*source.named_parameters(), *source.named_buffers()]
+    known = {(tensor.data_ptr(), tuple(tensor.shape), tensor.dtype): name for name, tensor in weights if tensor.numel()}
+    taken: set[str] = set()
+    for node in graph.graph.nodes:
+        if node.op != "get_attr":
+            continue
+        tensor = getattr(graph, node.target, None)
+        if not isinstance(tensor, torch.Tensor):
+            continue
+        name = known.get((tensor.data_ptr(), tuple(tensor.shape), tensor.dtype))
+        if name is None:
+            continue
+        flat_name = name.replace(".", "__")
+        if flat_name not in taken:
+            taken.add(flat_name)
+            setattr(graph, flat_name, tensor)
+        node.target = flat_name
+    graph.delete_all_unused_submodules()
+    graph.recompile()
+
+
+def _use_known_operators(graph: Any) -> None:
+    """The plain operator in place of a variant that only promises more to autograd."""
+    import torch
+
+    aten = torch.ops.aten
+    plain = {
+        aten.unsafe_chunk.default: aten.chunk.default,
+        aten.unsafe_split.Tensor: aten.split.Tensor,
+        aten.unsafe_split_with_sizes.default: aten.split_with_sizes.default,
+        aten._unsafe_view.default: aten.view.default,
+    }
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and node.target in plain:
+            node.target = plain[node.target]
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
