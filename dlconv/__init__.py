@@ -1,0 +1,37 @@
+"""dlconv: convert trained models, and prove that each file still is the same model."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlconv.errors import DlconvError
+    from dlconv.inspection import inspect
+    from dlconv.model import TensorSpec
+    from dlconv.options import ExportOptions
+    from dlconv.pipeline import export, plan
+
+__version__ = "0.1.0"
+
+__all__ = ["DlconvError", "ExportOptions", "TensorSpec", "__version__", "export", "inspect", "plan"]
+
+# Loaded when first asked for: `import dlconv` alone costs nothing, also in a worker's interpreter.
+_HOMES = {
+    "DlconvError": "dlconv.errors",
+    "ExportOptions": "dlconv.options",
+    "TensorSpec": "dlconv.model",
+    "export": "dlconv.pipeline",
+    "inspect": "dlconv.inspection",
+    "plan": "dlconv.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dlconv' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

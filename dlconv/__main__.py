@@ -1,0 +1,6 @@
+"""`python -m dlconv`."""
+
+from dlconv.cli.main import main
+
+if __name__ == "__main__":
+    main()

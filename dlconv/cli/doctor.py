@@ -1,0 +1,33 @@
+"""`dlconv doctor`: what works on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dlconv.cli.reporting import Reporting, reported
+
+if TYPE_CHECKING:
+    from dlconv.doctor import Check
+
+
+@click.command()
+@click.option("--timeout", "timeout_s", type=float, default=120.0, show_default=True, help="Of each proof, in seconds.")
+@reported
+def doctor(reporting: Reporting, timeout_s: float) -> int:
+    """Prove what works on this machine, and say how to mend the rest.
+
+    Each runtime runs a tiny model in a process of its own. Exit code 3 if anything does not work.
+    """
+    from dlconv.doctor import examine
+    from dlconv.reports.diagnosis import lines
+
+    def tell(check: Check) -> None:
+        if reporting.verbosity > 0:
+            click.echo(f"{check.kind} {check.name}: {'works' if check.works else 'no'}", err=True)
+
+    diagnosis = examine(timeout_s=timeout_s, on_check=tell)
+    reporting.say("\n".join(lines(diagnosis)))
+    reporting.answer(diagnosis.to_dict())
+    return 0 if diagnosis.is_healthy else 3

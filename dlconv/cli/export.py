@@ -1,0 +1,69 @@
+"""`dlconv export`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dlconv.cli.arguments import MODEL, options_of, wishes
+from dlconv.cli.reporting import Reporting, reported
+from dlconv.errors import ConversionError, InternalError, MachineError
+
+if TYPE_CHECKING:
+    from dlconv.pipeline import ExportResult
+
+
+@click.command()
+@MODEL
+@wishes
+@click.option(
+    "-o",
+    "--output",
+    "output_dir",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="Where the bundles go, a directory each: DIR/<model>-<target>-fp32. Default: the current directory.",
+)
+@click.option("--name", metavar="NAME", help="The bundles' name; without, the file's.")
+@click.option("--draws", type=int, default=8, show_default=True, help="Random samples, where none are given.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
+@click.option("--no-cache", "use_cache", is_flag=True, flag_value=False, default=True, help="Do every step anew.")
+@click.option("--install", is_flag=True, help="Install the toolchains that are missing.")
+@click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
+@click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
+@click.option("--jobs", type=int, metavar="N", help="Workers side by side; without, as many as fit.")
+@reported
+def export(reporting: Reporting, model: Path, **words: Any) -> int:
+    """Convert MODEL, and prove that each result is the same model.
+
+    MODEL is a TorchScript archive, a torch.export program (.pt2) or an ONNX model. Each target becomes a bundle: a
+    directory with the deployable files, the receipt dlconv.json, the samples and the reference's answers.
+    """
+    options = options_of(**words)
+    from dlconv import pipeline
+    from dlconv.reports import as_json, console
+
+    with console.progress(reporting.verbosity) as listener:
+        result = pipeline.export(model, options, listener)
+    code = exit_code(result)
+    console.close(result, reporting.verbosity, to_stderr=reporting.to_stderr)
+    reporting.answer(as_json.export_body(result, code))
+    return code
+
+
+def exit_code(result: ExportResult) -> int:
+    """70 or 4 if a conversion failed so, else 1 if a result is not the model, else 3 or 2 if one is missing, else 0."""
+    errors = {bundle.error.exit_code for bundle in result.bundles if bundle.error is not None}
+    words = {bundle.verdict.word for bundle in result.bundles if bundle.verdict is not None}
+    for code in (InternalError.exit_code, ConversionError.exit_code):
+        if code in errors:
+            return code
+    if "FAIL" in words:
+        return 1
+    if errors:
+        return max(errors)
+    all_judged = bool(result.bundles) and all(bundle.verdict is not None for bundle in result.bundles)
+    return 0 if all_judged and words == {"PASS"} else MachineError.exit_code

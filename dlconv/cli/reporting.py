@@ -1,0 +1,68 @@
+"""What all commands share: `-q`, `-v` and `--json`, and where each kind of output goes."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dlconv.errors import DlconvError
+from dlconv.reports import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """How a command answers.
+
+    verbosity: 0 as usual, less than 0 quieter, more than 0 more. json: "-", a path, or None.
+    """
+
+    command: str
+    verbosity: int
+    json: str | None
+
+    @property
+    def to_stderr(self) -> bool:
+        """Whether text for a person goes to stderr, because stdout is for JSON."""
+        return self.json == "-"
+
+    def say(self, text: str = "", *, level: int = 0) -> None:
+        """Write text for a person, unless the verbosity is less than `level`."""
+        if self.verbosity >= level:
+            click.echo(text, err=self.to_stderr)
+
+    def answer(self, body: dict[str, Any]) -> None:
+        """Write the result as JSON, where it was asked for. Raises OutputError if it cannot be written."""
+        if self.json is None:
+            return
+        text = as_json.document(self.command, body)
+        if self.json == "-":
+            click.echo(text)
+        else:
+            as_json.write(Path(self.json), text)
+
+
+def reported(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """A command that gets a Reporting first, and whose errors are answered as JSON too where that was asked for."""
+
+    @click.option("-q", "--quiet", count=True, help="Say less: results alone; twice, errors alone.")
+    @click.option("-v", "--verbose", count=True, help="Say more: notes of each step; twice, where the logs are.")
+    @click.option("--json", metavar="FILE|-", help="Write the result as JSON to a file, or to stdout.")
+    @click.pass_context
+    @functools.wraps(command)
+    def wrapped(ctx: click.Context, /, quiet: int, verbose: int, json: str | None, **words: Any) -> int | None:
+        inherited = ctx.obj if isinstance(ctx.obj, int) else 0
+        reporting = Reporting(ctx.info_name or "", inherited + verbose - quiet, json)
+        try:
+            return command(reporting, **words)
+        except DlconvError as error:
+            reporting.answer({"error": error.to_dict(), "exit_code": error.exit_code})
+            raise
+
+    return wrapped

@@ -1,0 +1,209 @@
+"""What works on this machine: proved by doing it, in workers, with a time limit; and how to mend the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+
+from dlconv.convert.edge import Step
+from dlconv.convert.graph import GRAPH, Converter
+from dlconv.errors import DlconvError
+from dlconv.workers import tiny_models
+from dlconv.workers.toolchains import TOOLCHAINS, Located, Missing, Toolchain, locate, mend_of
+from dlconv.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RUNTIMES = {
+    "torch": ("torch", "dlconv.runtimes.torch:probe"),
+    "onnxruntime": ("onnx", "dlconv.runtimes.onnxruntime:probe"),
+    "openvino": ("openvino", "dlconv.runtimes.openvino:probe"),
+    "tflite": ("tflite", "dlconv.runtimes.tflite:probe"),
+}
+"""Runtime: its toolchain, and the function that proves it."""
+
+_WRITERS = {
+    "torchscript": ("tiny.pt", "dlconv.workers.tiny_models:write_torchscript"),
+    "torch-export": ("tiny.pt2", "dlconv.workers.tiny_models:write_torch_export"),
+    "onnx": ("tiny.onnx", "dlconv.workers.tiny_models:write_onnx"),
+    "onnx-as-given": ("tiny.onnx", "dlconv.workers.tiny_models:write_onnx"),
+}
+"""Stage of the graph: the tiny model that stands for it, and the function that writes it."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was proved or not. detail says how it works, problems why it does not, mend what to do."""
+
+    kind: Literal["toolchain", "runtime", "converter"]
+    name: str
+    works: bool
+    detail: str = ""
+    problems: tuple[str, ...] = ()
+    mend: str = ""
+    seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able data."""
+        return {**vars(self), "problems": list(self.problems)}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All checks, and the machine: processor, memory, Python, and the devices that the runtimes see."""
+
+    machine: dict[str, Any]
+    checks: tuple[Check, ...]
+
+    @property
+    def is_healthy(self) -> bool:
+        return all(check.works for check in self.checks)
+
+    @property
+    def devices(self) -> dict[str, tuple[str, ...]]:
+        """The devices that each working runtime sees."""
+        return {check.name: tuple(check.facts["devices"]) for check in self.checks if check.facts.get("devices")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able data."""
+        return {
+            "is_healthy": self.is_healthy,
+            "machine": self.machine,
+            "devices": {name: list(devices) for name, devices in self.devices.items()},
+            "checks": [check.to_dict() for check in self.checks],
+        }
+
+
+def examine(*, timeout_s: float = 120.0, on_check: Callable[[Check], None] | None = None) -> Diagnosis:
+    """Prove each toolchain, runtime and converter, each proof for at most `timeout_s` seconds.
+
+    on_check is told of each as it is known, from any thread. Two toolchains are proved side by side.
+    """
+    tell = on_check or (lambda check: None)
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        groups = list(threads.map(lambda toolchain: _examine_toolchain(toolchain, timeout_s, tell), TOOLCHAINS))
+    checks = [check for group in groups for check in group]
+    order = ("toolchain", "runtime", "converter")
+    return Diagnosis(_machine(), tuple(sorted(checks, key=lambda check: order.index(check.kind))))
+
+
+def _examine_toolchain(toolchain: Toolchain, timeout_s: float, tell: Callable[[Check], None]) -> list[Check]:
+    runtimes = {name: probe for name, (needs, probe) in _RUNTIMES.items() if needs == toolchain.name}
+    edges = [edge for edge in GRAPH.edges if edge.toolchain == toolchain.name]
+    where = locate(toolchain)
+    checks = [_check_toolchain(toolchain, where)]
+    tell(checks[0])
+    if isinstance(where, Missing):
+        lacks = (f"the toolchain {toolchain.name} is missing",)
+        checks += [Check("runtime", name, False, problems=lacks, mend=where.mend) for name in runtimes]
+        checks += [Check("converter", edge.name, False, problems=lacks, mend=where.mend) for edge in edges]
+        return checks
+    with _Bench(toolchain, where, timeout_s) as bench:
+        for name, probe in runtimes.items():
+            checks.append(bench.prove("runtime", name, partial(bench.probe, probe)))
+            tell(checks[-1])
+        for edge in edges:
+            checks.append(bench.prove("converter", edge.name, partial(bench.convert, edge)))
+            tell(checks[-1])
+    return checks
+
+
+def _check_toolchain(toolchain: Toolchain, where: Located | Missing) -> Check:
+    if isinstance(where, Missing):
+        return Check("toolchain", toolchain.name, False, problems=where.problems, mend=where.mend)
+    versions = ", ".join(f"{name} {version}" for name, version in where.versions.items())
+    facts = {"origin": where.origin, "interpreter": str(where.interpreter), "versions": where.versions}
+    return Check("toolchain", toolchain.name, True, f"{versions} ({where.origin})", facts=facts)
+
+
+class _Bench:
+    """A worker of one toolchain, replaced when a proof ends it, and a directory with the tiny models."""
+
+    def __init__(self, toolchain: Toolchain, where: Located, timeout_s: float) -> None:
+        self._toolchain = toolchain
+        self._where = where
+        self._timeout_s = timeout_s
+        self._folder = Path(tempfile.mkdtemp(prefix="dlconv-doctor-"))
+        self._worker: Worker | None = None
+        self._failed = False
+
+    def __enter__(self) -> _Bench:
+        return self
+
+    def __exit__(self, *exit: object) -> None:
+        if self._worker is not None:
+            self._worker.close()
+        if not self._failed:  # an error names the log in it
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def prove(
+        self, kind: Literal["runtime", "converter"], name: str, proof: Callable[[], tuple[str, dict[str, Any]]]
+    ) -> Check:
+        start = time.perf_counter()
+        try:
+            detail, facts = proof()
+        except DlconvError as error:
+            self._failed = True
+            logged = (f"log: {error.log}",) if error.log else ()
+            reasons = (error.met, *error.problems, *logged)
+            mend = error.mend or f"install it anew: {mend_of(self._toolchain)}"
+            return Check(kind, name, False, problems=reasons, mend=mend, seconds=time.perf_counter() - start)
+        return Check(kind, name, True, detail, seconds=time.perf_counter() - start, facts=facts)
+
+    def probe(self, function: str) -> tuple[str, dict[str, Any]]:
+        facts: dict[str, Any] = self._call(f"the proof of {self._toolchain.name}", function)
+        return f"{facts['version']} on {', '.join(facts['devices'])}", facts
+
+    def convert(self, edge: Converter) -> tuple[str, dict[str, Any]]:
+        file_name, writer = _WRITERS[edge.source]
+        source = self._folder / file_name
+        if not source.exists():
+            self._call(f"writing {file_name}", writer, path=str(source))
+        out_dir = Path(tempfile.mkdtemp(dir=self._folder))
+        step = Step(source, out_dir, tiny_models.SIGNATURE, tiny_models.sample(), dict(edge.settings))
+        made = self._call(edge.name, "dlconv.workers.tasks:run_edge", module=edge.module, step=step.to_dict())
+        entry = out_dir / made["made"]["entry"]
+        if not entry.exists():
+            raise DlconvError(f"{edge.name} says that it made {entry.name}, and did not")
+        return f"{edge.source} -> {edge.target}: {edge.why}", {}
+
+    def _call(self, what: str, function: str, **args: Any) -> Any:
+        if self._worker is None or not self._worker.is_alive:
+            log = self._folder / f"{self._toolchain.name}.log"
+            self._worker = Worker(self._where.interpreter, self._toolchain.name, log, timeout_s=self._timeout_s)
+        return self._worker.call(function, what=what, **args)
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": psutil.cpu_count(logical=False) or os.cpu_count(),
+        "threads": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        return platform.processor()  # no Linux
+    return platform.processor() or platform.machine()

@@ -1,0 +1,121 @@
+"""What a file is: its format and size, and what its framework reads in it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlconv.errors import DlconvError
+from dlconv.formats import Format, digest, identify
+from dlconv.model import Signature
+
+if TYPE_CHECKING:
+    from dlconv.formats import Found
+
+_READERS = {
+    Format.TORCHSCRIPT: ("torch", "dlconv.runtimes.torch_describe:describe"),
+    Format.TORCH_EXPORT: ("torch", "dlconv.runtimes.torch_describe:describe"),
+    Format.ONNX: ("onnx", "dlconv.runtimes.onnx_describe:describe"),
+    Format.OPENVINO: ("openvino", "dlconv.runtimes.openvino_describe:describe"),
+    Format.TFLITE: ("tflite", "dlconv.runtimes.tflite_describe:describe"),
+}
+"""Format: the toolchain that can read it, and the worker-side function that does."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is known of a model.
+
+    title: what a person calls it. files: all that it consists of, external data too. signature, opset, operators
+    (name: count) and parameters ({"count", "size_bytes", "by_dtype"}) are None where nothing could read them; then
+    trouble says why. advice: how to make of it what dlconv converts.
+    """
+
+    path: Path
+    format: Format
+    title: str
+    advice: str
+    files: tuple[Path, ...]
+    size_bytes: int
+    digest: str
+    signature: Signature | None = None
+    opset: Any = None
+    operators: dict[str, int] | None = None
+    parameters: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    further: dict[str, Any] = field(default_factory=dict)
+    trouble: DlconvError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able data."""
+        return {
+            "path": str(self.path),
+            "format": self.format.value,
+            "title": self.title,
+            "is_source": self.format.is_source,
+            "advice": self.advice,
+            "files": [str(file) for file in self.files],
+            "size_bytes": self.size_bytes,
+            "digest": self.digest,
+            "signature": None if self.signature is None else self.signature.to_dict(),
+            "opset": self.opset,
+            "operators": self.operators,
+            "parameters": self.parameters,
+            "notes": list(self.notes),
+            "further": self.further,
+            "trouble": None if self.trouble is None else self.trouble.to_dict(),
+        }
+
+
+def inspect(path: Path | str, *, timeout_s: float = 300.0) -> Inspection:
+    """What lies at `path`. A known format is read in a worker of its toolchain, for at most `timeout_s` seconds.
+
+    Raises RequestError where there is nothing, FormatError where it is damaged. What keeps its content from being
+    read (a missing toolchain, a framework that refuses it) is the inspection's `trouble`.
+    """
+    found = identify(Path(path))
+    known: dict[str, Any] = {}
+    trouble: DlconvError | None = None
+    if found.format in _READERS:
+        try:
+            known = _read(found, timeout_s)
+        except DlconvError as error:
+            trouble = error
+    common = {"opset", "operators", "parameters", "inputs", "outputs", "notes"}
+    return Inspection(
+        path=found.path,
+        format=found.format,
+        title=found.title,
+        advice=found.advice,
+        files=found.files,
+        size_bytes=found.size_bytes,
+        digest=digest(found),
+        signature=Signature.from_dict({"inputs": known.get("inputs") or [], "outputs": known.get("outputs") or []})
+        if known
+        else None,
+        opset=known.get("opset"),
+        operators=known.get("operators"),
+        parameters=known.get("parameters"),
+        notes=tuple(known.get("notes") or ()),
+        further={key: value for key, value in known.items() if key not in common},
+        trouble=trouble,
+    )
+
+
+def _read(found: Found, timeout_s: float) -> dict[str, Any]:
+    from dlconv.workers.toolchains import Missing, get, locate
+    from dlconv.workers.worker import Worker
+
+    name, function = _READERS[found.format]
+    where = locate(get(name))
+    if isinstance(where, Missing):
+        raise where.error()
+    log = Path(tempfile.mkdtemp(prefix="dlconv-inspect-")) / "inspect.log"
+    with Worker(where.interpreter, name, log, timeout_s=timeout_s) as worker:
+        known: dict[str, Any] = worker.call(function, what=f"reading {found.path.name}", path=str(found.path))
+    # The log is kept only where an error names it.
+    log.unlink()
+    log.parent.rmdir()
+    return known

@@ -1,0 +1,61 @@
+"""An inspection as lines for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlconv.reports.table import size, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.inspection import Inspection
+    from dlconv.model import TensorSpec
+
+_MOST_OPERATORS = 12
+
+
+def lines(found: Inspection, *, all_operators: bool = False) -> Iterator[str]:
+    """The lines, in order; of operators the most frequent, or all."""
+    yield f"{found.path}: {found.title}"
+    yield f"  format      {found.format}" + ("" if found.format.is_source else " (dlconv does not convert from it)")
+    files = f" in {len(found.files)} files" if len(found.files) > 1 else ""
+    yield f"  size        {size(found.size_bytes)}{files}"
+    yield f"  digest      {found.digest}"
+    if found.opset is not None:
+        opset = found.opset
+        yield f"  opset       {_pairs(opset) if isinstance(opset, dict) else opset}"
+    if found.parameters is not None:
+        by_dtype = found.parameters.get("by_dtype") or {}
+        kinds = f" ({_pairs(by_dtype)})" if by_dtype else ""
+        stored = size(found.parameters["size_bytes"])
+        yield f"  parameters  {found.parameters['count']:,} in {stored}{kinds}"
+    if found.signature is not None:
+        yield from _tensors("inputs", found.signature.inputs)
+        yield from _tensors("outputs", found.signature.outputs)
+    if found.operators:
+        yield from _operators(found.operators, all_operators)
+    for note in found.notes:
+        yield f"  note        {note}"
+    if found.advice:
+        yield f"  to convert  {found.advice}"
+
+
+def _tensors(head: str, specs: tuple[TensorSpec, ...]) -> Iterator[str]:
+    for index, spec in enumerate(specs):
+        shape = "of unknown rank" if spec.shape is None else f"[{', '.join(str(dim) for dim in spec.shape)}]"
+        yield f"  {head if index == 0 else '':10}  {spec.name}  {spec.dtype or 'dtype unknown'} {shape}"
+
+
+def _operators(operators: dict[str, int], show_all: bool) -> Iterator[str]:
+    ranked = sorted(operators.items(), key=lambda pair: (-pair[1], pair[0]))
+    shown = ranked if show_all else ranked[:_MOST_OPERATORS]
+    yield f"  operators   {sum(operators.values())} of {len(operators)} kinds"
+    for line in table(("operator", "count"), [(name, str(count)) for name, count in shown], right=("count",)):
+        yield f"    {line}"
+    if len(shown) < len(ranked):
+        yield f"    and {len(ranked) - len(shown)} kinds more: -v shows them"
+
+
+def _pairs(values: dict[str, object]) -> str:
+    return ", ".join(f"{name or 'ai.onnx'} {value}" for name, value in values.items())

@@ -1,0 +1,44 @@
+"""A plan as lines for a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.plan import Lack, Plan, TargetPlan
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """The lines, in order: each target with its routes, then what is missing, each thing with its mend."""
+    yield f"from {plan.source}"
+    for goal in plan.targets:
+        yield ""
+        yield f"{goal.target}: {goal.why}"
+        yield from _routes(goal)
+    lacks = {lack.toolchain: lack for goal in plan.targets for lack in _lacks(goal)}
+    if lacks:
+        yield ""
+        yield "missing here:"
+    for lack in lacks.values():
+        yield f"  {lack.toolchain}, for {lack.needed_for}: {lack.problem}"
+        yield f"    next: {lack.mend}"
+
+
+def _routes(goal: TargetPlan) -> Iterator[str]:
+    for planned in goal.routes:
+        lacking = ", ".join(dict.fromkeys(lack.toolchain for lack in planned.lacks))
+        if planned is goal.chosen:
+            mark, state = "->", "taken first"
+        elif lacking:
+            mark, state = "  ", f"lacks {lacking}"
+        elif planned.rank:
+            mark, state = "  ", f"number {planned.rank}, if those before fail"
+        else:
+            mark, state = "  ", "not tried: routes enough come before"
+        yield f"  {mark} {planned.route}  ({state})"
+
+
+def _lacks(goal: TargetPlan) -> tuple[Lack, ...]:
+    return (*goal.lacks, *(lack for planned in goal.routes for lack in planned.lacks))

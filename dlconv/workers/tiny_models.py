@@ -1,0 +1,95 @@
+"""The smallest models that prove a converter: y = relu(x @ w), x of shape (1, 4), w of shape (4, 3), float32.
+
+Worker-side; the standard library and NumPy alone, frameworks in function bodies.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlconv.model import Signature, TensorSpec
+
+SIGNATURE = Signature(inputs=(TensorSpec("x", "float32", (1, 4)),))
+_FLOAT = 1
+_WEIGHTS = np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(4, 3)
+
+
+def sample() -> dict[str, np.ndarray[Any, Any]]:
+    """An input for the model."""
+    return {"x": np.array([[0.5, -1.0, 2.0, 0.25]], np.float32)}
+
+
+def write_torchscript(path: str) -> None:
+    """Write the model as a TorchScript archive."""
+    import torch
+
+    torch.jit.trace(_module(), torch.from_numpy(sample()["x"])).save(path)
+
+
+def write_torch_export(path: str) -> None:
+    """Write the model as an exported program, .pt2."""
+    import torch
+
+    torch.export.save(torch.export.export(_module(), (torch.from_numpy(sample()["x"]),)), path)
+
+
+def write_onnx(path: str) -> None:
+    """Write the model as ONNX, byte by byte: not every toolchain that reads ONNX has the onnx package."""
+    weights = (
+        b"".join(_number(1, size) for size in _WEIGHTS.shape)
+        + _number(2, _FLOAT)
+        + _text(8, "w")
+        + _message(9, _WEIGHTS.tobytes())
+    )
+    graph = (
+        _message(1, _text(1, "x") + _text(1, "w") + _text(2, "h") + _text(3, "product") + _text(4, "MatMul"))
+        + _message(1, _text(1, "h") + _text(2, "y") + _text(3, "positive") + _text(4, "Relu"))
+        + _text(2, "tiny")
+        + _message(5, weights)
+        + _message(11, _value("x", (1, 4)))
+        + _message(12, _value("y", (1, 3)))
+    )
+    opset = _text(1, "") + _number(2, 17)
+    Path(path).write_bytes(_number(1, 8) + _text(2, "dlconv") + _message(7, graph) + _message(8, opset))
+
+
+def _module() -> Any:
+    import torch
+
+    class Tiny(torch.nn.Module):  # type: ignore[misc, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.from_numpy(_WEIGHTS.copy()))
+
+        def forward(self, x: Any) -> Any:
+            return torch.relu(x @ self.w)
+
+    return Tiny().eval()
+
+
+def _value(name: str, shape: tuple[int, ...]) -> bytes:
+    sizes = b"".join(_message(1, _number(1, size)) for size in shape)
+    return _text(1, name) + _message(2, _message(1, _number(1, _FLOAT) + _message(2, sizes)))
+
+
+def _text(number: int, text: str) -> bytes:
+    return _message(number, text.encode())
+
+
+def _message(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _number(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
