@@ -1,0 +1,115 @@
+"""Samples are drawn from a seed or read from a file, and what does not fit is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlconv import samples as sampling
+from dlconv.errors import SamplesError, SignatureError
+from dlconv.model import Signature, TensorSpec
+
+IMAGE = Signature((TensorSpec("x", "float32", (1, 3, 4, 4)),))
+TEXT = Signature(
+    (TensorSpec("ids", "int64", ("N", "S")), TensorSpec("attention_mask", "int64", ("N", "S")), TensorSpec("t", "float32", ()))
+)
+FILE = Path("samples.npz")
+
+
+def drawn(signature: Signature, seed: int = 0, count: int = 8) -> sampling.SampleSet:
+    return sampling.draw(signature, count, seed, {"N": 2, "S": 6}, {"ids": (0, 99)})
+
+
+def test_a_seed_gives_the_same_samples_and_another_gives_others() -> None:
+    assert drawn(TEXT).digest == drawn(TEXT).digest != drawn(TEXT, seed=1).digest
+
+
+def test_drawn_samples_fit_and_are_distinct_and_never_constant() -> None:
+    samples = drawn(TEXT).samples
+    for sample in samples:
+        assert sample["ids"].shape == (2, 6)
+        assert sample["ids"].dtype == np.int64
+        assert 0 <= sample["ids"].min() <= sample["ids"].max() <= 99
+        assert sample["t"].shape == ()
+    assert len({sample["ids"].tobytes() for sample in samples}) == len(samples)
+    floats = drawn(IMAGE).samples[0]["x"]
+    assert floats.std() > 0.5
+
+
+def test_masks_are_ones_with_a_ragged_end() -> None:
+    masks = np.concatenate([sample["attention_mask"] for sample in drawn(TEXT).samples])
+    assert set(np.unique(masks)) == {0, 1}
+    assert (masks[:, 0] == 1).all()
+    assert (np.diff(masks, axis=1) <= 0).all()
+
+
+def test_nothing_is_drawn_for_strings_or_an_unknown_rank() -> None:
+    for spec in (TensorSpec("s", "string", (1,)), TensorSpec("x", "float32", None)):
+        with pytest.raises(SignatureError):
+            drawn(Signature((spec,)))
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 4, 4), (5, 1, 3, 4, 4)])
+def test_a_leading_axis_of_samples_is_cut(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    samples = sampling.split({"x": array}, IMAGE, FILE)
+    assert [sample["x"].shape for sample in samples] == [(1, 3, 4, 4)] * 5
+    np.testing.assert_array_equal(samples[3]["x"].ravel(), array[3].ravel())
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"y": np.zeros((1, 3, 4, 4), np.float32)}, "no array for the input 'x'"),
+        ({"x": np.zeros((1, 3, 4, 4), np.float32), "y": np.zeros(1)}, "'y' is no input"),
+        ({"x": np.zeros((1, 3, 5, 4), np.float32)}, "has the shape"),
+        ({"x": np.zeros((3, 4), np.float32)}, "has the shape"),
+        ({"x": np.zeros((1, 3, 4, 4), np.int64)}, "is int64"),
+        ({"x": np.zeros((0, 3, 4, 4), np.float32)}, "has the shape"),
+    ],
+)
+def test_what_does_not_fit_is_told(arrays: dict[str, np.ndarray], told: str) -> None:
+    with pytest.raises(SamplesError) as caught:
+        sampling.split(arrays, IMAGE, FILE)
+    assert told in " ".join(caught.value.problems)
+
+
+def test_all_problems_are_told_together() -> None:
+    with pytest.raises(SamplesError) as caught:
+        sampling.split({"ids": np.zeros((2, 2)), "z": np.zeros(1)}, TEXT, FILE)
+    assert len(caught.value.problems) == 4
+
+
+def test_integers_are_cast_where_they_fit_alone() -> None:
+    narrow = Signature((TensorSpec("x", "int8", ("N", 2)),))
+    assert sampling.split({"x": np.array([[1, 2]])}, narrow, FILE)[0]["x"].dtype == np.int8
+    with pytest.raises(SamplesError):
+        sampling.split({"x": np.array([[1, 300]])}, narrow, FILE)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    samples = drawn(TEXT, count=3).samples
+    np.savez(tmp_path / "s.npz", **sampling.to_arrays(samples))
+    again = sampling.split(sampling.read_npz(tmp_path / "s.npz"), TEXT, FILE)
+    assert sampling.SampleSet(again, "").digest == sampling.SampleSet(samples, "").digest
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut short"])
+def test_a_damaged_file_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "s.npz").write_bytes(content)
+    with pytest.raises(SamplesError):
+        sampling.read_npz(tmp_path / "s.npz")
+
+
+def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    np.savez(path, x=np.array([object()], dtype=object))
+    with pytest.raises(SamplesError):
+        sampling.read_npz(path)
+
+
+def test_no_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SamplesError, match="there is no samples file"):
+        sampling.read_npz(tmp_path / "none.npz")
