@@ -1,0 +1,100 @@
+"""onnx2tf 2.6.9 driven as a library: its operator builders alone, or with its layout passes.
+
+Its command-line way permutes inputs and outputs, judges itself, leaves by SystemExit and marks every file as fit for
+half precision. Here each ONNX node is lowered by onnx2tf's own builder and nothing else is done to the graph, so
+that names, order and layouts are the source's. The toolchain's lock pins the release whose internals these are.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.errors import StepError, Unsupported
+
+if TYPE_CHECKING:
+    from dlconv.convert.onnx_graph import Proto
+
+_PACKAGE = "onnx2tf.tflite_builder"
+
+
+def lower(model: Proto, passes: str) -> Any:
+    """The model as onnx2tf's ModelIR.
+
+    passes: "none", builders alone; "layout", all of onnx2tf's own passes, which may turn outputs: the caller checks.
+    Raises Unsupported for an operator that no builder takes, StepError where onnx2tf leaves by SystemExit.
+    """
+    builder: Any = import_module(_PACKAGE)
+    refusal: Any = import_module(f"{_PACKAGE}.op_registry").NodeValidationError
+    builder.register_default_preprocess_rules()
+    try:
+        model, _ = builder.run_preprocess_pipeline(onnx_graph=model)
+        if passes == "none":
+            graph = _lower_nodes(model)
+        else:
+            graph = builder.lower_onnx_to_ir(onnx_graph=model, output_file_name="model", transpose_inputs_to_nhwc=False)
+    except (refusal, NotImplementedError) as error:
+        raise Unsupported(f"onnx2tf cannot convert an operator: {error}") from error
+    except SystemExit as error:
+        raise StepError(f"onnx2tf gave up with exit code {error.code}") from error
+    graph = builder.clone_model_ir_with_float32(graph)
+    builder.prune_identity_cast_operators(graph, preserve_model_outputs=True)
+    builder.optimize_redundant_transpose_operators(graph, preserve_model_outputs=True)
+    return graph
+
+
+def write(graph: Any, path: Path) -> None:
+    """Write the ModelIR as a TFLite file, once its invariants hold: each tensor made once, before it is used."""
+    builder: Any = import_module(_PACKAGE)
+    schema = vars(import_module(f"{_PACKAGE}.schema.schema_generated"))
+    problems = import_module(f"{_PACKAGE}.core.validation").validate_model_ir_invariants(graph)
+    problems += [f"no producer and no data: {name}" for name in _unbound(graph)]
+    if problems:
+        raise StepError("onnx2tf's graph is broken", problems=tuple(problems))
+    builder.write_model_file(schema_tflite=schema, model_ir=graph, output_tflite_path=str(path))
+
+
+def _lower_nodes(model: Proto) -> Any:
+    """What lower_onnx_to_ir does up to its passes."""
+    parts: Any = import_module(f"{_PACKAGE}.lower_from_onnx2tf")
+    numpy_helper: Any = import_module("onnx.numpy_helper")
+    graph = import_module(f"{_PACKAGE}.ir").ModelIR(name="model")
+    shapes, dtypes = parts._extract_tensor_info(model)
+    constants = {tensor.name: np.asarray(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
+    graph.metadata["onnx_boundary_shape_signature_map"] = parts._build_onnx_boundary_shape_signature_map(
+        onnx_graph=model, shape_map=shapes
+    )
+    shared = {"onnx_model": model, "model_ir": graph, "shape_map": shapes, "dtype_map": dtypes, "constants": constants}
+    session = parts.ConversionSession(**shared)
+    context = parts.LoweringContext(
+        **shared,
+        tensor_consumer_count=session.tensor_consumer_count,
+        graph_output_names=[value.name for value in model.graph.output],
+        session=session,
+    )
+    for value in model.graph.input:
+        context.ensure_tensor(value.name)
+        graph.inputs.append(value.name)
+    for name, array in constants.items():
+        context.add_const_tensor(name, array)
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            parts.lower_constant_node(node=node, ctx=context)
+            continue
+        view = parts._NodeWrap(node, input_name_remap={}, shape_map=shapes, dtype_map=dtypes)
+        parts.reconcile_shape_sensitive_inputs_on_demand(node=view, ctx=context)
+        parts.dispatch_node(view, context)
+    for value in model.graph.output:
+        context.ensure_tensor(value.name)
+        graph.outputs.append(value.name)
+    parts._topologically_sort_operators(graph)
+    return graph
+
+
+def _unbound(graph: Any) -> list[str]:
+    made = {name for operator in graph.operators for name in operator.outputs} | set(graph.inputs)
+    used = {name for operator in graph.operators for name in operator.inputs if name} | set(graph.outputs)
+    return sorted(name for name in used - made if graph.tensors[name].data is None and not graph.tensors[name].is_variable)

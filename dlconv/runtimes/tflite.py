@@ -1,0 +1,212 @@
+"""TFLite on the CPU, by ai-edge-litert's interpreter or its predecessor tflite-runtime, whichever is here.
+
+Settings: {"threads": int, "xnnpack": bool | None}. xnnpack True or False asks for the XNNPACK delegate or forbids it;
+None, the default, takes it as every application does that opens the file, and goes on without it if it refuses the
+model. Which it was stands in `placement()`.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import importlib.metadata
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from dlconv.errors import MachineError, SamplesError, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dlconv.model import Signature
+    from dlconv.runtimes.base import Tensors
+
+_T = TypeVar("_T")
+_PACKAGES = (("ai-edge-litert", "ai_edge_litert.interpreter"), ("tflite-runtime", "tflite_runtime.interpreter"))
+
+# The smallest model, packed: x float32[2] -> y = x + x, written with the format's own schema.
+_TINY = zlib.decompress(
+    base64.b85decode(
+        b"c-l>mF%E+;5Cq4G3nVO*f`TVdBIOUMC@50oDM`muDe@1qHWzYdt*yJgU9AV;`Izs}(Q_lwXcE<-4hCTpu0p5`j5+6Ed^%N8"
+        b"_c2?Fr|>dOPpPiHWw&+ys`jT_&9~sfzk&nCO_t>=O;d9m{Kx5&{RYeC_ug(V7#Hh-9YjnJ*Z"
+    )
+)
+
+
+def probe() -> dict[str, Any]:
+    """The runtime's package and version, proved by running a model of one addition."""
+    package, version, interpreters = load_package()
+    interpreter = interpreters.Interpreter(model_content=_TINY)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.array([1.5, -2.0], np.float32))
+    interpreter.invoke()
+    found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    if not np.array_equal(found, np.array([3.0, -4.0], np.float32)):
+        raise MachineError(f"{package} {version} computes 1.5 + 1.5 and -2 - 2 as {found.tolist()}")
+    return {"version": version, "package": package, "devices": ["CPU"]}
+
+
+def load_package() -> tuple[str, str, Any]:
+    """Name and version of the package that is here, and its module `interpreter`."""
+    for package, module in _PACKAGES:
+        try:
+            return package, importlib.metadata.version(package), importlib.import_module(module)
+        except (ImportError, importlib.metadata.PackageNotFoundError):
+            continue
+    raise MachineError(
+        "No TFLite runtime is installed here",
+        wanted=" or ".join(package for package, _ in _PACKAGES),
+        mend="dlconv toolchain install tflite",
+    )
+
+
+def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> TfliteSession:
+    """Load the model at `path`. Names are those of the file's own signature, or of its tensors without one.
+
+    Raises Unsupported where the file lacks a tensor that `signature` names.
+    """
+    session = TfliteSession(Path(path), threads=settings.get("threads"), xnnpack=settings.get("xnnpack"))
+    session.check_names(signature)
+    return session
+
+
+class TfliteSession:
+    """A loaded TFLite model; see `dlconv.runtimes.base.Session`.
+
+    inputs and outputs are the interpreter's own details of each tensor, by name.
+    """
+
+    inputs: dict[str, dict[str, Any]]
+    outputs: dict[str, dict[str, Any]]
+
+    def __init__(self, path: Path, threads: int | None = None, xnnpack: bool | None = None) -> None:
+        self._path = path
+        self._threads = threads
+        self._package, self._version, self._interpreters = load_package()
+        self._with_xnnpack = xnnpack is not False
+        self._may_fall_back = xnnpack is None
+        self._refusal = ""
+        self._with_fallback(self._load)
+
+    def check_names(self, signature: Signature) -> None:
+        """Raise Unsupported unless the file has all the inputs and outputs of `signature`."""
+        missing = {spec.name for spec in signature.inputs} - set(self.inputs)
+        missing |= {spec.name for spec in signature.outputs} - set(self.outputs)
+        if missing:
+            raise Unsupported(
+                f"the file has no tensor {', '.join(sorted(missing))}", wanted=", ".join([*self.inputs, *self.outputs])
+            )
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """The outputs by name. Inputs may be of other sizes where the model leaves them free; an int64 array is
+        narrowed where the model wants int32 and every value fits. Raises SamplesError for what does not fit."""
+        if set(inputs) != set(self.inputs):
+            raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self.inputs)}")
+        fitting = {name: _fitting(name, array, self.inputs[name]) for name, array in inputs.items()}
+        return self._with_fallback(lambda: self._invoke(fitting))
+
+    def placement(self) -> dict[str, Any]:
+        """What runs: device, delegate, how many of the operators it took over, threads and the runtime's version."""
+        operators = [str(operator["op_name"]) for operator in self._interpreter._get_ops_details()]
+        delegated = operators.count("DELEGATE")
+        told: dict[str, Any] = {
+            "device": "CPU",
+            "precision": _precision(self._interpreter),
+            "delegate": "XNNPACK" if delegated else "none",
+            "delegated_partitions": delegated,
+            "threads": self._threads,
+            "runtime": self._package,
+            "version": self._version,
+        }
+        if self._refusal:
+            told["delegate_refused"] = self._refusal
+        return told
+
+    def _load(self) -> None:
+        kinds = self._interpreters.OpResolverType
+        self._interpreter = self._interpreters.Interpreter(
+            model_path=str(self._path),
+            num_threads=self._threads,
+            experimental_op_resolver_type=kinds.AUTO if self._with_xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        self.inputs, self.outputs = boundary_of(self._interpreter)
+        self._interpreter.allocate_tensors()
+
+    def _with_fallback(self, action: Callable[[], _T]) -> _T:
+        try:
+            return action()
+        except (RuntimeError, ValueError) as error:
+            if not (self._may_fall_back and self._with_xnnpack):
+                raise
+            refusal = str(error).strip()
+        self._with_xnnpack = False
+        self._load()
+        answer = action()
+        self._refusal = refusal  # without the delegate it went well: the delegate was to blame
+        return answer
+
+    def _invoke(self, inputs: Tensors) -> Tensors:
+        resized = False
+        for name, array in inputs.items():
+            index = self.inputs[name]["index"]
+            if tuple(self._interpreter._get_tensor_details(index, 0)["shape"]) != array.shape:
+                self._interpreter.resize_tensor_input(index, array.shape)
+                resized = True
+        if resized:
+            self._interpreter.allocate_tensors()
+        self._interpreter.reset_all_variables()
+        for name, array in inputs.items():
+            self._interpreter.set_tensor(self.inputs[name]["index"], array)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self.outputs.items()}
+
+
+def _fitting(name: str, array: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The array as the interpreter takes it. Raises SamplesError if dtype or shape do not fit."""
+    wanted = np.dtype(detail["dtype"])
+    if array.dtype == np.int64 and wanted == np.int32:
+        limits = np.iinfo(np.int32)
+        if array.size and (array.min() < limits.min or array.max() > limits.max):
+            raise SamplesError(f"{name} has values from {array.min()} to {array.max()}", wanted="values that fit int32")
+        array = array.astype(np.int32)
+    if array.dtype != wanted:
+        raise SamplesError(f"{name} is {array.dtype}", wanted=f"{wanted}")
+    sizes = free_shape_of(detail)
+    if array.ndim != len(sizes) or any(want not in (-1, size) for want, size in zip(sizes, array.shape, strict=True)):
+        raise SamplesError(f"{name} has shape {list(array.shape)}", wanted=f"{list(sizes)} (-1 is free)")
+    return np.require(array, requirements="C")
+
+
+def free_shape_of(detail: dict[str, Any]) -> tuple[int, ...]:
+    """The sizes of a tensor as the file states them, -1 where a size is free."""
+    stated = detail["shape_signature"]
+    return tuple(int(size) for size in (stated if len(stated) else detail["shape"]))
+
+
+def boundary_of(interpreter: Any) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The details of the inputs and outputs by name: by the signature's names if the model has one, else its tensors'.
+
+    Raises Unsupported for a model of several signatures, and where two tensors bear one name.
+    """
+    signatures = list(interpreter.get_signature_list())
+    if len(signatures) > 1:
+        raise Unsupported(f"The model has {len(signatures)} signatures: {', '.join(signatures)}", wanted="one")
+    if signatures:
+        # The interpreter refuses to run while the runner lives: it is dropped on return.
+        runner = interpreter.get_signature_runner(signatures[0])
+        return runner.get_input_details(), runner.get_output_details()
+    sides = [interpreter.get_input_details(), interpreter.get_output_details()]
+    named = [{str(detail["name"]): detail for detail in side} for side in sides]
+    if [len(side) for side in sides] != [len(side) for side in named]:
+        raise Unsupported("Two inputs or two outputs of the model have one name, and it has no signature")
+    return named[0], named[1]
+
+
+def _precision(interpreter: Any) -> str:
+    """The kinds of number that the operators' tensors really have: "float32", "float32, int8", ..."""
+    kinds = {np.dtype(detail["dtype"]).name for detail in interpreter.get_tensor_details() if detail["dtype"] is not object}
+    computed = {kind for kind in kinds if kind.startswith("float") or kind in ("int8", "int16", "uint8")}
+    return ", ".join(sorted(computed)) or "integer"
