@@ -65,13 +65,13 @@ def _free_weights(model: Proto) -> int:
     return len(stored)
 
 
-def _reads(node: Proto) -> set[str]:
+def reads_of(node: Proto) -> set[str]:
     """The names that a node reads, those that its subgraphs take from outside included."""
     names = {name for name in node.input if name}
     for graph in subgraphs_of(node):
         names.update(value.name for value in graph.output)
         for inner in graph.node:
-            names.update(_reads(inner))
+            names.update(reads_of(inner))
     return names
 
 
@@ -81,7 +81,7 @@ def _remove_dead_nodes(graph: Proto) -> int:
     for place in range(len(graph.node) - 1, -1, -1):
         node = graph.node[place]
         if any(name in needed for name in node.output):
-            needed |= _reads(node)
+            needed |= reads_of(node)
         else:
             dead.append(place)
     for place in dead:
@@ -133,7 +133,7 @@ def _content_of(tensor: Proto) -> bytes:
 def _remove_unused_initializers(graph: Proto) -> int:
     needed = {value.name for value in graph.output}
     for node in graph.node:
-        needed |= _reads(node)
+        needed |= reads_of(node)
     unused = [place for place, tensor in enumerate(graph.initializer) if tensor.name not in needed]
     for place in reversed(unused):
         del graph.initializer[place]
