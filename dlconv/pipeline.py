@@ -78,7 +78,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     missing, OutputError. What goes wrong with one target is that target's result, and no other's.
     """
     told = listener or Silence()
-    artifact = formats.open_artifact(path)
+    artifact = formats.open_artifact(path.absolute())  # workers have a directory of their own
     planned = planning.make(artifact.format, options.targets)
     if options.install:
         _install(planned, told)
@@ -107,7 +107,7 @@ def _export(
     cache: Cache,
     told: Listener,
 ) -> ExportResult:
-    _warm(artifact, planned, crew)
+    _warm(artifact, planned, crew, is_known=sources.is_studied(artifact, options, cache))
     source = sources.study(artifact, options, crew, cache)
     for note in source.notes:
         told.on(Event("note", "", note))
@@ -251,8 +251,15 @@ def _no_route(target: str, attempts: list[_Attempt]) -> DlconvError:
     )
 
 
-def _warm(artifact: Artifact, planned: Plan, crew: Crew) -> None:
-    """Start the workers that will be needed, so that their imports go on while the source is read."""
+def _warm(artifact: Artifact, planned: Plan, crew: Crew, *, is_known: bool) -> None:
+    """Start the workers that will be needed, so that their imports go on while the source is read.
+
+    A source that is known was exported before: its steps lie in the cache, most likely, and are only run again.
+    """
+    if is_known:
+        for name in dict.fromkeys(candidate.RUNTIMES[goal.target].toolchain for goal in planned.targets):
+            crew.warm(name)
+        return
     first = sources.KINDS[artifact.format].toolchain
     crew.warm(first, 2)  # one to study and convert, one for the reference
     wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]

@@ -77,18 +77,17 @@ class Reference:
         return SampleSet(self.answers.best, "").digest
 
 
+def is_studied(artifact: Artifact, options: ExportOptions, cache: Cache) -> bool:
+    """Whether the source's signature is in the cache: then `study` needs no worker."""
+    asked = _asked(artifact, options, _given(options))
+    return options.use_cache and cache.get(_study_key(artifact, asked)) is not None
+
+
 def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) -> Source:
     """Find the source's signature and its samples. Raises SignatureError or SamplesError for what does not fit."""
-    kind = KINDS[artifact.format]
-    given = sampling.read_npz(options.samples) if options.samples is not None else None
-    asked: dict[str, Any] = {}
-    if artifact.format is Format.TORCHSCRIPT:
-        asked = {
-            "inputs": [spec.to_dict() for spec in options.inputs],
-            "samples": sampling.examples(given) if given is not None else {},
-            "constants": dict(options.constants),
-        }
-    found = _kept_call(artifact, kind, asked, options.use_cache, crew, cache)
+    given = _given(options)
+    asked = _asked(artifact, options, given)
+    found = _kept_call(artifact, asked, options.use_cache, crew, cache)
     signature = Signature.from_dict(found["signature"])
     if artifact.format is not Format.TORCHSCRIPT:
         signature = apply_inputs(signature, options.inputs)
@@ -107,10 +106,32 @@ def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) 
     return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts)
 
 
-def _kept_call(
-    artifact: Artifact, kind: Kind, asked: dict[str, Any], use_cache: bool, crew: Crew, cache: Cache
+def _given(options: ExportOptions) -> dict[str, np.ndarray[Any, Any]] | None:
+    return None if options.samples is None else sampling.read_npz(options.samples)
+
+
+def _asked(
+    artifact: Artifact, options: ExportOptions, given: dict[str, np.ndarray[Any, Any]] | None
 ) -> dict[str, Any]:
-    key = key_of(study=kind.study, source=artifact.digest, asked=asked, versions=_versions(kind))
+    if artifact.format is not Format.TORCHSCRIPT:
+        return {}
+    return {
+        "inputs": [spec.to_dict() for spec in options.inputs],
+        "samples": sampling.examples(given) if given is not None else {},
+        "constants": dict(options.constants),
+    }
+
+
+def _study_key(artifact: Artifact, asked: dict[str, Any]) -> str:
+    kind = KINDS[artifact.format]
+    return key_of(study=kind.study, source=artifact.digest, asked=asked, versions=_versions(kind))
+
+
+def _kept_call(
+    artifact: Artifact, asked: dict[str, Any], use_cache: bool, crew: Crew, cache: Cache
+) -> dict[str, Any]:
+    kind = KINDS[artifact.format]
+    key = _study_key(artifact, asked)
     kept = cache.get(key) if use_cache else None
     if kept is None:
         with crew.lease(kind.toolchain) as worker:
