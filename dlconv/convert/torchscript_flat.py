@@ -54,7 +54,7 @@ def open_flat(path: Path, signature: Signature, sample: Mapping[str, np.ndarray]
 
     source = load(path).eval()
     arguments = arguments_of(source)
-    tensors = {spec.source_name: to_torch(sample[spec.name], spec.dtype) for spec in signature.inputs}
+    tensors = {spec.source_name: to_torch(_widened(spec, sample[spec.name]), spec.dtype) for spec in signature.inputs}
     with torch.no_grad():
         answer = call(fresh(source), arguments, {**dict(signature.constants), **tensors})
     leaves = flatten(answer)
@@ -62,6 +62,14 @@ def open_flat(path: Path, signature: Signature, sample: Mapping[str, np.ndarray]
     whole = Signature(signature.inputs, outputs, signature.constants)
     text = _source_text(source, arguments, whole, [path for path, _ in leaves.values()])
     return Flat(_scripted(source, text), source, tuple(arguments), whole, tuple(tensors.values()))
+
+
+def _widened(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+    """The sample with each free size at least 2: exporters take a size of 1 for one that never varies."""
+    for axis, size in enumerate(spec.shape or ()):
+        if isinstance(size, str) and array.shape[axis] == 1:
+            array = array.repeat(2, axis)
+    return array
 
 
 def _named(signature: Signature, name: str, tensor: Any) -> TensorSpec:

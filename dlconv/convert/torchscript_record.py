@@ -35,10 +35,32 @@ def record(flat: Flat) -> Any:
     free = any(spec.is_dynamic for spec in flat.signature.inputs)
     mode = "symbolic" if free else "real"
     with torch.no_grad():
-        graph = make_fx(run, tracing_mode=mode, pre_dispatch=True, _allow_non_fake_inputs=True)(*flat.tensors)
+        tracer = make_fx(run, _cells(), tracing_mode=mode, pre_dispatch=True, _allow_non_fake_inputs=True)
+        graph = tracer(*flat.tensors)
     _name_weights(graph, flat.source)
     _use_known_operators(graph)
     return graph
+
+
+def _cells() -> dict[Any, Any]:
+    """Single steps of recurrent networks in plainer operators: exporters lose the sizes within them."""
+    import torch
+
+    aten, linear = torch.ops.aten, torch.nn.functional.linear
+
+    def lstm_cell(x: Any, state: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> tuple[Any, Any]:
+        i, f, g, o = (linear(x, w_ih, b_ih) + linear(state[0], w_hh, b_hh)).chunk(4, 1)
+        cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+        return o.sigmoid() * cell.tanh(), cell
+
+    def gru_cell(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
+        reset_x, update_x, new_x = linear(x, w_ih, b_ih).chunk(3, 1)
+        reset_h, update_h, new_h = linear(h, w_hh, b_hh).chunk(3, 1)
+        update = (update_x + update_h).sigmoid()
+        new = (new_x + (reset_x + reset_h).sigmoid() * new_h).tanh()
+        return new + update * (h - new)
+
+    return {aten.lstm_cell.default: lstm_cell, aten.gru_cell.default: gru_cell}
 
 
 def _reset(module: Any, source: Any, path: str) -> None:

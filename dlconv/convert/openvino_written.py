@@ -1,0 +1,54 @@
+"""An OpenVINO model made from PyTorch: names and shapes set, saved in float32 as the source has it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlconv.errors import StepError
+from dlconv.model import Signature
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def save(model: Any, signature: Signature, out_dir: Path) -> tuple[Signature, tuple[str, ...]]:
+    """Writes model.xml and model.bin; the artifact's own signature, and notes. Inputs are matched by their order."""
+    import openvino
+
+    if len(model.outputs) != len(signature.outputs) or len(model.inputs) > len(signature.inputs):
+        raise StepError(
+            f"OpenVINO made {len(model.inputs)} inputs and {len(model.outputs)} outputs",
+            wanted=f"{len(signature.inputs)} inputs and {len(signature.outputs)} outputs",
+            mend="another route",
+        )
+    kept = _kept(model, signature)
+    for port, spec in zip(model.inputs, kept, strict=True):
+        port.get_tensor().set_names({spec.name})
+        port.get_node().set_friendly_name(spec.name)
+    for port, spec in zip(model.outputs, signature.outputs, strict=True):
+        port.get_tensor().set_names({spec.name})
+    shapes = {
+        spec.name: openvino.PartialShape([size if isinstance(size, int) else -1 for size in spec.shape])
+        for spec in kept
+        if spec.shape is not None
+    }
+    model.reshape(shapes)
+    model.validate_nodes_and_infer_types()
+    openvino.save_model(model, out_dir / "model.xml", compress_to_fp16=False)
+    dropped = [spec.name for spec in signature.inputs if spec not in kept]
+    notes = tuple(f"the input {name} has no effect on any output, and OpenVINO left it out" for name in dropped)
+    return Signature(tuple(kept), signature.outputs, ()), notes
+
+
+def _kept(model: Any, signature: Signature) -> list[Any]:
+    if len(model.inputs) == len(signature.inputs):
+        return list(signature.inputs)
+    by_name = {name: port for port in model.inputs for name in port.get_names()}
+    kept = [spec for spec in signature.inputs if spec.name in by_name]
+    if len(kept) != len(model.inputs):
+        raise StepError(
+            f"OpenVINO left the inputs {sorted(by_name)}",
+            wanted=f"{[spec.name for spec in signature.inputs]}",
+            mend="another route",
+        )
+    return kept

@@ -1,0 +1,29 @@
+"""An exported program (.pt2) -> OpenVINO by OpenVINO's own PyTorch frontend."""
+
+from __future__ import annotations
+
+import warnings
+
+from dlconv.convert.edge import Made, Step
+from dlconv.convert.openvino_written import save
+from dlconv.model import Signature
+from dlconv.runtimes.torch_program import load_exported
+
+
+def convert(step: Step) -> Made:
+    """Writes model.xml and model.bin in the source's own precision."""
+    import openvino
+    import torch
+
+    program = load_exported(step.source)
+    signature = step.signature
+    if not signature.outputs:
+        from dlconv.convert.torch_export_signature import read
+
+        outputs = Signature.from_dict(read(str(step.source))["signature"]).outputs
+        signature = Signature(signature.inputs, outputs, signature.constants)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = openvino.convert_model(program)
+    made, notes = save(model, signature, step.out_dir)
+    return Made("model.xml", made, notes)

@@ -1,0 +1,86 @@
+"""What PyTorch can run: a TorchScript archive or an exported program, called by names of leaves."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dlconv.runtimes.torch_state import written_attributes
+from dlconv.runtimes.torchscript import arguments_of, call, fresh, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class Program(Protocol):
+    """A loaded program. module holds the weights; a call starts from the state that the file holds."""
+
+    module: Any
+
+    def __call__(self, values: Mapping[str, Any]) -> Any: ...
+
+
+def open_program(path: Path) -> Program:
+    """The program in the file, by its content, on the CPU."""
+    return ExportedProgram(path) if is_exported_program(path) else Scripted(path)
+
+
+def is_exported_program(path: Path) -> bool:
+    """Whether the archive is torch.export's, told by its members; a damaged archive is not."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return False
+    return any(name.endswith(("archive_format", "serialized_exported_program.json")) for name in names)
+
+
+class Scripted:
+    """A TorchScript archive, in evaluation mode."""
+
+    def __init__(self, path: Path) -> None:
+        self.module = load(path).eval()
+        self._arguments = arguments_of(self.module)
+        self._keeps_state = bool(written_attributes(self.module))
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        module = fresh(self.module) if self._keeps_state else self.module
+        return call(module, self._arguments, values)
+
+
+class ExportedProgram:
+    """A .pt2 file of torch.export."""
+
+    def __init__(self, path: Path) -> None:
+        self.program = load_exported(path)
+        self.module = self.program.module()
+        self._names = user_input_names(self.program)
+        self._keeps_state = bool(self.program.graph_signature.buffers_to_mutate)
+
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        from torch.utils._pytree import tree_unflatten
+
+        module = fresh(self.module) if self._keeps_state else self.module
+        flat = [values[name] if name in values else constant for name, constant in self._names.items()]
+        args, kwargs = tree_unflatten(flat, self.program.call_spec.in_spec)
+        return module(*args, **kwargs)
+
+
+def load_exported(path: Path | str) -> Any:
+    """The exported program in the file."""
+    import torch
+
+    with torch.no_grad():
+        return torch.export.load(str(path))
+
+
+def user_input_names(program: Any) -> dict[str, Any]:
+    """The program's inputs in order; those that are constants (numbers, None) with their value, tensors with None."""
+    from torch.export.graph_signature import ConstantArgument, InputKind
+
+    found: dict[str, Any] = {}
+    for spec in program.graph_signature.input_specs:
+        if spec.kind == InputKind.USER_INPUT:
+            found[spec.arg.name] = spec.arg.value if isinstance(spec.arg, ConstantArgument) else None
+    return found
