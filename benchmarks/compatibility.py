@@ -27,6 +27,7 @@ def models(folder: Path) -> list[tuple[str, str]]:
 
 
 def main() -> None:
+    """Run what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="models whose path holds this word")
@@ -39,7 +40,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as out:
             cells = export(arguments.folder / path, TARGETS, Path(out))
         results.add({"key": path, "cells": cells})
-        print(path, {target: cell["word"] for target, cell in cells.items()}, flush=True)  # noqa: T201
+        print(path, {target: cell["word"] for target, cell in cells.items()}, flush=True)
     put_section(ROOT / "docs" / "compatibility.md", "real models", table(todo, results))
 
 

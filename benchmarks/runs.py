@@ -32,7 +32,9 @@ class Results:
             file.write(json.dumps(row) + "\n")
 
 
-def export(model: Path, targets: tuple[str, ...], out: Path, words: tuple[str, ...] = (), timeout_s: float = 900) -> dict[str, Any]:
+def export(
+    model: Path, targets: tuple[str, ...], out: Path, words: tuple[str, ...] = (), timeout_s: float = 900
+) -> dict[str, Any]:
     """`dlconv export` in a process of its own; for each target its verdict, error, bar and reason."""
     command = [sys.executable, "-m", "dlconv", "-q", "export", str(model), "--to", ",".join(targets), "-o", str(out),
                "--json", "-", *words]  # fmt: skip
@@ -93,6 +95,7 @@ def _short(text: str) -> str:
 
 
 def counts(cells: list[dict[str, Any]]) -> str:
+    """How often each word stands in the cells."""
     found = Counter(cell["word"] for cell in cells)
     return ", ".join(f"{number} {word}" for word, number in found.most_common())
 

@@ -65,7 +65,8 @@ source, out, targets, cache, given = sys.argv[1:]
 from dlconv.options import parse_inputs
 watch = Watch()
 inputs = parse_inputs(tuple(given.split()))[0]
-result = export(Path(source), ExportOptions(tuple(targets.split(",")), Path(out), inputs=inputs, use_cache=cache == "1"), watch)
+options = ExportOptions(tuple(targets.split(",")), Path(out), inputs=inputs, use_cache=cache == "1")
+result = export(Path(source), options, watch)
 assert all(bundle.verdict is not None and bundle.verdict.word == "PASS" for bundle in result.bundles), result
 peaks = [s["peak_memory_bytes"] for b in result.bundles for r in b.receipt["routes"] for s in r["steps"]]
 print(json.dumps({"converted_s": watch.converted, "total_s": time.monotonic() - start, "peak_bytes": max(peaks)}))
@@ -92,6 +93,7 @@ def timed(code: str, *words: str, home: Path) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true")
@@ -104,7 +106,7 @@ def main() -> None:
         (home / "toolchains").symlink_to(toolchains_home(), target_is_directory=True)
         rows = measure(Path(folder), home, arguments.rounds)
     lines = ["| what | measured | bound |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
-    print("\n".join(lines))  # noqa: T201
+    print("\n".join(lines))
     if arguments.write:
         from runs import put_section
 
@@ -120,43 +122,53 @@ def measure(folder: Path, home: Path, rounds: int) -> list[tuple[str, str, str]]
     given = "x:1x3x224x224"
     for number in range(rounds):
         sides = [
-            lambda: hand.append(timed(BY_HAND, str(model), folder_in(folder), home=home)),
-            lambda: ours.append(timed(DLCONV, str(model), folder_in(folder), "openvino", "0", given, home=home)),
+            lambda: hand.append(timed(BY_HAND, str(model), _folder_in(folder), home=home)),
+            lambda: ours.append(timed(DLCONV, str(model), _folder_in(folder), "openvino", "0", given, home=home)),
         ]
         for side in sides if number % 2 == 0 else reversed(sides):
             side()
     rows = [
-        row("cold `export --to openvino`, to the last conversion step / by hand",
-            median(ours, "converted_s") / median(hand, "wall_s"), 1.15,
-            f"{median(ours, 'converted_s'):.1f} s / {median(hand, 'wall_s'):.1f} s; with verification {median(ours, 'wall_s'):.1f} s"),
-        row("peak memory of the largest process of a step / by hand",
-            median(ours, "peak_bytes") / median(hand, "peak_self_bytes"), 1.2,
-            f"{median(ours, 'peak_bytes') / 1e9:.2f} GB / {median(hand, 'peak_self_bytes') / 1e9:.2f} GB"),
+        _row("cold `export --to openvino`, to the last conversion step / by hand",
+            _median(ours, "converted_s") / _median(hand, "wall_s"), 1.15,
+            f"{_median(ours, 'converted_s'):.1f} s / {_median(hand, 'wall_s'):.1f} s; "
+            f"with verification {_median(ours, 'wall_s'):.1f} s"),
+        _row("peak memory of the largest process of a step / by hand",
+            _median(ours, "peak_bytes") / _median(hand, "peak_self_bytes"), 1.2,
+            f"{_median(ours, 'peak_bytes') / 1e9:.2f} GB / {_median(hand, 'peak_self_bytes') / 1e9:.2f} GB"),
     ]  # fmt: skip
     targets = ("onnx", "openvino", "tflite")
-    together = timed(DLCONV, str(model), folder_in(folder), ",".join(targets), "0", given, home=home)["wall_s"]
-    single = [timed(DLCONV, str(model), folder_in(folder), target, "0", given, home=home)["wall_s"] for target in targets]
-    rows.append(row("three targets together / one by one", together / sum(single), 0.75, f"{together:.1f} s / {sum(single):.1f} s"))
-    cold = timed(DLCONV, str(model), folder_in(folder), "openvino", "1", given, home=home)["wall_s"]
-    warm = timed(DLCONV, str(model), folder_in(folder), "openvino", "1", given, home=home)["wall_s"]
-    rows.append(row("a repeat from the cache / cold", warm / cold, 0.2, f"{warm:.1f} s / {cold:.1f} s"))
-    rows.append(("CPU time of `dlconv --help`", f"{help_s():.3f} s", "0.15 s"))
+    together = timed(DLCONV, str(model), _folder_in(folder), ",".join(targets), "0", given, home=home)["wall_s"]
+    single = [
+        timed(DLCONV, str(model), _folder_in(folder), target, "0", given, home=home)["wall_s"] for target in targets
+    ]
+    rows.append(
+        _row(
+            "three targets together / one by one",
+            together / sum(single),
+            0.75,
+            f"{together:.1f} s / {sum(single):.1f} s",
+        )
+    )
+    cold = timed(DLCONV, str(model), _folder_in(folder), "openvino", "1", given, home=home)["wall_s"]
+    warm = timed(DLCONV, str(model), _folder_in(folder), "openvino", "1", given, home=home)["wall_s"]
+    rows.append(_row("a repeat from the cache / cold", warm / cold, 0.2, f"{warm:.1f} s / {cold:.1f} s"))
+    rows.append(("CPU time of `dlconv --help`", f"{_help_s():.3f} s", "0.15 s"))
     return rows
 
 
-def folder_in(folder: Path) -> str:
+def _folder_in(folder: Path) -> str:
     return tempfile.mkdtemp(dir=folder)
 
 
-def median(side: list[dict[str, Any]], name: str) -> float:
+def _median(side: list[dict[str, Any]], name: str) -> float:
     return statistics.median(run[name] for run in side)
 
 
-def row(what: str, ratio: float, bound: float, figures: str) -> tuple[str, str, str]:
+def _row(what: str, ratio: float, bound: float, figures: str) -> tuple[str, str, str]:
     return what, f"{ratio:.2f} ({figures})", f"{bound}"
 
 
-def help_s() -> float:
+def _help_s() -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     for _ in range(10):
         subprocess.run([Path(sys.executable).with_name("dlconv"), "--help"], check=True, stdout=subprocess.DEVNULL)

@@ -20,7 +20,7 @@ from dlconv import __version__
 from dlconv.errors import OutputError
 from dlconv.jsonfile import write_json
 from dlconv.model import digest_of, files_of
-from dlconv.samples import to_arrays
+from dlconv.samples import save_npz, to_arrays
 from dlconv.validators.parity import Evidence, bar_of
 
 if TYPE_CHECKING:
@@ -108,11 +108,11 @@ def publish(
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, to)
         deployed = [path.relative_to(aside) for path in files_of(aside)]
-        np.savez(aside / SAMPLES, **to_arrays(reference.samples.samples))
+        save_npz(aside / SAMPLES, to_arrays(reference.samples.samples))
         answers = {f"y32.{key}": value for key, value in to_arrays(reference.answers.y32).items()}
         if reference.answers.y64 is not None:
             answers |= {f"y64.{key}": value for key, value in to_arrays(reference.answers.y64).items()}
-        np.savez(aside / REFERENCE, **answers)
+        save_npz(aside / REFERENCE, answers)
         (aside / LOGS).mkdir()
         for log in candidate.product.logs:
             shutil.copyfile(log, aside / LOGS / log.name)
@@ -179,7 +179,6 @@ def receipt(
     }
 
 
-
 def _tensor(spec: TensorSpec) -> dict[str, Any]:
     layout = "as the source"
     if spec.permutation:
@@ -196,9 +195,7 @@ def _evidence(candidate: Candidate) -> dict[str, Any]:
         "seconds": round(candidate.seconds, 3),
         "samples": evidence.samples,
         "factor": evidence.factor,
-        "outputs": [
-            {**output.to_dict(), "bar": bar_of(output, evidence.factor)} for output in evidence.outputs
-        ],
+        "outputs": [{**output.to_dict(), "bar": bar_of(output, evidence.factor)} for output in evidence.outputs],
         "problems": list(evidence.problems),
         "controls": dict(evidence.controls),
         "notes": list(candidate.notes),

@@ -95,7 +95,14 @@ def run(
     outputs = [to_source(sample, signature) for sample in got["outputs"]]
     evidence = _evidence(got["errors"], outputs, source.signature, signature, reference, fixed, runtime.name)
     return Candidate(
-        product, runtime.name, located.versions, got["placement"], evidence, judge(evidence), got["seconds"], tuple(told)
+        product,
+        runtime.name,
+        located.versions,
+        got["placement"],
+        evidence,
+        judge(evidence),
+        got["seconds"],
+        tuple(told),
     )
 
 

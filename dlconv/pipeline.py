@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import bundle, candidate, formats
-from dlconv import plan as planning
+from dlconv import bundle, candidate, formats, planning
 from dlconv import source as sources
 from dlconv.cache import Cache
 from dlconv.errors import ConversionError, DlconvError, StepError
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from dlconv.candidate import Candidate
     from dlconv.model import Artifact
     from dlconv.options import ExportOptions
-    from dlconv.plan import Plan, TargetPlan
+    from dlconv.planning import Plan, TargetPlan
     from dlconv.source import Reference, Source
     from dlconv.validators.verdict import Verdict
 
@@ -135,9 +134,7 @@ def _export(
             raise
 
 
-def _reference(
-    source: Source, options: ExportOptions, crew: Crew, cache: Cache, told: Listener
-) -> Reference:
+def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache, told: Listener) -> Reference:
     start = time.perf_counter()
     reference = sources.answer(source, options, crew, cache)
     for note in reference.notes:
@@ -242,7 +239,9 @@ def _no_route(target: str, attempts: list[_Attempt]) -> DlconvError:
     errors = [attempt.error for attempt in attempts if attempt.error is not None]
     if len(errors) == 1:
         return errors[0]
-    told = tuple(dict.fromkeys(f"{' -> '.join(a.entry['edges'])}: {a.error.met}" for a in attempts if a.error is not None))
+    told = tuple(
+        dict.fromkeys(f"{' -> '.join(a.entry['edges'])}: {a.error.met}" for a in attempts if a.error is not None)
+    )
     return ConversionError(
         f"none of {len(attempts)} routes to {target} succeeded: {errors[0].met}",
         mend=next((error.mend for error in errors if error.mend), ""),
@@ -292,9 +291,7 @@ def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
 def _install(planned: Plan, told: Listener) -> None:
     from dlconv.workers.install import install
 
-    names = dict.fromkeys(
-        lack.toolchain for goal in planned.targets for lack in (*goal.lacks, *goal.routes[0].lacks)
-    )
+    names = dict.fromkeys(lack.toolchain for goal in planned.targets for lack in (*goal.lacks, *goal.routes[0].lacks))
     for name in names:
         told.on(Event("step-started", "", f"installing the toolchain {name}"))
         start = time.perf_counter()

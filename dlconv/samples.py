@@ -50,7 +50,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             if not hasattr(archive, "files"):
-                raise SamplesError(f"{path} holds one array, not named ones", wanted="an .npz: np.savez(path, name=...)")
+                raise SamplesError(
+                    f"{path} holds one array, not named ones", wanted="an .npz: np.savez(path, name=...)"
+                )
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise SamplesError(f"there is no samples file {path}") from error
@@ -138,7 +140,7 @@ def _rows(array: np.ndarray[Any, Any], spec: TensorSpec) -> list[np.ndarray[Any,
             return [np.ascontiguousarray(part) for part in np.split(array, array.shape[0] // size)]
     if array.ndim == 0 and not spec.shape:
         return [array]
-    raise SamplesError(f"'{spec.name}' has the shape {array.shape}, the model takes {str(spec)}")
+    raise SamplesError(f"'{spec.name}' has the shape {array.shape}, the model takes {spec!s}")
 
 
 def _fits(shape: Sequence[int | None], spec: TensorSpec) -> bool:
@@ -223,3 +225,9 @@ def _draw_one(
 def to_arrays(samples: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:
     """Samples as the arrays of one .npz: keys `NNN.name`. An empty sample leaves its number out."""
     return {f"{index:03d}.{name}": array for index, sample in enumerate(samples) for name, array in sample.items()}
+
+
+def save_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write named arrays as an .npz, uncompressed."""
+    # numpy's own signature takes the names as keywords, where one might be a parameter's.
+    np.savez(path, **dict(arrays))  # type: ignore[arg-type]

@@ -41,6 +41,9 @@ KINDS = {
 }
 
 
+FACTS: tuple[str, ...] = ("stateful", "state", "deterministic", "training", "opset")
+
+
 @dataclass(frozen=True)
 class Source:
     """A studied source. facts are what the study found besides: stateful, state, deterministic, opset, ...
@@ -101,7 +104,7 @@ def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) 
     else:
         chosen = sampling.draw(signature, options.draws, options.seed, sizes, bounds)
     chosen = _with_other_sizes(chosen, signature, options.seed, bounds)
-    facts = {k: found[k] for k in ("stateful", "state", "deterministic", "training", "opset") if k in found}
+    facts = {name: found[name] for name in FACTS if name in found}
     notes = tuple(found.get("notes", ()))
     return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts)
 
@@ -110,9 +113,7 @@ def _given(options: ExportOptions) -> dict[str, np.ndarray[Any, Any]] | None:
     return None if options.samples is None else sampling.read_npz(options.samples)
 
 
-def _asked(
-    artifact: Artifact, options: ExportOptions, given: dict[str, np.ndarray[Any, Any]] | None
-) -> dict[str, Any]:
+def _asked(artifact: Artifact, options: ExportOptions, given: dict[str, np.ndarray[Any, Any]] | None) -> dict[str, Any]:
     if artifact.format is not Format.TORCHSCRIPT:
         return {}
     return {
@@ -127,9 +128,7 @@ def _study_key(artifact: Artifact, asked: dict[str, Any]) -> str:
     return key_of(study=kind.study, source=artifact.digest, asked=asked, versions=_versions(kind))
 
 
-def _kept_call(
-    artifact: Artifact, asked: dict[str, Any], use_cache: bool, crew: Crew, cache: Cache
-) -> dict[str, Any]:
+def _kept_call(artifact: Artifact, asked: dict[str, Any], use_cache: bool, crew: Crew, cache: Cache) -> dict[str, Any]:
     kind = KINDS[artifact.format]
     key = _study_key(artifact, asked)
     kept = cache.get(key) if use_cache else None
@@ -171,7 +170,7 @@ def _with_other_sizes(
     more = tuple(
         sampling.draw(signature, 1, seed + number, sizes, bounds).samples[0]
         for number, sizes in enumerate(
-            ({dim: 1 for dim in traced}, {dim: size + max(1, size // 2) for dim, size in traced.items()}), start=1
+            (dict.fromkeys(traced, 1), {dim: size + max(1, size // 2) for dim, size in traced.items()}), start=1
         )
     )
     return replace(chosen, samples=(*chosen.samples, *more))
@@ -192,7 +191,7 @@ def answer(source: Source, options: ExportOptions, crew: Crew, cache: Cache) -> 
     if kept is None:
         made = _ask(source, kind, crew)
         folder = cache.begin()
-        np.savez(folder / "answers.npz", **made.pop("arrays"))
+        sampling.save_npz(folder / "answers.npz", made.pop("arrays"))
         write_json(folder / "reference.json", made)
         kept = cache.put(key, folder, f"reference of {source.artifact.path.name}")
     told = read_json(kept / "reference.json")
@@ -283,7 +282,5 @@ def _shapes(sample: Sample) -> str:
     return ", ".join(f"{name} {'x'.join(map(str, array.shape)) or 'scalar'}" for name, array in sample.items())
 
 
-def _gather(
-    arrays: dict[str, np.ndarray[Any, Any]], which: str, count: int, names: list[str]
-) -> tuple[Sample, ...]:
+def _gather(arrays: dict[str, np.ndarray[Any, Any]], which: str, count: int, names: list[str]) -> tuple[Sample, ...]:
     return tuple({name: arrays[f"{which}.{index:03d}.{name}"] for name in names} for index in range(count))

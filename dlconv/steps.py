@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import OutputError
 from dlconv.events import Event
-from dlconv.model import Signature
 from dlconv.jsonfile import read_json, write_json
+from dlconv.model import Signature
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
@@ -152,9 +152,7 @@ class StepRunner:
         with self._crew.lease(edge.toolchain) as worker:
             offset = worker.log.stat().st_size
             start = time.perf_counter()
-            done = worker.call(
-                "dlconv.workers.tasks:run_edge", what=edge.name, module=edge.module, step=step.to_dict()
-            )
+            done = worker.call("dlconv.workers.tasks:run_edge", what=edge.name, module=edge.module, step=step.to_dict())
             with worker.log.open("rb") as log:
                 log.seek(offset)
                 (folder / f"{edge.name}.log").write_bytes(log.read())
@@ -171,9 +169,7 @@ class StepRunner:
         return record
 
 
-def _key(
-    before: Product, edge: Converter, settings: dict[str, Any], versions: dict[str, str], sample: Sample
-) -> str:
+def _key(before: Product, edge: Converter, settings: dict[str, Any], versions: dict[str, str], sample: Sample) -> str:
     from dlconv.cache import key_of
     from dlconv.samples import SampleSet
 

@@ -25,7 +25,7 @@ LAYERS = (
     ("validators", "validators"),
     ("stages of the two lines", "cache candidate source steps"),
     ("bundle", "bundle"),
-    ("the two lines", "doctor inspection pipeline plan"),
+    ("the two lines", "doctor inspection pipeline planning"),
     ("doors", "__main__ cli reports"),
 )
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}

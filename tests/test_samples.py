@@ -13,7 +13,11 @@ from dlconv.model import Signature, TensorSpec
 
 IMAGE = Signature((TensorSpec("x", "float32", (1, 3, 4, 4)),))
 TEXT = Signature(
-    (TensorSpec("ids", "int64", ("N", "S")), TensorSpec("attention_mask", "int64", ("N", "S")), TensorSpec("t", "float32", ()))
+    (
+        TensorSpec("ids", "int64", ("N", "S")),
+        TensorSpec("attention_mask", "int64", ("N", "S")),
+        TensorSpec("t", "float32", ()),
+    )
 )
 FILE = Path("samples.npz")
 

@@ -1,1 +1,1 @@
-""""""
+"""Edges, one file each, and the graph of them. Worker-side but for the graph."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from dlconv.errors import RequestError
 from dlconv.formats import Format
+from dlconv.options import TARGETS
 
 SOURCES: Final = {
     Format.TORCHSCRIPT: "torchscript",
@@ -14,9 +15,6 @@ SOURCES: Final = {
     Format.ONNX: "onnx-as-given",
 }
 """The stage at which a file of each format enters the graph. An ONNX that dlconv has not cleaned is not yet `onnx`."""
-
-TARGETS: Final = ("onnx", "onnxruntime", "openvino", "tflite")
-"""The stages that a user can ask for."""
 
 MAX_ROUTES: Final = 8
 """Routes that are tried for one target: a bound on the time that a hopeless model takes."""
@@ -123,7 +121,14 @@ GRAPH: Final = ConversionGraph(
         ),
         _edge("torch-export", "onnx-as-given", "torch_export_to_onnx", "torch", 1, "the exporter made for .pt2"),
         _edge(
-            "onnx-as-given", "onnx", "onnx_to_onnx", "onnx", 1, "simplified and checked", "onnxsim", simplifier="onnxsim"
+            "onnx-as-given",
+            "onnx",
+            "onnx_to_onnx",
+            "onnx",
+            1,
+            "simplified and checked",
+            "onnxsim",
+            simplifier="onnxsim",
         ),
         _edge(
             "onnx-as-given",
@@ -136,10 +141,24 @@ GRAPH: Final = ConversionGraph(
             simplifier="onnxslim",
         ),
         _edge(
-            "onnx-as-given", "onnx", "onnx_to_onnx", "onnx", 3, "checked only: no simplifier", "plain", simplifier="none"
+            "onnx-as-given",
+            "onnx",
+            "onnx_to_onnx",
+            "onnx",
+            3,
+            "checked only: no simplifier",
+            "plain",
+            simplifier="none",
         ),
         _edge(
-            "onnx", "onnxruntime", "onnx_to_onnxruntime", "onnx", 1, "all optimisations for this CPU", "all", level="all"
+            "onnx",
+            "onnxruntime",
+            "onnx_to_onnxruntime",
+            "onnx",
+            1,
+            "all optimisations for this CPU",
+            "all",
+            level="all",
         ),
         _edge(
             "onnx",
@@ -151,9 +170,7 @@ GRAPH: Final = ConversionGraph(
             "extended",
             level="extended",
         ),
-        _edge(
-            "onnx", "onnxruntime", "onnx_to_onnxruntime", "onnx", 3, "constants folded only", "basic", level="basic"
-        ),
+        _edge("onnx", "onnxruntime", "onnx_to_onnxruntime", "onnx", 3, "constants folded only", "basic", level="basic"),
         _edge("onnx", "openvino", "onnx_to_openvino", "openvino", 1, "OpenVINO's ONNX frontend"),
         _edge(
             "torchscript",

@@ -1,1 +1,1 @@
-""""""
+"""What is told: to a person, to a program."""

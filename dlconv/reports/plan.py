@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.plan import Lack, Plan, TargetPlan
+    from dlconv.planning import Lack, Plan, TargetPlan
 
 
 def lines(plan: Plan) -> Iterator[str]:

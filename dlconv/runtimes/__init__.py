@@ -1,1 +1,1 @@
-""""""
+"""Adapters of what can run a model. Worker-side."""

@@ -1,1 +1,1 @@
-""""""
+"""Evidence in, verdict out. Nothing here runs a model."""

@@ -147,10 +147,10 @@ def measure(
             told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(extra)} besides"] * bool(extra)
             found.append(f"sample {index}: the candidate {' and '.join(told)}")
             break
-    outputs = tuple(
+    measured = tuple(
         _measure_one(name, answers, candidate, floors.get(name, 0.0), (narrowed or {}).get(name)) for name in names
     )
-    return Evidence(outputs, len(answers.y32), factor, tuple(found))
+    return Evidence(measured, len(answers.y32), factor, tuple(found))
 
 
 def noise_floors(reference: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> dict[str, float]:
@@ -251,7 +251,9 @@ def _measure_one(
     return OutputEvidence(**common, scale=_scale(best), floor=floor, **_float(best, whole))
 
 
-def _form_problems(y: Sequence[np.ndarray[Any, Any] | None], y32: Sequence[np.ndarray[Any, Any]], dtype: str) -> list[str]:
+def _form_problems(
+    y: Sequence[np.ndarray[Any, Any] | None], y32: Sequence[np.ndarray[Any, Any]], dtype: str
+) -> list[str]:
     for index, (got, wanted) in enumerate(zip(y, y32, strict=True)):
         if got is None:
             return [f"no answer for sample {index}"]
@@ -307,9 +309,7 @@ def _float(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any
     }
 
 
-def _distance(
-    best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]
-) -> tuple[float, Worst | None]:
+def _distance(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]) -> tuple[float, Worst | None]:
     """Largest error relative to the scale, and where. Non-finite elements have to be the same: else infinity."""
     scale = _scale(best)
     largest = 0.0

@@ -1,1 +1,1 @@
-""""""
+"""Child processes, their protocol and limits; toolchains."""

@@ -80,6 +80,7 @@ def _is_memory(error: Exception) -> bool:
 
 
 def main(argv: list[str]) -> None:
+    """Answer calls until the parent closes the pipe."""
     calls_fd, answers_fd, lifeline = (int(word) for word in argv[1:4])
     scratch = Path(argv[4])
     _borrow_package(Path(__file__).resolve().parent.parent)

@@ -7,9 +7,10 @@ import itertools
 
 import pytest
 
-from dlconv.convert.graph import GRAPH, SOURCES, TARGETS
+from dlconv.convert.graph import GRAPH, SOURCES
 from dlconv.errors import RequestError
 from dlconv.formats import Format
+from dlconv.options import TARGETS
 from dlconv.workers import toolchains
 
 PAIRS = list(itertools.product(SOURCES, TARGETS))

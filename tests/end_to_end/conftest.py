@@ -30,7 +30,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Command:
-    """`python -m dlconv` with a cache, logs and toolchains of its own: managed ones are the user's, if `home` has none."""
+    """`python -m dlconv` with a cache and logs of its own."""
 
     environment: dict[str, str]
 

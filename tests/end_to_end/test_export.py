@@ -58,7 +58,9 @@ def test_the_main_job(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) 
 
 
 @pytest.mark.openvino
-def test_no_more_than_the_model_and_the_target_is_needed(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+def test_no_more_than_the_model_and_the_target_is_needed(
+    dlconv: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
     ran = dlconv("export", digits / "digits.pt", "--to", "openvino", "-o", tmp_path)
     assert ran.code == 0, ran.err
     assert "--input image:1x1x8x8:float32" in ran.err
@@ -143,7 +145,9 @@ def test_a_wrong_input_is_told(dlconv: Callable[..., Any], digits: Path, tmp_pat
 
 def test_samples_that_do_not_fit_are_told(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "s.npz", image=np.zeros((4, 3, 8, 8), np.float32))
-    ran = dlconv("export", digits / "digits.onnx", "--to", "onnx", "--samples", tmp_path / "s.npz", "-o", tmp_path / "o")
+    ran = dlconv(
+        "export", digits / "digits.onnx", "--to", "onnx", "--samples", tmp_path / "s.npz", "-o", tmp_path / "o"
+    )
     assert ran.code == 2
     assert "image" in ran.err
 
@@ -185,7 +189,9 @@ def test_a_full_disk_is_told_and_the_old_bundle_stays(dlconv: Callable[..., Any]
         subprocess.run(["umount", disk], check=True)
 
 
-def test_a_worker_that_passes_its_memory_limit_is_told(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+def test_a_worker_that_passes_its_memory_limit_is_told(
+    dlconv: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
     ran = dlconv("export", digits / "digits.pt", "--to", "onnx", "--memory-limit", "100M", "--no-cache", "-o", tmp_path)
     assert ran.code == 4
     assert "memory" in ran.err + ran.out

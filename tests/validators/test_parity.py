@@ -17,7 +17,9 @@ Outputs = dict[str, np.ndarray]
 
 def answers(seed: int = 0, samples: int = 6, scale: float = 1.0) -> Answers:
     random = np.random.default_rng(seed)
-    y64 = tuple({"y": random.standard_normal((2, 5)) * scale, "label": random.integers(0, 9, 3)} for _ in range(samples))
+    y64 = tuple(
+        {"y": random.standard_normal((2, 5)) * scale, "label": random.integers(0, 9, 3)} for _ in range(samples)
+    )
     y32 = tuple({"y": a["y"].astype(np.float32), "label": a["label"]} for a in y64)
     return Answers(y32, y64)
 
@@ -191,7 +193,9 @@ class TestControls:
 
     def test_all_are_found_on_ordinary_outputs(self) -> None:
         seen = self.shown(answers(), right(answers()))
-        assert {"a NaN in y", "y shifted", "a stale sample in y", "y rounded to bfloat16", "label shifted"} <= set(seen.controls)
+        assert {"a NaN in y", "y shifted", "a stale sample in y", "y rounded to bfloat16", "label shifted"} <= set(
+            seen.controls
+        )
         assert all(seen.controls.values()), seen.controls
         assert judge(seen).word == "PASS"
 

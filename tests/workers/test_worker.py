@@ -27,6 +27,7 @@ from dlconv.workers.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     workers: list[Worker] = []
@@ -154,7 +155,9 @@ def test_it_leaves_when_its_parent_is_killed(tmp_path: Path) -> None:
     assert not _is_running(int(note.read_text()))
 
 
-def test_what_it_prints_is_in_the_log_and_no_answer(start: Callable[..., Worker], capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_it_prints_is_in_the_log_and_no_answer(
+    start: Callable[..., Worker], capfd: pytest.CaptureFixture[str]
+) -> None:
     worker = start()
     run(worker, "print('from python'); os.write(1, b'from below\\n'); os.write(2, b'a complaint\\n')")
     assert {"from python", "from below", "a complaint"} <= set(worker.log.read_text().splitlines())

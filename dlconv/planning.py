@@ -30,7 +30,7 @@ class Lack:
 
 @dataclass(frozen=True)
 class PlannedRoute:
-    """A route, and what this machine lacks for it. rank: its place in the order of trial, from 1; 0 beyond the bound."""
+    """A route, and what this machine lacks for it. rank: its place in the order of trial; 0: not tried."""
 
     route: Route
     rank: int
