@@ -12,10 +12,17 @@ import importlib.metadata
 import json
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dlconv.errors import RequestError, ToolchainMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.requirements import Requirement
 
 LOCKS = Path(__file__).with_name("locks")
 MARKER = "dlconv-toolchain.json"
@@ -70,19 +77,29 @@ class Missing:
     def error(self) -> ToolchainMissing:
         """The same as an error to raise."""
         return ToolchainMissing(
-            f"The toolchain {self.toolchain} is not installed", mend=self.mend, problems=self.problems
+            f"the toolchain {self.toolchain} is not installed", mend=self.mend, problems=self.problems
         )
 
 
 @dataclass(frozen=True)
 class Managed:
-    """A managed environment on the disk. A broken one was interrupted, or belongs to another release's lock."""
+    """A managed environment on the disk. is_whole: its installation came to its end; is_current: and by today's lock."""
 
     name: str
     path: Path
     size_bytes: int
+    is_whole: bool
     is_current: bool
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What a whole environment says of itself: the lock's digest, the requirements' versions, and its size."""
+
+    lock: str
+    versions: dict[str, str]
+    size_bytes: int
 
 
 _CURRENT = ("3.12", "3.11", "3.13")
@@ -157,24 +174,31 @@ def get(name: str) -> Toolchain:
         if toolchain.name == name:
             return toolchain
     raise RequestError(
-        f"There is no toolchain {name!r}", wanted="one of " + ", ".join(toolchain.name for toolchain in TOOLCHAINS)
+        f"there is no toolchain {name!r}", wanted="one of " + ", ".join(toolchain.name for toolchain in TOOLCHAINS)
     )
 
 
 def locate(toolchain: Toolchain) -> Located | Missing:
     """Where the toolchain is: in this interpreter, in a complete managed environment, or missing and why."""
-    versions, problems = _here(toolchain)
+    versions, problems = satisfied(toolchain, _installed_here(toolchain))
     if not problems:
         return Located(Path(sys.executable), "this interpreter", versions)
-    managed = read_marker(environment_path(toolchain))
-    if managed is not None and managed["lock"] == toolchain.lock_digest:
-        interpreter = interpreter_of(environment_path(toolchain))
-        if interpreter.exists():
-            return Located(interpreter, "managed", managed["versions"])
-        problems.append(f"the managed environment's interpreter is gone: {interpreter.resolve()}")
-    elif environment_path(toolchain).exists():
-        problems.append(f"the managed environment was not installed to its end: {environment_path(toolchain)}")
+    managed = locate_managed(toolchain)
+    if managed is not None:
+        return managed
+    path = environment_path(toolchain)
+    if path.exists():
+        problems.append(f"its managed environment was not installed to its end: {path}")
     return Missing(toolchain.name, tuple(problems), mend_of(toolchain))
+
+
+def locate_managed(toolchain: Toolchain) -> Located | None:
+    """The managed environment, if it is whole and of today's lock, and its interpreter still is there."""
+    path = environment_path(toolchain)
+    marker = read_marker(path)
+    if marker is None or marker.lock != toolchain.lock_digest or not interpreter_of(path).exists():
+        return None
+    return Located(interpreter_of(path), "managed", marker.versions)
 
 
 def mend_of(toolchain: Toolchain) -> str:
@@ -203,13 +227,12 @@ def interpreter_of(environment: Path) -> Path:
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def read_marker(environment: Path) -> dict[str, object] | None:
-    """What the marker of a complete environment holds ("lock", "versions", "size_bytes"); None without a whole one."""
+def read_marker(environment: Path) -> Marker | None:
+    """The marker of a whole environment; None without one."""
     try:
-        marker = json.loads((environment / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return Marker(**json.loads((environment / MARKER).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
-    return marker if isinstance(marker, dict) and {"lock", "versions"} <= set(marker) else None
 
 
 def pins_of(lock: Path) -> list[str]:
@@ -218,29 +241,40 @@ def pins_of(lock: Path) -> list[str]:
     return [line for line in lines if line and not line.lstrip().startswith("#")]
 
 
-def _here(toolchain: Toolchain) -> tuple[dict[str, str], list[str]]:
+def satisfied(toolchain: Toolchain, installed: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The versions that satisfy the requirements, of all that are installed (name: version), and what is missing."""
     versions: dict[str, str] = {}
     problems: list[str] = []
     for requirement in toolchain.requirements:
-        found, problem = _satisfied(requirement)
+        found, problem = _alternative(requirement, installed)
         versions.update(found)
         problems += [problem] if problem else []
     return versions, problems
 
 
-def _satisfied(requirement: str) -> tuple[dict[str, str], str]:
-    """The version that satisfies one of the alternatives here, or a line that says what was met instead."""
+def _alternative(requirement: str, installed: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    alternatives = _parsed(requirement)
+    present = [(wanted.name, installed[wanted.name], wanted) for wanted in alternatives if wanted.name in installed]
+    for name, version, wanted in present:
+        if wanted.specifier.contains(version, prereleases=True):
+            return {name: version}, ""
+    met = " and ".join(f"{name} {version}" for name, version, _ in present)
+    return {}, f"{alternatives[0]} is needed; " + (f"{met} is here" if met else "it is not installed here")
+
+
+@lru_cache
+def _parsed(requirement: str) -> tuple[Requirement, ...]:
     from packaging.requirements import Requirement
 
-    met: list[str] = []
-    for text in requirement.split("|"):
-        wanted = Requirement(text.strip())
+    return tuple(Requirement(text.strip()) for text in requirement.split("|"))
+
+
+def _installed_here(toolchain: Toolchain) -> dict[str, str]:
+    """The versions of the toolchain's distributions in this interpreter; nothing is imported."""
+    found: dict[str, str] = {}
+    for wanted in (each for requirement in toolchain.requirements for each in _parsed(requirement)):
         try:
-            version = importlib.metadata.version(wanted.name)
+            found[wanted.name] = importlib.metadata.version(wanted.name)
         except importlib.metadata.PackageNotFoundError:
             continue
-        if wanted.specifier.contains(version, prereleases=True):
-            return {wanted.name: version}, ""
-        met.append(f"{wanted.name} {version}")
-    first = requirement.split("|", 1)[0].strip()
-    return {}, f"{first} is wanted here, " + (f"{' and '.join(met)} found" if met else "and not installed")
+    return found

@@ -1,0 +1,209 @@
+"""Managed environments made and removed. One is whole when its marker is there, and the marker is written last."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from filelock import FileLock, Timeout
+
+from dlconv.errors import MachineError, OutputError, ToolchainMissing
+from dlconv.jsonfile import write_json
+from dlconv.model import files_of
+from dlconv.workers import interpreters, toolchains
+from dlconv.workers.pip_settings import for_uv
+from dlconv.workers.toolchains import Located, Managed, Toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_VERSIONS = (
+    "import importlib.metadata as m, json, sys;"
+    "print(json.dumps({d.name: d.version for d in m.distributions() if d.name}))"
+)
+_TOLD_LINES = 12
+
+
+def install(toolchain: Toolchain, on_line: Callable[[str], None]) -> Located:
+    """The managed environment of `toolchain`, made if it is not there whole already.
+
+    on_line is told what happens, a line each. Two installations of one toolchain wait for each other.
+    Raises ToolchainMissing where no interpreter serves, MachineError where the packages cannot be had, OutputError
+    where the disk refuses. Whatever ends it, what is left is not taken for a whole environment.
+    """
+    path = toolchains.environment_path(toolchain)
+    try:
+        with _alone(toolchain.name, on_line):
+            present = toolchains.locate_managed(toolchain)
+            if present is not None:
+                on_line(f"{toolchain.name} is there already: {path}")
+                return present
+            _discard(path)
+            _make(toolchain, path, on_line)
+    except OSError as error:
+        raise OutputError(
+            f"the toolchain's environment {path} cannot be written: {error.strerror or error}",
+            mend="free some space, or set DLCONV_HOME to a folder that is writable",
+        ) from error
+    made = toolchains.locate_managed(toolchain)
+    if made is None:
+        raise MachineError(f"the new environment {path} is gone", mend=f"dlconv toolchain install {toolchain.name}")
+    return made
+
+
+def remove(name: str, on_line: Callable[[str], None] | None = None) -> int:
+    """Remove all managed environments of a toolchain, older locks' too; the bytes that were freed."""
+    toolchains.get(name)
+    with _alone(name, on_line or (lambda line: None)):
+        gone = [environment for environment in managed() if environment.name == name]
+        for environment in gone:
+            _discard(environment.path)
+    return sum(environment.size_bytes for environment in gone)
+
+
+def managed() -> list[Managed]:
+    """The managed environments on the disk, whole or not, by name."""
+    folder = toolchains.home()
+    found: list[Managed] = []
+    for toolchain in toolchains.TOOLCHAINS:
+        for path in sorted(folder.glob(f"{toolchain.name}-*")):
+            if not path.is_dir() or path.name.rpartition("-")[0] != toolchain.name:
+                continue
+            marker = toolchains.read_marker(path)
+            size_bytes = _size_of(path) if marker is None else marker.size_bytes
+            is_current = marker is not None and path == toolchains.environment_path(toolchain)
+            found.append(
+                Managed(toolchain.name, path, size_bytes, marker is not None, is_current, marker.versions if marker else {})
+            )
+    return found
+
+
+def _make(toolchain: Toolchain, path: Path, on_line: Callable[[str], None]) -> None:
+    uv = _uv()
+    interpreter, met = interpreters.find(toolchain.python, toolchain.python_wanted, with_ensurepip=uv is None)
+    if interpreter is None and uv is None:
+        raise ToolchainMissing(
+            f"no Python {toolchain.python} was found for the toolchain {toolchain.name}",
+            wanted=f"Python {' or '.join(toolchain.python_wanted)} on PATH or among pyenv's versions, or uv, which fetches one",
+            mend="pip install uv",
+            problems=tuple(met),
+        )
+    python = str(interpreter.path) if interpreter else toolchain.python_wanted[0]
+    on_line(f"Python {interpreter.version} at {python}" if interpreter else f"uv looks for Python {python}")
+    environment, lock = toolchains.interpreter_of(path), str(toolchain.lock_path)
+    if uv is not None:
+        commands = [
+            [*uv, "venv", "--no-project", "--python", python, str(path)],
+            [*uv, "pip", "install", "--python", str(environment), "--requirement", lock],
+        ]
+        variables = {**os.environ, **for_uv(os.environ)}
+    else:
+        commands = [
+            [python, "-m", "venv", str(path)],
+            [str(environment), "-m", "pip", "install", "--disable-pip-version-check", "--requirement", lock],
+        ]
+        variables = dict(os.environ)
+    log = _log_path(toolchain)
+    try:
+        with log.open("w", encoding="utf-8") as file:
+            for command in commands:
+                _run(command, variables, file, log, on_line, toolchain)
+        _finish(toolchain, path, log)
+    except BaseException:  # Ctrl-C too: nothing half-made stays
+        _discard(path)
+        raise
+
+
+def _run(
+    command: list[str], variables: dict[str, str], file: TextIO, log: Path, on_line: Callable[[str], None], what: Toolchain
+) -> None:
+    """Run a command, its output to the log and to on_line. Raises MachineError if it fails; ends with all its children."""
+    variables = {name: value for name, value in variables.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    file.write("$ " + " ".join(command) + "\n")
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        env=variables, cwd=toolchains.home(), start_new_session=True,
+    )  # fmt: skip
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            lines.append(line.rstrip())
+            on_line(line.rstrip())
+        code = process.wait()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if code != 0:
+        raise MachineError(
+            f"the toolchain {what.name} could not be installed: {Path(command[0]).name} ended with {code}",
+            wanted="a package index, or find-links, that has the packages of the lock",
+            mend=f"see the log, then: dlconv toolchain install {what.name}",
+            problems=tuple(line for line in lines[-_TOLD_LINES:] if line.strip()),
+            log=str(log),
+        )
+
+
+def _finish(toolchain: Toolchain, path: Path, log: Path) -> None:
+    """Ask the new interpreter what it has, and write the marker."""
+    answer = subprocess.run(
+        [str(toolchains.interpreter_of(path)), "-I", "-c", _VERSIONS], capture_output=True, text=True, check=False
+    )
+    if answer.returncode != 0:
+        raise MachineError(f"the new environment's Python does not run: {answer.stderr.strip()[-300:]}", log=str(log))
+    versions, problems = toolchains.satisfied(toolchain, json.loads(answer.stdout))
+    if problems:
+        raise MachineError(
+            f"the lock of {toolchain.name} gave other versions than it needs", problems=tuple(problems), log=str(log)
+        )
+    marker = {"lock": toolchain.lock_digest, "versions": versions, "size_bytes": _size_of(path)}
+    write_json(path / toolchains.MARKER, marker)
+
+
+@contextmanager
+def _alone(name: str, on_line: Callable[[str], None]) -> Iterator[None]:
+    """Hold the toolchain's lock file; the system frees it if this process dies."""
+    toolchains.home().mkdir(parents=True, exist_ok=True)
+    lock = FileLock(toolchains.home() / f".{name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        on_line(f"another process installs or removes {name}: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _discard(path: Path) -> None:
+    """Remove an environment; from the first moment on it is not whole."""
+    (path / toolchains.MARKER).unlink(missing_ok=True)
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def _uv() -> list[str] | None:
+    if find_spec("uv") is not None:
+        return [sys.executable, "-m", "uv"]
+    found = shutil.which("uv")
+    return [found] if found else None
+
+
+def _log_path(toolchain: Toolchain) -> Path:
+    return toolchains.home() / f"{toolchain.name}.log"
+
+
+def _size_of(path: Path) -> int:
+    return sum(file.lstat().st_size for file in files_of(path))
