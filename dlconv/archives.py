@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -27,15 +28,23 @@ def zip_kind(path: Path) -> Kind:
             members = archive.namelist()
             _refuse_escapes(path, members)
             return _by_members(archive, members)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        # RuntimeError: an encrypted member; ValueError: a damaged pickle in a whole archive.
         size = path.stat().st_size
         raise FormatError(
             f"{path} is a truncated archive: {size} bytes, without the directory that a zip ends with"
-            if not zipfile.is_zipfile(path)
+            if not _has_end(path)
             else f"{path} is a damaged archive: {error}",
             wanted="a whole file",
             mend="copy or download it again, and compare its size",
         ) from error
+
+
+def _has_end(path: Path) -> bool:
+    # The record that ends a zip, and says where its directory is, stands in its last 64 KiB.
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16) - 22))
+        return b"PK\x05\x06" in file.read()
 
 
 def pickle_kind(path: Path) -> Kind:

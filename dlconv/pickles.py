@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import IO
 
 _MAX_READ_BYTES = 256 << 20
-_MAX_OPCODES = 20_000_000
+_MAX_OPCODES = 8_000_000
 _LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 # Attributes that every torch.nn.Module has in its pickled state.
 _MODULE_MARKS = {"_parameters", "_buffers", "_modules"}
 _TRAINING_MARKS = {"optimizer", "optimizer_state_dict", "epoch", "global_step", "param_groups", "lr_schedulers"}
+_TENSORS = ("torch._utils.", "torch._tensor.", "torch.storage.")
+_PLUMBING = (*_TENSORS, "collections.", "builtins.", "__builtin__.", "numpy.", "copyreg.", "_codecs.")
 _PUTS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}
 _GETS = {"GET", "BINGET", "LONG_BINGET"}
 
@@ -23,7 +25,7 @@ class Pickled:
     """kind: "module" (an object with torch.nn.Module's state), "weights" (tensors in plain containers),
     "checkpoint" (weights and the state of a training), "object" (anything else).
 
-    classes: the classes that it would import, "module.Class", in order, torch's and Python's own left out.
+    classes: the classes that it would import, "module.Class", in order, those of tensors and containers left out.
     root: the class of the object itself, where it is an object of a class.
     """
 
@@ -108,10 +110,10 @@ def _classify(stream: _Bounded) -> Pickled:
 def _kind(names: list[str], strings: set[str]) -> str:
     if strings >= _MODULE_MARKS:
         return "module"
-    if any(name.startswith(("torch._utils.", "torch._tensor.", "torch.storage.")) for name in names):
+    if any(name.startswith(_TENSORS) for name in names):
         return "checkpoint" if strings & _TRAINING_MARKS else "weights"
     return "object"
 
 
 def _is_plain(name: str) -> bool:
-    return name.startswith(("torch.", "collections.", "builtins.", "__builtin__.", "numpy.", "copyreg.", "_codecs."))
+    return name.startswith(_PLUMBING) or (name.startswith("torch.") and name.endswith("Storage"))
