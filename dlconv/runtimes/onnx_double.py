@@ -104,6 +104,8 @@ def _loop(model: DoubleModel, node: PlannedNode, values: Sequence[Any], scope: S
 
 def _scan(model: DoubleModel, node: PlannedNode, values: Sequence[Any], scope: Scope) -> Sequence[Any]:
     count = node.attributes["num_scan_inputs"]
+    if len(values) != len(node.bodies["body"].inputs):
+        raise Unsupported("a Scan as of opset 8")
     layouts = (f"scan_{side}_{what}" for side in ("input", "output") for what in ("axes", "directions"))
     if any(any(node.attributes.get(name, [])) for name in layouts):
         raise Unsupported("a Scan along another axis than the first, or backwards")

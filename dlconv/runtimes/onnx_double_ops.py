@@ -68,8 +68,10 @@ def conv_transpose(attributes: Attributes, inputs: Inputs) -> Sequence[Array]:
             for at, dilation, stride, size in zip(offset, dilations, strides, x.shape[2:], strict=True)
         )
         out[_last_axes(place)] += part
-    out = out.reshape(batch, -1, *whole)
-    out = out[_last_axes(_crops(attributes, whole, strides, x.shape[2:]))]
+    crops = _crops(attributes, whole, strides, x.shape[2:])
+    # An output_shape may ask for more than the kernel reaches: zeros behind.
+    beyond = [(0, max(crop.stop - size, 0)) for crop, size in zip(crops, whole, strict=True)]
+    out = np.pad(out.reshape(batch, -1, *whole), [(0, 0), (0, 0), *beyond])[_last_axes(crops)]
     return [out if bias is None else out + bias.reshape(-1, *[1] * spatial)]
 
 
@@ -170,6 +172,24 @@ def instance_normalization(attributes: Attributes, inputs: Inputs) -> Sequence[A
     return [normal * scale.reshape(shape) + bias.reshape(shape)]
 
 
+def layer_normalization(attributes: Attributes, inputs: Inputs) -> Sequence[Array]:
+    """Everything from an axis on to mean 0 and variance 1; the mean and the inverse deviation are outputs as well."""
+    x, scale, bias = filled(inputs, 3)
+    axes = tuple(range(attributes.get("axis", -1) % x.ndim, x.ndim))
+    mean = x.mean(axes, keepdims=True)
+    inverse = 1 / np.sqrt(x.var(axes, keepdims=True) + attributes.get("epsilon", 1e-5))
+    out = (x - mean) * inverse * scale
+    return [out if bias is None else out + bias, mean, inverse]
+
+
+def mean_variance_normalization(attributes: Attributes, inputs: Inputs) -> Sequence[Array]:
+    """Everything along some axes to mean 0 and variance 1."""
+    (x,) = inputs
+    axes = tuple(attributes.get("axes", [0, 2, 3]))
+    # The operator is defined with this epsilon beside the deviation.
+    return [(x - x.mean(axes, keepdims=True)) / (x.std(axes, keepdims=True) + 1e-9)]
+
+
 def group_normalization(attributes: Attributes, inputs: Inputs) -> Sequence[Array]:
     """Each group of channels to mean 0 and variance 1; scale and shift are per channel, or per group (opset 18)."""
     x, scale, bias = inputs
@@ -198,6 +218,8 @@ def gelu(attributes: Attributes, inputs: Inputs) -> Sequence[Array]:
 def prelu(attributes: Attributes, inputs: Inputs) -> Sequence[Array]:
     """x where it is positive, slope * x elsewhere."""
     x, slope = inputs
+    if slope.ndim == 1 and x.ndim > 1 and slope.size not in (1, x.shape[-1]):
+        slope = slope.reshape(-1, *[1] * (x.ndim - 2))  # before opset 7: one a channel
     return [np.where(x < 0, slope * x, x)]
 
 
@@ -267,6 +289,9 @@ OPERATORS: dict[str, Operator] = {
     "Celu": _of_one(
         lambda x, a: np.maximum(x, 0) + np.minimum(0, a.get("alpha", 1.0) * np.expm1(x / a.get("alpha", 1.0)))
     ),
+    "ConstantOfShape": lambda attributes, inputs: [
+        np.full(inputs[0].tolist(), np.asarray(attributes.get("value", 0.0)).reshape(()))
+    ],
     "Conv": conv,
     "ConvTranspose": conv_transpose,
     "DequantizeLinear": dequantize,
@@ -282,8 +307,10 @@ OPERATORS: dict[str, Operator] = {
     "HardSwish": _of_one(lambda x, a: x * hard_sigmoid(x, 1 / 6, 0.5)),
     "InstanceNormalization": instance_normalization,
     "LSTM": lstm,
+    "LayerNormalization": layer_normalization,
     "LeakyRelu": _of_one(lambda x, a: np.where(x < 0, a.get("alpha", 0.01) * x, x)),
     "MatMul": lambda attributes, inputs: [np.matmul(*inputs)],
+    "MeanVarianceNormalization": mean_variance_normalization,
     "Mish": _of_one(lambda x, a: x * np.tanh(np.logaddexp(0, x))),
     "PRelu": prelu,
     "QuantizeLinear": quantize,

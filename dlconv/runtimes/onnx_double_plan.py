@@ -68,11 +68,15 @@ def _last_uses(graph: Proto) -> list[tuple[str, ...]]:
 
 def _planned(node: Proto, done_with: tuple[str, ...]) -> PlannedNode:
     helper: Any = import_module("onnx.helper")
+    arrays: Any = import_module("onnx.numpy_helper")
     attributes: dict[str, Any] = {}
     bodies: dict[str, Plan] = {}
     for item in node.attribute:
         if item.HasField("g"):
             bodies[item.name] = plan_of(item.g)
+            continue
+        if item.HasField("t"):
+            attributes[item.name] = widened(arrays.to_array(item.t))
             continue
         value = helper.get_attribute_value(item)
         attributes[item.name] = value.decode() if isinstance(value, bytes) else value
@@ -96,10 +100,9 @@ def _planned(node: Proto, done_with: tuple[str, ...]) -> PlannedNode:
 
 
 def _constant(attributes: dict[str, Any]) -> Any:
-    helper: Any = import_module("onnx.numpy_helper")
     ((name, value),) = attributes.items()
     if name == "value":
-        return widened(helper.to_array(value))
+        return value
     if name in ("value_float", "value_floats"):
         return np.asarray(value, np.float64)
     if name in ("value_int", "value_ints"):

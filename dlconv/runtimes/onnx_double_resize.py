@@ -60,8 +60,10 @@ def _scales_and_sizes(attributes: Attributes, has: list[int], scales: Any, sizes
 
 def _weights(attributes: Attributes, mode: str, old: int, new: int, scale: float) -> Array:
     """What each of `new` positions takes of each of `old` ones."""
-    at = _coordinates(mode, old, new, scale)
     kind = attributes.get("mode", "nearest")
+    # Which neighbour is nearest is a choice, not a number: ties fall as they do in float32.
+    precise = np.float32 if kind == "nearest" else np.float64
+    at = _coordinates(mode, np.arange(new, dtype=precise), old, new, precise(scale))
     if kind == "nearest":
         chosen = np.clip(_nearest(at, attributes.get("nearest_mode", "round_prefer_floor")), 0, old - 1)
         return np.eye(old)[chosen.astype(np.int64)]
@@ -71,8 +73,7 @@ def _weights(attributes: Attributes, mode: str, old: int, new: int, scale: float
     distance = (places[None] - at[:, None]) / wide
     weights = _cubic(distance, attributes.get("cubic_coeff_a", -0.75)) if kind == "cubic" else _linear(distance)
     inside = (places >= 0) & (places < old)
-    # Antialiasing, as exclude_outside, counts what lies inside alone.
-    if attributes.get("exclude_outside", 0) or wide > 1:
+    if attributes.get("exclude_outside", 0):
         weights = weights * inside
     weights = weights / weights.sum(1, keepdims=True)
     gathered = np.zeros((new, old))
@@ -81,8 +82,7 @@ def _weights(attributes: Attributes, mode: str, old: int, new: int, scale: float
     return gathered
 
 
-def _coordinates(mode: str, old: int, new: int, scale: float) -> Array:
-    out = np.arange(new, dtype=np.float64)
+def _coordinates(mode: str, out: Array, old: int, new: int, scale: Any) -> Array:
     if mode == "align_corners":
         return out * (old - 1) / (new - 1) if new > 1 else np.zeros(new)
     if mode == "asymmetric":
