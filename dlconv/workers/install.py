@@ -1,4 +1,9 @@
-"""Managed environments made and removed. One is whole when its marker is there, and the marker is written last."""
+"""Managed environments made and removed.
+
+One is made in a folder beside its place, marked when all is there, and moved to its place by one rename. Only its
+interpreter is used, and that may be moved. An installer that was killed leaves a folder that nobody takes for an
+environment; a child of its that lives on writes there and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +36,7 @@ _VERSIONS = (
     "print(json.dumps({d.name: d.version for d in m.distributions() if d.name}))"
 )
 _TOLD_LINES = 12
+_UNFINISHED = ".unfinished-"
 
 
 def install(toolchain: Toolchain, on_line: Callable[[str], None]) -> Located:
@@ -46,6 +53,7 @@ def install(toolchain: Toolchain, on_line: Callable[[str], None]) -> Located:
             if present is not None:
                 on_line(f"{toolchain.name} is there already: {path}")
                 return present
+            _clear_unfinished(toolchain.name)
             _discard(path)
             _make(toolchain, path, on_line)
     except OSError as error:
@@ -63,6 +71,7 @@ def remove(name: str, on_line: Callable[[str], None] | None = None) -> int:
     """Remove all managed environments of a toolchain, older locks' too; the bytes that were freed."""
     toolchains.get(name)
     with _alone(name, on_line or (lambda line: None)):
+        _clear_unfinished(name)
         gone = [environment for environment in managed() if environment.name == name]
         for environment in gone:
             _discard(environment.path)
@@ -98,16 +107,17 @@ def _make(toolchain: Toolchain, path: Path, on_line: Callable[[str], None]) -> N
         )
     python = str(interpreter.path) if interpreter else toolchain.python_wanted[0]
     on_line(f"Python {interpreter.version} at {python}" if interpreter else f"uv looks for Python {python}")
-    environment, lock = toolchains.interpreter_of(path), str(toolchain.lock_path)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED}{toolchain.name}-", dir=path.parent))
+    environment, lock = toolchains.interpreter_of(unfinished), str(toolchain.lock_path)
     if uv is not None:
         commands = [
-            [*uv, "venv", "--no-project", "--python", python, str(path)],
+            [*uv, "venv", "--no-project", "--python", python, str(unfinished)],
             [*uv, "pip", "install", "--python", str(environment), "--requirement", lock],
         ]
         variables = {**os.environ, **for_uv(os.environ)}
     else:
         commands = [
-            [python, "-m", "venv", str(path)],
+            [python, "-m", "venv", str(unfinished)],
             [str(environment), "-m", "pip", "install", "--disable-pip-version-check", "--requirement", lock],
         ]
         variables = dict(os.environ)
@@ -116,10 +126,10 @@ def _make(toolchain: Toolchain, path: Path, on_line: Callable[[str], None]) -> N
         with log.open("w", encoding="utf-8") as file:
             for command in commands:
                 _run(command, variables, file, log, on_line, toolchain)
-        _finish(toolchain, path, log)
-    except BaseException:  # Ctrl-C too: nothing half-made stays
-        _discard(path)
-        raise
+        _finish(toolchain, unfinished, log)
+        unfinished.rename(path)
+    finally:  # after Ctrl-C too nothing half-made stays
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _run(
@@ -156,7 +166,7 @@ def _run(
 
 
 def _finish(toolchain: Toolchain, path: Path, log: Path) -> None:
-    """Ask the new interpreter what it has, and write the marker."""
+    """Ask the new interpreter what it has, and write the marker into the environment at `path`."""
     answer = subprocess.run(
         [str(toolchains.interpreter_of(path)), "-I", "-c", _VERSIONS], capture_output=True, text=True, check=False
     )
@@ -192,6 +202,12 @@ def _discard(path: Path) -> None:
     (path / toolchains.MARKER).unlink(missing_ok=True)
     if path.exists():
         shutil.rmtree(path)
+
+
+def _clear_unfinished(name: str) -> None:
+    for path in toolchains.home().glob(f"{_UNFINISHED}{name}-*"):
+        # What a killed installer's child still writes there may stand in the way; the next installation comes by again.
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _uv() -> list[str] | None:
