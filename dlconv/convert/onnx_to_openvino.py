@@ -10,16 +10,12 @@ from dlconv.convert import onnx_graph
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import StepError, Unsupported
 from dlconv.model import Dim, Signature, TensorSpec
+from dlconv.runtimes.openvino_ports import spec_of
 
 if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto
 
 ENTRY = "model.xml"
-_DTYPES = {
-    "f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16", "boolean": "bool", "i8": "int8",
-    "i16": "int16", "i32": "int32", "i64": "int64", "u8": "uint8", "u16": "uint16", "u32": "uint32", "u64": "uint64",
-    "string": "string",
-}  # fmt: skip
 _STRING = 8
 
 
@@ -84,19 +80,9 @@ def _specs_of(
         port = next((port for port in ports if want.name in port.get_names()), None)
         if port is None:
             raise StepError(f"OpenVINO's model has no tensor {want.name!r}", mend="another route is tried")
-        shape = port.get_partial_shape()
-        dtype = _DTYPES.get(port.get_element_type().get_type_name(), "")
-        if dtype != want.dtype:
-            raise StepError(f"OpenVINO made {want.name!r} {dtype}", wanted=want.dtype, mend="another route is tried")
-        found.append(TensorSpec(want.name, dtype, _shape_of(shape, free.get(want.name))))
+        spec = spec_of(port, want.name, free.get(want.name))
+        if spec.dtype != want.dtype:
+            met = f"OpenVINO made {want.name!r} {spec.dtype}"
+            raise StepError(met, wanted=want.dtype, mend="another route is tried")
+        found.append(spec)
     return tuple(found)
-
-
-def _shape_of(shape: Any, names: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
-    if shape.rank.is_dynamic:
-        return None
-    if names is None or len(names) != len(shape):
-        names = tuple(f"dim_{place}" for place in range(len(shape)))
-    return tuple(
-        int(size.get_length()) if size.is_static else str(name) for size, name in zip(shape, names, strict=True)
-    )
