@@ -31,7 +31,9 @@ LAYERS = (
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}
 
 # What runs in a toolchain's interpreter, which need not have more than the standard library and NumPy.
-PARENT_SIDE = {"dlconv.workers.crew", "dlconv.workers.toolchains", "dlconv.workers.worker"}
+PARENT_SIDE = {
+    f"dlconv.workers.{name}" for name in ("crew", "install", "interpreters", "pip_settings", "toolchains", "worker")
+}
 
 
 def module_name(path: Path) -> str:

@@ -74,7 +74,7 @@ FAULTS = {
     "an unknown verdict": put("GOOD", "verdict", "word"),
     "a pass with reasons to doubt": put(["it is off by one"], "verdict", "reasons"),
     "a failure without a reason": put({"word": "FAIL", "reasons": []}, "verdict"),
-    "no route taken": put("failed", "routes", -1, "outcome"),
+    "no route taken": put("failed", "routes", 0, "outcome"),
     "no files": put([], "artifact", "files"),
     "a digest cut short": put("sha256:00", "artifact", "files", 0, "digest"),
     "an error that is text": put("small", "evidence", "outputs", 0, "error"),
