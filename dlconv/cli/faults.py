@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import click
@@ -42,6 +41,8 @@ def told(error: Exception) -> int:
     log = _write_log(error)
     what = f"{type(error).__name__}: {error}".splitlines()[0]
     if log is None:
+        import traceback
+
         click.echo("".join(traceback.format_exception(type(error), error, error.__traceback__)), err=True)
     show(
         DlconvError(
@@ -74,6 +75,8 @@ def closed_pipe() -> int:
 
 
 def _write_log(error: Exception) -> Path | None:
+    import traceback
+
     from dlconv import __version__
 
     try:

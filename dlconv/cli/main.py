@@ -71,8 +71,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code: Any = root.main(arguments, prog_name="dlconv", standalone_mode=False)
         sys.stdout.flush()
     except SystemExit as leaving:
-        # click leaves with 1 where a pipe was closed, which here would mean a failed verdict.
-        if isinstance(leaving.__context__, BrokenPipeError):
+        # click leaves with 1 where a pipe was closed, and nowhere else; here 1 would mean a failed verdict.
+        if leaving.code == 1:
             return faults.closed_pipe()
         raise
     except BrokenPipeError:

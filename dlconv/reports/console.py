@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from dlconv.pipeline import BundleResult, ExportResult
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
-_ENDS = ("step-ended", "step-failed", "cached", "judged", "published")
+_ENDS = ("step-failed", "judged", "published")
 _LOUD = {"step-started": 1}
 """Kinds of events that are told from this verbosity on; all others from 0 on."""
+_MARKS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 @contextmanager
@@ -106,9 +107,11 @@ class Running:
     def on(self, event: Event) -> None:
         """Take note of a step that began or ended; each target has one at a time."""
         with self._lock:
-            self._last = (f"after: {event.text}", time.monotonic())
+            self._last = (f"going on after {event.text}", time.monotonic())
             if event.kind == "step-started":
                 self._since[event.target] = (event.text, time.monotonic())
+            elif event.kind in ("step-ended", "cached") and event.target:
+                self._since[event.target] = (f"going on after {event.text}", time.monotonic())
             elif event.kind in _ENDS:
                 self._since.pop(event.target, None)
 
@@ -119,14 +122,12 @@ class Running:
         return [(target, text, time.monotonic() - since) for target, (text, since) in steps.items()]
 
     def render(self) -> RenderableType:
-        """The lines for rich, each with a spinner."""
-        from rich.spinner import Spinner
-        from rich.table import Table
+        """The lines for rich, each with a mark that moves."""
+        from rich.text import Text
 
-        grid = Table.grid(padding=(0, 1))
-        for target, text, seconds in self.now():
-            grid.add_row(Spinner("dots"), target, text, duration(seconds))
-        return grid
+        mark = _MARKS[int(time.monotonic() * 8) % len(_MARKS)]
+        rows = (f"{mark} {target:12} {text}  {duration(seconds)}" for target, text, seconds in self.now())
+        return Text("\n".join(rows), no_wrap=True, overflow="ellipsis")
 
 
 def close(result: ExportResult, verbosity: int, *, to_stderr: bool = False) -> None:
