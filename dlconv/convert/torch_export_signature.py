@@ -14,7 +14,19 @@ NO_LIMIT = 1 << 40
 def read(path: str) -> dict[str, Any]:
     """{"signature", "notes", "ranges" (free size -> [least, greatest or None]), "bounds" (integer input -> range of its
     values), "sizes" (free size -> two sizes in its range), "stateful", "state", "deterministic", "training"}."""
-    program = load_exported(path)
+    return read_program(load_exported(path))
+
+
+def with_outputs(program: Any, signature: Signature) -> Signature:
+    """The signature, with the program's own outputs where it has none."""
+    if signature.outputs:
+        return signature
+    outputs = Signature.from_dict(read_program(program)["signature"]).outputs
+    return Signature(signature.inputs, outputs, signature.constants)
+
+
+def read_program(program: Any) -> dict[str, Any]:
+    """As `read`, of a program that is loaded."""
     names = _Names(program)
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     inputs, constants = [], []

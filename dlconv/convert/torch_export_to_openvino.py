@@ -6,7 +6,7 @@ import warnings
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.openvino_written import save
-from dlconv.model import Signature
+from dlconv.convert.torch_export_signature import with_outputs
 from dlconv.runtimes.torch_program import load_exported
 
 
@@ -16,12 +16,7 @@ def convert(step: Step) -> Made:
     import torch
 
     program = load_exported(step.source)
-    signature = step.signature
-    if not signature.outputs:
-        from dlconv.convert.torch_export_signature import read
-
-        outputs = Signature.from_dict(read(str(step.source))["signature"]).outputs
-        signature = Signature(signature.inputs, outputs, signature.constants)
+    signature = with_outputs(program, step.signature)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = openvino.convert_model(program)

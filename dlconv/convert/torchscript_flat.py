@@ -64,6 +64,15 @@ def open_flat(path: Path, signature: Signature, sample: Mapping[str, np.ndarray]
     return Flat(_scripted(source, text), source, tuple(arguments), whole, tuple(tensors.values()))
 
 
+def state_note(flat: Flat) -> tuple[str, ...]:
+    """What is told of a model that keeps state."""
+    from dlconv.runtimes.torch_state import written_attributes
+
+    written = ", ".join(written_attributes(flat.source))
+    note = f"state ({written}) is baked in: the artifact answers as on the first call after a reset"
+    return (note,) if written else ()
+
+
 def _widened(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
     """The sample with each free size at least 2: exporters take a size of 1 for one that never varies."""
     for axis, size in enumerate(spec.shape or ()):

@@ -1,24 +1,29 @@
 """The operators that a TorchScript module really runs, recorded as a graph without control flow or state.
 
 Every operator passes PyTorch's dispatcher, so a run records what a model of any make does: branches are taken as
-the sample takes them, sizes are numbers (named ones stay free), attributes start from their initial values.
+the sample takes them, sizes are the sample's, attributes start from their initial values.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dlconv.errors import Unsupported
 from dlconv.runtimes.torch_state import written_attributes
 from dlconv.runtimes.torchscript import call, fresh, named_tensors
 
 if TYPE_CHECKING:
     from dlconv.convert.torchscript_flat import Flat
 
+_END = (1 << 63) - 1
+
 
 def record(flat: Flat) -> Any:
     """An fx.GraphModule with the same inputs, that returns the tuple of outputs; its weights have their old names."""
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
+
+    from dlconv.convert.torchscript_fold import LARGEST_CONSTANT, WrittenConstant, fold_constants
 
     written = written_attributes(flat.source)
     module = fresh(flat.source) if written else flat.source
@@ -32,11 +37,18 @@ def record(flat: Flat) -> Any:
         # An output that is an input itself, or another output, gets a tensor of its own, and so a name of its own.
         return tuple(tensor.clone() for tensor in named_tensors(answer).values())
 
-    free = any(spec.is_dynamic for spec in flat.signature.inputs)
-    mode = "symbolic" if free else "real"
-    with torch.no_grad():
-        tracer = make_fx(run, _cells(), tracing_mode=mode, pre_dispatch=True, _allow_non_fake_inputs=True)
-        graph = tracer(*flat.tensors)
+    if any(spec.is_dynamic for spec in flat.signature.inputs):
+        raise Unsupported(
+            "a recorded graph has the sizes of the sample, and sizes of the inputs are free",
+            wanted="sizes that are known",
+            mend="give each size as a number: " + " ".join(f"--input {spec}" for spec in flat.signature.inputs),
+        )
+    try:
+        with torch.no_grad(), fold_constants(LARGEST_CONSTANT):
+            graph = make_fx(run, _cells(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
+    except WrittenConstant:
+        with torch.no_grad(), fold_constants(1):
+            graph = make_fx(run, _cells(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
     _name_weights(graph, flat.source)
     _use_known_operators(graph)
     return graph
@@ -113,5 +125,10 @@ def _use_known_operators(graph: Any) -> None:
     for node in graph.graph.nodes:
         if node.op == "call_function" and node.target in plain:
             node.target = plain[node.target]
+        if node.op == "call_function" and node.target == aten.slice.Tensor:
+            # Converters want the limits of a slice as numbers, not as "from the start" and "to the end".
+            given = (*node.args, *(None, None, None, None))[:5]
+            whole = (given[0], given[1] or 0, given[2] or 0, _END if given[3] is None else given[3], given[4] or 1)
+            node.args = whole
     graph.graph.eliminate_dead_code()
     graph.recompile()

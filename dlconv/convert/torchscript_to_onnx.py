@@ -1,8 +1,8 @@
-"""TorchScript -> ONNX by torch.onnx's TorchScript exporter.
+"""TorchScript -> ONNX by torch.onnx's exporters.
 
-The archive is exported as it is; where the exporter cannot (control flow in Python, attributes that are set),
-its constants are folded by freezing; and where that fails too, the operators that really run are recorded and
-those are exported. The notes tell which of them it was.
+Where every size is known, the operators that really run are recorded and exported: that leaves no control flow, no
+arithmetic on sizes, no state. Where sizes are free, the archive is exported as it is. What fails in one way is tried
+in the next, and the notes tell which it was.
 """
 
 from __future__ import annotations
@@ -12,50 +12,49 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
-from dlconv.convert.torchscript_flat import Flat, open_flat
-from dlconv.errors import DlconvError
-from dlconv.runtimes.torch_state import written_attributes
+from dlconv.convert.torchscript_flat import Flat, open_flat, state_note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 OPSET = 18
 
 
 def convert(step: Step) -> Made:
-    """Writes model.onnx (and model.onnx.data above 2 GB).
+    """Writes model.onnx (and model.onnx.data beside it where the weights are large).
 
-    settings: opset (18); ways: which of "plain", "frozen", "recorded" to try, in this order.
+    settings: opset (18); ways: which of "recorded" (the operators that run), "plain" (the script as it is), "frozen"
+    (its constants folded) and "exported" (the operators that run, by way of torch.export) to try, in this order.
     """
     flat = open_flat(step.source, step.signature, step.sample)
     path = step.out_dir / "model.onnx"
-    written = written_attributes(flat.source)
-    ways = step.settings.get("ways") or (["recorded"] if written else ["plain", "frozen", "recorded"])
+    ways = step.settings.get("ways") or usual_ways(flat)
     way, failed = _export_first(flat, path, ways, int(step.settings.get("opset", OPSET)))
     signature, notes = finish(path, flat.signature)
-    if written:
-        notes += (f"state ({', '.join(written)}) is baked in: the artifact answers as on the first call after a reset",)
-    if way != ways[0]:
-        notes += (f"exported {way}, since {failed}",)
-    return Made("model.onnx", signature, notes)
+    told = (f"{way}, since {failed}",) if failed else ()
+    return Made("model.onnx", signature, (*notes, *state_note(flat), *told))
+
+
+def usual_ways(flat: Flat) -> list[str]:
+    """The ways in the order in which they serve best. A script that keeps state is right only when it is recorded."""
+    is_free = any(spec.is_dynamic for spec in flat.signature.inputs)
+    if state_note(flat):
+        return ["exported"] if is_free else ["recorded", "exported"]
+    return ["plain", "frozen", "exported"] if is_free else ["recorded", "plain", "frozen", "exported"]
 
 
 def _export_first(flat: Flat, path: Path, ways: list[str], opset: int) -> tuple[str, str]:
     """The first way that works, and what was wrong with those before; the last one's exception passes."""
-    prepare: dict[str, Callable[[Flat], Any]] = {"plain": lambda flat: flat.module, "frozen": _frozen, "recorded": _recorded}
     failed: list[str] = []
     for way in ways[:-1]:
         try:
-            _export(prepare[way](flat), flat, path, opset)
+            _export(way, flat, path, opset)
             return way, "; ".join(failed)
-        except DlconvError:
-            raise
         except Exception as error:  # the exporter raises of every kind; the next way may do
-            failed.append(f"{way} failed: {_first_line(error)}")
+            failed.append(f"{way} failed ({_first_line(error)})")
             for left in path.parent.iterdir():
                 left.unlink()
-    _export(prepare[ways[-1]](flat), flat, path, opset)
+    _export(ways[-1], flat, path, opset)
     return ways[-1], "; ".join(failed)
 
 
@@ -64,25 +63,33 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
-def _frozen(flat: Flat) -> Any:
+def _export(way: str, flat: Flat, path: Path, opset: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if way == "exported":
+            from dlconv.convert.torch_exporting import export, write_onnx
+
+            write_onnx(export(flat), flat.signature, path, opset)
+        else:
+            _export_script(_prepared(way, flat), flat, path, opset)
+
+
+def _prepared(way: str, flat: Flat) -> Any:
     import torch
 
-    return torch.jit.freeze(flat.module)
-
-
-def _recorded(flat: Flat) -> Any:
     from dlconv.convert.torchscript_record import record
 
-    return record(flat)
+    if way == "recorded":
+        return record(flat)
+    return torch.jit.freeze(flat.module) if way == "frozen" else flat.module
 
 
-def _export(module: Any, flat: Flat, path: Path, opset: int) -> None:
+def _export_script(module: Any, flat: Flat, path: Path, opset: int) -> None:
     import torch
 
     specs = (*flat.signature.inputs, *flat.signature.outputs)
-    dynamic = {spec.name: {axis: size for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)} for spec in specs}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    free = {spec.name: {axis: size for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)} for spec in specs}
+    with torch.no_grad():
         torch.onnx.export(
             module,
             flat.tensors,
@@ -91,5 +98,5 @@ def _export(module: Any, flat: Flat, path: Path, opset: int) -> None:
             opset_version=opset,
             input_names=[spec.name for spec in flat.signature.inputs],
             output_names=[spec.name for spec in flat.signature.outputs],
-            dynamic_axes={name: axes for name, axes in dynamic.items() if axes},
+            dynamic_axes={name: axes for name, axes in free.items() if axes},
         )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.openvino_written import save
-from dlconv.convert.torchscript_flat import open_flat
-from dlconv.runtimes.torch_state import written_attributes
+from dlconv.convert.torchscript_flat import open_flat, state_note
 
 if TYPE_CHECKING:
     from dlconv.convert.torchscript_flat import Flat
@@ -17,21 +16,37 @@ if TYPE_CHECKING:
 def convert(step: Step) -> Made:
     """Writes model.xml and model.bin in the source's own precision.
 
-    settings: way, "plain" (the script as it is), or "recorded" (the operators that run; the way of stateful models).
+    settings: ways, which of "plain" (the script as it is) and "recorded" (the operators that run) to try, in order.
     """
+    flat = open_flat(step.source, step.signature, step.sample)
+    stateful = state_note(flat)
+    ways = step.settings.get("ways") or (["recorded"] if stateful else ["plain", "recorded"])
+    model, failed = _first(flat, ways)
+    signature, notes = save(model, flat.signature, step.out_dir)
+    notes += stateful
+    if failed:
+        notes += (f"converted from what was recorded, since {failed}",)
+    return Made("model.xml", signature, notes)
+
+
+def _first(flat: Flat, ways: list[str]) -> tuple[Any, str]:
+    """The model by the first way that works, and why those before did not; the last one's exception passes."""
     import openvino
     import torch
 
-    flat = open_flat(step.source, step.signature, step.sample)
-    written = written_attributes(flat.source)
-    way = step.settings.get("way", "recorded" if written else "plain")
+    failed: list[str] = []
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(flat.module if way == "plain" else _recorded(flat), example_input=flat.tensors)
-    signature, notes = save(model, flat.signature, step.out_dir)
-    if written:
-        notes += (f"state ({', '.join(written)}) is baked in: the artifact answers as on the first call after a reset",)
-    return Made("model.xml", signature, notes)
+        for way in ways[:-1]:
+            try:
+                return openvino.convert_model(_PREPARE[way](flat), example_input=flat.tensors), "; ".join(failed)
+            except Exception as error:  # the frontend raises of every kind; the next way may do
+                failed.append(f"{way} failed: {type(error).__name__}: {str(error).strip()[:200]}")
+        return openvino.convert_model(_PREPARE[ways[-1]](flat), example_input=flat.tensors), "; ".join(failed)
+
+
+def _plain(flat: Flat) -> Any:
+    return flat.module
 
 
 def _recorded(flat: Flat) -> Any:
@@ -40,3 +55,6 @@ def _recorded(flat: Flat) -> Any:
     from dlconv.convert.torchscript_record import record
 
     return torch.jit.trace(record(flat), flat.tensors, check_trace=False)
+
+
+_PREPARE = {"plain": _plain, "recorded": _recorded}

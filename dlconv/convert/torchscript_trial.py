@@ -86,7 +86,7 @@ class Trial:
 
 def _explain(outcome: Outcome, error: Exception) -> None:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"(torch\.jit\.Error|RuntimeError|\w+Error):", line)]
+    raised = [line for line in lines if re.match(r"(torch\.jit\.Error|\w+Error): \S", line)]
     outcome.error = (raised[-1] if raised else lines[0] if lines else type(error).__name__)[:300]
     outcome.kind = type(error).__name__
     outcome.numbers = tuple(dict.fromkeys(int(word) for word in re.findall(r"\b\d{1,7}\b", outcome.error)))
