@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.errors import StepError, Unsupported
+from dlconv.errors import StepError, Unsupported, cause_of
 from dlconv.validators.controls import with_controls
 from dlconv.validators.pairing import to_artifact, to_source
 from dlconv.validators.parity import FACTORS, Evidence, judge, measure
@@ -117,9 +117,18 @@ def _evidence(
 ) -> Evidence:
     answers = reference.answers.at(indices)
     narrowed = _narrowed(source, signature)
-    broken = [f"sample {index}: {error}" for index, error in zip(indices, errors, strict=True) if error]
+    broken = _broken(errors, indices)
     evidence = measure(answers, outputs, FACTORS[runtime], reference.floors, narrowed, problems=tuple(broken))
     return with_controls(evidence, answers, outputs, reference.floors, narrowed)
+
+
+def _broken(errors: list[str], indices: list[int]) -> list[str]:
+    """A line for each cause with the samples that met it."""
+    met: dict[str, list[int]] = {}
+    for index, error in zip(indices, errors, strict=True):
+        if error:
+            met.setdefault(cause_of(error), []).append(index)
+    return [f"the run of sample {', '.join(map(str, where))} failed: {cause}" for cause, where in met.items()]
 
 
 def _check_inputs(source: Signature, artifact: Signature) -> None:

@@ -6,7 +6,18 @@ An error crosses the border of a worker as data (`to_dict`, `from_dict`) and is 
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
+
+
+_WHERE = re.compile(r"Exception from |FrontEnd API failed|Check '.*' failed at |Traceback |  File ")
+
+
+def cause_of(message: str) -> str:
+    """The one line of a foreign message that tells the cause: the first that does not only tell a place in a source."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    telling = [line for line in lines if not _WHERE.match(line)]
+    return (telling or lines or ["(no message)"])[0][:300]
 
 
 class DlconvError(Exception):
@@ -109,6 +120,12 @@ class ConversionError(DlconvError):
 
     exit_code = 4
     code = "conversion"
+
+
+class SourceError(ConversionError):
+    """The source model itself does not run on the samples: there is nothing to compare with."""
+
+    code = "source"
 
 
 class StepError(ConversionError):

@@ -227,12 +227,14 @@ def _best(attempts: list[_Attempt]) -> _Attempt:
     """The last, if it did not fail; else of those that could be judged the one with the least error."""
     if attempts[-1].candidate is not None and attempts[-1].candidate.verdict.word != "FAIL":
         return attempts[-1]
-    return min(attempts, key=lambda attempt: float("inf") if attempt.candidate is None else _error(attempt.candidate))
+    judged = [attempt for attempt in attempts if attempt.candidate is not None]
+    return min(judged or attempts, key=lambda attempt: _error(attempt.candidate))
 
 
-def _error(judged: Candidate) -> float:
-    problems = len(judged.evidence.problems) * 1e300
-    return problems + max((output.error for output in judged.evidence.outputs), default=0.0)
+def _error(judged: Candidate | None) -> tuple[int, float]:
+    if judged is None:
+        return 0, 0.0
+    return len(judged.evidence.problems), max((output.error for output in judged.evidence.outputs), default=0.0)
 
 
 def _no_route(target: str, attempts: list[_Attempt]) -> DlconvError:

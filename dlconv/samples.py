@@ -39,7 +39,7 @@ class SampleSet:
         whole = hashlib.sha256()
         for sample in self.samples:
             for name in sorted(sample):
-                array = np.ascontiguousarray(sample[name])
+                array = np.asarray(sample[name], order="C")
                 whole.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
                 whole.update(array.tobytes())
         return "sha256:" + whole.hexdigest()
@@ -133,11 +133,11 @@ def _rows(array: np.ndarray[Any, Any], spec: TensorSpec) -> list[np.ndarray[Any,
     if spec.shape is None:
         raise SamplesError(f"the rank of '{spec.name}' is unknown: give --input {spec.name}:SHAPE")
     if array.ndim == len(spec.shape) + 1 and _fits(array.shape[1:], spec):
-        return [np.ascontiguousarray(row) for row in array]
+        return [np.asarray(row, order="C") for row in array]
     if array.ndim == len(spec.shape) and array.ndim > 0 and _fits((None, *array.shape[1:]), spec):
         size = spec.shape[0] if isinstance(spec.shape[0], int) else 1
         if array.shape[0] and array.shape[0] % size == 0:
-            return [np.ascontiguousarray(part) for part in np.split(array, array.shape[0] // size)]
+            return [np.asarray(part, order="C") for part in np.split(array, array.shape[0] // size)]
     if array.ndim == 0 and not spec.shape:
         return [array]
     raise SamplesError(f"'{spec.name}' has the shape {array.shape}, the model takes {spec!s}")

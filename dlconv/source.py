@@ -10,7 +10,7 @@ import numpy as np
 from dlconv import samples as sampling
 from dlconv.cache import key_of
 from dlconv.convert.onnx_signature import apply_inputs
-from dlconv.errors import SamplesError, StepError
+from dlconv.errors import SamplesError, SourceError, StepError, cause_of
 from dlconv.formats import Format
 from dlconv.jsonfile import read_json, write_json
 from dlconv.model import Signature
@@ -41,6 +41,7 @@ KINDS = {
 }
 
 
+ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"
 FACTS: tuple[str, ...] = ("stateful", "state", "deterministic", "training", "opset")
 
 
@@ -83,19 +84,23 @@ class Reference:
 def is_studied(artifact: Artifact, options: ExportOptions, cache: Cache) -> bool:
     """Whether the source's signature is in the cache: then `study` needs no worker."""
     asked = _asked(artifact, options, _given(options))
-    return options.use_cache and cache.get(_study_key(artifact, asked)) is not None
+    return options.use_cache and cache.get(_study_key(KINDS[artifact.format].study, artifact, asked)) is not None
 
 
 def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) -> Source:
     """Find the source's signature and its samples. Raises SignatureError or SamplesError for what does not fit."""
     given = _given(options)
     asked = _asked(artifact, options, given)
-    found = _kept_call(artifact, asked, options.use_cache, crew, cache)
+    function = KINDS[artifact.format].study
+    found = _kept_call(function, artifact, asked, options.use_cache, crew, cache)
     signature = Signature.from_dict(found["signature"])
     if artifact.format is not Format.TORCHSCRIPT:
         signature = apply_inputs(signature, options.inputs)
     bounds = {name: (int(low), int(high)) for name, (low, high) in found.get("bounds", {}).items()}
     sizes = _sizes(signature, {dim: int(ran[0]) for dim, ran in found.get("sizes", {}).items()})
+    if artifact.format is Format.ONNX and sizes and given is None:
+        asked = {"signature": signature.to_dict(), "bounds": found.get("bounds", {})}
+        sizes = _kept_call(ONNX_SIZES, artifact, asked, options.use_cache, crew, cache)["sizes"]
     if given is not None and options.samples is not None:
         user = sampling.split(given, signature, options.samples)
         if not user:
@@ -123,18 +128,20 @@ def _asked(artifact: Artifact, options: ExportOptions, given: dict[str, np.ndarr
     }
 
 
-def _study_key(artifact: Artifact, asked: dict[str, Any]) -> str:
+def _study_key(function: str, artifact: Artifact, asked: dict[str, Any]) -> str:
     kind = KINDS[artifact.format]
-    return key_of(study=kind.study, source=artifact.digest, asked=asked, versions=_versions(kind))
+    return key_of(study=function, source=artifact.digest, asked=asked, versions=_versions(kind))
 
 
-def _kept_call(artifact: Artifact, asked: dict[str, Any], use_cache: bool, crew: Crew, cache: Cache) -> dict[str, Any]:
+def _kept_call(
+    function: str, artifact: Artifact, asked: dict[str, Any], use_cache: bool, crew: Crew, cache: Cache
+) -> dict[str, Any]:
     kind = KINDS[artifact.format]
-    key = _study_key(artifact, asked)
+    key = _study_key(function, artifact, asked)
     kept = cache.get(key) if use_cache else None
     if kept is None:
         with crew.lease(kind.toolchain) as worker:
-            found = worker.call(kind.study, what="reading the signature", path=str(artifact.path), **asked)
+            found = worker.call(function, what="reading the signature", path=str(artifact.path), **asked)
         folder = cache.begin()
         write_json(folder / "study.json", found)
         kept = cache.put(key, folder, f"signature of {artifact.path.name}")
@@ -232,9 +239,13 @@ def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
     single = run("the reference in float32", samples, double=False)
     taken = [index for index, error in enumerate(single["errors"]) if not error]
     if 0 not in taken:
-        raise StepError(f"the source itself does not run: {single['errors'][0]}", log=single["log"])
+        raise SourceError(
+            f"the source itself does not run: {cause_of(single['errors'][0])}",
+            mend="give inputs that it takes: --input NAME:SHAPE, or --samples FILE.npz",
+            log=single["log"],
+        )
     notes = [
-        f"the source does not take {_shapes(samples[index])}, so that size is not judged: {error.splitlines()[0]}"
+        f"the source does not take {_shapes(samples[index])}, so that size is not judged: {cause_of(error)}"
         for index, error in enumerate(single["errors"])
         if error
     ]
@@ -243,7 +254,7 @@ def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
     y64, reason = None, ""
     try:
         double = run("the reference in float64", samples, double=True)
-        reason = next((error.splitlines()[0] for error in double["errors"] if error), "")
+        reason = next((cause_of(error) for error in double["errors"] if error), "")
         y64 = None if reason else tuple(double["outputs"])
     except StepError as error:  # then float32 is the reference, and the receipt says why
         reason = error.met

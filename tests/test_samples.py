@@ -117,3 +117,12 @@ def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
 def test_no_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(SamplesError, match="there is no samples file"):
         sampling.read_npz(tmp_path / "none.npz")
+
+
+def test_a_scalar_stays_a_scalar() -> None:
+    from dlconv.validators.pairing import to_artifact
+
+    signature = Signature((TensorSpec("t", "float32", ()),))
+    (row,) = sampling.split({"t": np.array([0.5], np.float32)}, signature, FILE)
+    assert row["t"].shape == ()
+    assert to_artifact(row, signature)["t"].shape == ()

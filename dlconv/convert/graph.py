@@ -26,7 +26,7 @@ class Converter:
 
     cost orders the routes: a route's cost is the sum over its edges, the least is tried first. 1 is the usual way;
     an alternative costs more by how often it was seen to be worse, and `why` says what it is good for.
-    settings are the edge's own and part of the cache's key. is_static: free dimensions do not survive the edge.
+    settings are the edge's own and part of the cache's key.
     """
 
     source: str
@@ -37,7 +37,6 @@ class Converter:
     why: str
     settings: tuple[tuple[str, Any], ...] = ()
     variant: str = ""
-    is_static: bool = False
 
     @property
     def name(self) -> str:
@@ -59,10 +58,6 @@ class Route:
     @property
     def toolchains(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(edge.toolchain for edge in self.edges))
-
-    @property
-    def is_static(self) -> bool:
-        return any(edge.is_static for edge in self.edges)
 
     def __str__(self) -> str:
         return " -> ".join(edge.name for edge in self.edges)
@@ -103,91 +98,36 @@ class ConversionGraph:
 def _edge(
     source: str, target: str, stem: str, toolchain: str, cost: int, why: str, variant: str = "", **settings: Any
 ) -> Converter:
-    return Converter(
-        source, target, f"dlconv.convert.{stem}", toolchain, cost, why, tuple(sorted(settings.items())), variant
-    )
+    module, told = f"dlconv.convert.{stem}", tuple(sorted(settings.items()))
+    return Converter(source, target, module, toolchain, cost, why, told, variant)
 
+
+def _clean(cost: int, variant: str, why: str, **settings: Any) -> Converter:
+    return _edge("onnx-as-given", "onnx", "onnx_to_onnx", "onnx", cost, why, variant, **settings)
+
+
+def _optimise(cost: int, level: str, why: str) -> Converter:
+    return _edge("onnx", "onnxruntime", "onnx_to_onnxruntime", "onnx", cost, why, level, level=level)
+
+
+_OTHER_EXPORTER = "another exporter: for operators that the archive's own lacks"
+_NO_ONNX = "OpenVINO's own PyTorch frontend: no ONNX in between"
 
 GRAPH: Final = ConversionGraph(
     (
         _edge("torchscript", "onnx-as-given", "torchscript_to_onnx", "torch", 1, "the exporter made for archives"),
-        _edge(
-            "torchscript",
-            "torch-export",
-            "torchscript_to_torch_export",
-            "torch",
-            4,
-            "another exporter: for operators that the archive's one lacks",
-        ),
+        _edge("torchscript", "torch-export", "torchscript_to_torch_export", "torch", 4, _OTHER_EXPORTER),
         _edge("torch-export", "onnx-as-given", "torch_export_to_onnx", "torch", 1, "the exporter made for .pt2"),
-        _edge(
-            "onnx-as-given",
-            "onnx",
-            "onnx_to_onnx",
-            "onnx",
-            1,
-            "simplified and checked",
-            "onnxsim",
-            simplifier="onnxsim",
-        ),
-        _edge(
-            "onnx-as-given",
-            "onnx",
-            "onnx_to_onnx",
-            "onnx",
-            2,
-            "another simplifier: where the first fails or changes the model",
-            "onnxslim",
-            simplifier="onnxslim",
-        ),
-        _edge(
-            "onnx-as-given",
-            "onnx",
-            "onnx_to_onnx",
-            "onnx",
-            3,
-            "checked only: no simplifier",
-            "plain",
-            simplifier="none",
-        ),
-        _edge(
-            "onnx",
-            "onnxruntime",
-            "onnx_to_onnxruntime",
-            "onnx",
-            1,
-            "all optimisations for this CPU",
-            "all",
-            level="all",
-        ),
-        _edge(
-            "onnx",
-            "onnxruntime",
-            "onnx_to_onnxruntime",
-            "onnx",
-            2,
-            "without layout changes: where those fail",
-            "extended",
-            level="extended",
-        ),
-        _edge("onnx", "onnxruntime", "onnx_to_onnxruntime", "onnx", 3, "constants folded only", "basic", level="basic"),
+        _clean(1, "onnxsim", "simplified and checked", simplifier="onnxsim"),
+        _clean(2, "onnxslim", "another simplifier: where the first fails or spoils the model", simplifier="onnxslim"),
+        _clean(3, "plain", "checked only: where simplifiers fail", simplifier="none"),
+        _clean(4, "frozen", "free dimensions fixed: where shapes must be known", simplifier="onnxsim", freeze=True),
+        _optimise(1, "all", "all optimisations for this CPU"),
+        _optimise(2, "extended", "without changes of layout: where those fail"),
+        _optimise(3, "basic", "constants folded only: where fusions fail"),
         _edge("onnx", "openvino", "onnx_to_openvino", "openvino", 1, "OpenVINO's ONNX frontend"),
-        _edge(
-            "torchscript",
-            "openvino",
-            "torchscript_to_openvino",
-            "torch-openvino",
-            6,
-            "OpenVINO's own PyTorch frontend: no ONNX in between",
-        ),
-        _edge(
-            "torch-export",
-            "openvino",
-            "torch_export_to_openvino",
-            "torch-openvino",
-            6,
-            "OpenVINO's own PyTorch frontend: no ONNX in between",
-        ),
+        _edge("torchscript", "openvino", "torchscript_to_openvino", "torch-openvino", 7, _NO_ONNX),
+        _edge("torch-export", "openvino", "torch_export_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
     )
 )

@@ -29,7 +29,7 @@ def to_artifact(sample: Sample, signature: Signature) -> Sample:
             if array.size and (array.min() < bounds.min or array.max() > bounds.max):
                 raise SamplesError(f"'{spec.name}' has values that the artifact's {wanted.name} cannot hold")
             array = array.astype(wanted)
-        given[spec.name] = np.ascontiguousarray(array)
+        given[spec.name] = np.asarray(array, order="C")  # ascontiguousarray would give a scalar an axis
     return given
 
 

@@ -29,6 +29,7 @@ from dlconv.errors import (
     WorkerCrashed,
     WorkerOutOfMemory,
     WorkerTimedOut,
+    cause_of,
 )
 from dlconv.workers.protocol import pack, unpack
 
@@ -240,13 +241,13 @@ class Worker:
     def _translate(self, what: str, raised: dict[str, Any]) -> DlconvError:
         if raised["memory"]:
             return WorkerOutOfMemory(
-                f"{what}: out of memory: {_first_line(raised['message'])}",
+                f"{what}: out of memory: {cause_of(raised['message'])}",
                 mend="use a machine with more memory",
                 log=str(self.log),
             )
         if "No space left on device" in raised["message"]:
             return OutputError(f"{what}: no space left on the device", mend="free some space", log=str(self.log))
-        return StepError(f"{what}: {raised['type']}: {_first_line(raised['message'])}", log=str(self.log))
+        return StepError(f"{what}: {raised['type']}: {cause_of(raised['message'])}", log=str(self.log))
 
     def _fail(self, error: DlconvError) -> None:
         self._verdict = error
@@ -277,11 +278,6 @@ def _environment(interpreter: Path) -> dict[str, str]:
         "PYTHONFAULTHANDLER": "1",
         "PYTHONNOUSERSITE": "1" if Path(sys.executable) != interpreter else env.get("PYTHONNOUSERSITE", ""),
     }
-
-
-def _first_line(message: str) -> str:
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[0][:300] if lines else "(no message)"
 
 
 def _tail(path: Path, size: int = 4096) -> str:
