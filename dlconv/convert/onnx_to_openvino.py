@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from dlconv.convert import onnx_graph
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import StepError, Unsupported
 from dlconv.model import Dim, Signature, TensorSpec
-from dlconv.runtimes.openvino_ports import spec_of
+from dlconv.runtimes.openvino_ports import import_openvino, spec_of
 
 if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto
@@ -25,7 +24,7 @@ def convert(step: Step) -> Made:
     settings: "freeze" gives every free dimension the sample's size.
     Raises Unsupported for strings and for nodes without inputs, which end OpenVINO's process.
     """
-    ov: Any = import_module("openvino")
+    ov = import_openvino()
     model = onnx_graph.read_model(step.source)
     _refuse_deadly(model)
     outputs = [value.name for value in model.graph.output]
@@ -62,7 +61,7 @@ def _name_ports(ports: Any, names: list[str]) -> None:
 
 
 def _read_back(path: Path, wanted: Signature, known: Signature) -> Signature:
-    ov: Any = import_module("openvino")
+    ov = import_openvino()
     saved = ov.Core().read_model(str(path))
     free = {spec.name: spec.shape for spec in (*wanted.inputs, *wanted.outputs)}
     free |= {spec.name: spec.shape for spec in (*known.inputs, *known.outputs)}

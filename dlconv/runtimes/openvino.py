@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.errors import SamplesError, Unsupported
+from dlconv.runtimes.openvino_ports import import_openvino
 
 if TYPE_CHECKING:
     from dlconv.model import Signature
@@ -23,7 +24,7 @@ _PRECISIONS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "f
 
 def probe() -> dict[str, Any]:
     """Run a tiny model; returns {"version", "devices"}. Any exception means that OpenVINO does not work here."""
-    ov: Any = import_module("openvino")
+    ov = import_openvino()
     ops: Any = import_module("openvino.opset13")
     given = ops.parameter([2], np.float32, name="x")
     compiled = ov.Core().compile_model(ov.Model([ops.relu(given)], [given], "tiny"), DEVICE)
@@ -46,7 +47,7 @@ class OpenVinoSession:
     """A model compiled for the CPU."""
 
     def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
-        ov: Any = import_module("openvino")
+        ov = import_openvino()
         wishes: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if settings.get("precision", "float32") == "float32":
             wishes["INFERENCE_PRECISION_HINT"] = "f32"
@@ -60,7 +61,7 @@ class OpenVinoSession:
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name. Raises SamplesError if the inputs' names do not fit."""
-        ov: Any = import_module("openvino")
+        ov = import_openvino()
         if set(inputs) != self._inputs:
             raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
         for name, value in inputs.items():

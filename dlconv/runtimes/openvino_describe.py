@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from dlconv.errors import FormatError
 from dlconv.model import Signature
-from dlconv.runtimes.openvino_ports import specs_of
+from dlconv.runtimes.openvino_ports import import_openvino, specs_of
 
 _STRUCTURE = {"Parameter", "Result", "Constant"}
 
@@ -19,7 +18,7 @@ def describe(path: str) -> dict[str, Any]:
 
     path: the .xml, or the directory that holds one. Raises FormatError where OpenVINO cannot read it.
     """
-    ov: Any = import_module("openvino")
+    ov = import_openvino()
     source = Path(path)
     if source.is_dir():
         source = next(iter(sorted(source.glob("*.xml"))), source)
