@@ -84,7 +84,9 @@ def remove(reporting: Reporting, names: tuple[str, ...]) -> None:
         toolchains.get(name)
     freed = {name: discard(name, reporting.say) for name in names}
     for name, freed_bytes in freed.items():
-        reporting.say(f"removed {name}: freed {size(freed_bytes)}" if freed_bytes else f"{name} had no managed environment")
+        reporting.say(
+            f"removed {name}: freed {size(freed_bytes)}" if freed_bytes else f"{name} had no managed environment"
+        )
     reporting.answer({"freed_bytes": freed})
 
 
