@@ -1,0 +1,119 @@
+"""One model to one target with the usual commands and no dlconv: the base line of `zoo.py`.
+
+    python benchmarks/by_hand.py NAME.json TARGET OUT ONNX2TF_PYTHON
+
+Prints a line of JSON: {"word": "PASS" or "FAIL", "error": largest error relative to an output's scale}.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BOUND = 1e-4
+
+
+def main() -> None:
+    """Convert, run, compare."""
+    described, target, out, onnx2tf = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4]
+    import torch
+
+    out.mkdir(parents=True)
+    torch.manual_seed(1)
+    specs = json.loads(described.read_text(encoding="utf-8"))
+    inputs = {spec["name"]: _draw(torch, spec) for spec in specs}
+    module = torch.jit.load(str(described.with_suffix(".pt")), map_location="cpu").eval()
+    with torch.no_grad():
+        right = _flat(module(*inputs.values()))
+    torch.onnx.export(
+        module, tuple(inputs.values()), str(out / "a.onnx"), dynamo=False, opset_version=17, input_names=list(inputs)
+    )
+    import onnx
+    import onnxsim
+
+    simple, is_right = onnxsim.simplify(str(out / "a.onnx"))
+    if not is_right:
+        raise SystemExit("onnxsim: the simplified model differs")
+    onnx.save(simple, str(out / "model.onnx"))
+    arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
+    got = {"onnx": _onnxruntime, "onnxruntime": _onnxruntime, "openvino": _openvino, "tflite": _tflite}[target](
+        out, arrays, onnx2tf
+    )
+    error = _error([tensor.double().numpy() for tensor in right], got)
+    print(
+        json.dumps(
+            {"word": "PASS" if error <= BOUND else "FAIL", "reason": f"error {error:.1e}", "error": None, "bar": 0}
+        )
+    )  # noqa: T201
+
+
+def _draw(torch: Any, spec: dict[str, Any]) -> Any:
+    shape = spec["traced"]
+    if "mask" in spec["name"] or spec["dtype"] == "bool":
+        return torch.ones(shape, dtype=getattr(torch, spec["dtype"]))
+    if spec["dtype"].startswith("int"):
+        return torch.randint(5, 90, shape, dtype=getattr(torch, spec["dtype"]))
+    return torch.randn(shape)
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in _flat(item)]
+    if isinstance(value, (list, tuple)):
+        return [tensor for item in value for tensor in _flat(item)]
+    return [value]
+
+
+def _onnxruntime(out: Path, inputs: dict[str, np.ndarray], _: str) -> list[np.ndarray]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
+    known = {value.name for value in session.get_inputs()}
+    return list(session.run(None, {name: array for name, array in inputs.items() if name in known}))
+
+
+def _openvino(out: Path, inputs: dict[str, np.ndarray], _: str) -> list[np.ndarray]:
+    import openvino
+
+    openvino.save_model(openvino.convert_model(str(out / "model.onnx")), str(out / "m.xml"), compress_to_fp16=False)
+    compiled = openvino.Core().compile_model(str(out / "m.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    known = {name for port in compiled.inputs for name in port.names}
+    found = compiled({name: array for name, array in inputs.items() if name in known})
+    return [found[port] for port in compiled.outputs]
+
+
+def _tflite(out: Path, inputs: dict[str, np.ndarray], onnx2tf: str) -> list[np.ndarray]:
+    command = [onnx2tf, "-m", "onnx2tf", "-i", str(out / "model.onnx"), "-o", str(out / "tf"), "-kat", *inputs]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(out / "tf" / "model_float32.tflite"))
+    interpreter.allocate_tensors()
+    for detail in interpreter.get_input_details():
+        array = next(array for name, array in inputs.items() if name in detail["name"])
+        interpreter.set_tensor(detail["index"], array.astype(detail["dtype"]))
+    interpreter.invoke()
+    return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+
+
+def _error(right: list[np.ndarray], got: list[np.ndarray]) -> float:
+    if len(right) != len(got):
+        return float("inf")
+    errors = [float("inf") if a.shape != b.shape else _distance(a, b) for a, b in zip(right, got, strict=True)]
+    return max(errors, default=float("inf"))
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    found = float(
+        np.max(np.abs(a - b.astype(np.float64)), initial=0.0) / max(float(np.max(np.abs(a), initial=0.0)), 1e-30)
+    )
+    return found if found == found else float("inf")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Breadth: many architectures as TorchScript and .pt2 against every target, beside the same tools used by hand.
+
+    python benchmarks/zoo.py run FOLDER [--what fixed,free,exported,hand] [--only WORD]
+    python benchmarks/zoo.py table
+
+FOLDER takes the models, which `zoo_models.py` makes where they are absent. What is run:
+
+- fixed: NAME.pt with the traced sizes;
+- free: NAME.pt with free dimensions (batch, sequence), where the architecture has them;
+- exported: NAME.pt2, whose own free dimensions it brings along;
+- hand: the usual commands in one script a target, without dlconv: torch.onnx.export and onnxsim, then ONNX Runtime,
+  OpenVINO's converter or onnx2tf, right where every output lies within 1e-4 of the float64 source's scale.
+
+Results are kept in benchmarks/results/zoo.jsonl; what is there already is not run again. `table` writes the counts
+into docs/compatibility.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from runs import TARGETS, Results, cell_text, counts, export, put_section
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "zoo.jsonl"
+HEADS = {
+    "fixed": "TorchScript, the traced sizes",
+    "free": "TorchScript, free dimensions",
+    "exported": ".pt2, free dimensions",
+    "hand": "TorchScript by hand, the traced sizes",
+}
+
+
+def main() -> None:
+    """Run, or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run")
+    run.add_argument("folder", type=Path)
+    run.add_argument("--what", default=",".join(HEADS))
+    run.add_argument("--only", default="")
+    commands.add_parser("table")
+    arguments = parser.parse_args()
+    results = Results(RESULTS)
+    if arguments.command == "run":
+        if not any(arguments.folder.glob("*.json")):
+            subprocess.run(
+                [sys.executable, str(ROOT / "benchmarks" / "zoo_models.py"), str(arguments.folder)], check=False
+            )
+        for what in arguments.what.split(","):
+            for described in sorted(arguments.folder.glob("*.json")):
+                if arguments.only in described.stem and f"{described.stem}/{what}" not in results.rows:
+                    _run(described, what, results)
+    put_section(ROOT / "docs" / "compatibility.md", "architectures", _table(results))
+
+
+def _run(described: Path, what: str, results: Results) -> None:
+    specs = json.loads(described.read_text(encoding="utf-8"))
+    model = described.with_suffix(".pt2" if what == "exported" else ".pt")
+    is_free = any(isinstance(size, str) for spec in specs for size in spec["shape"])
+    if not model.exists() or (what == "free" and not is_free):
+        return
+    with tempfile.TemporaryDirectory() as out:
+        if what == "hand":
+            cells = _by_hand(described, Path(out))
+        else:
+            words = () if what == "exported" else tuple(_flags(specs, what == "free"))
+            cells = export(model, TARGETS, Path(out), ("--draws", "4", *words))
+    results.add({"key": f"{described.stem}/{what}", "cells": cells})
+    print(described.stem, what, {target: cell["word"] for target, cell in cells.items()}, flush=True)  # noqa: T201
+
+
+def _flags(specs: list[dict[str, Any]], is_free: bool) -> list[str]:
+    flags = []
+    for spec in specs:
+        shape = spec["shape"] if is_free else spec["traced"]
+        text = ",".join(map(str, shape)) if shape else "scalar"
+        flags += ["--input", f"{spec['name']}:{text}:{spec['dtype']}"]
+    return flags
+
+
+def _by_hand(described: Path, out: Path) -> dict[str, dict[str, Any]]:
+    from dlconv.workers import toolchains
+
+    located = toolchains.locate(toolchains.get("onnx2tf"))
+    onnx2tf = str(located.interpreter) if isinstance(located, toolchains.Located) else ""
+    script = ROOT / "benchmarks" / "by_hand.py"
+    cells = {}
+    for target in TARGETS:
+        command = [sys.executable, str(script), str(described), target, str(out / target), onnx2tf]
+        try:
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
+            cells[target] = json.loads(lines[-1]) if lines else {"word": "ERROR", "reason": _last(ran.stderr)}
+        except subprocess.TimeoutExpired:
+            cells[target] = {"word": "ERROR", "reason": "not done in 600 s"}
+    return cells
+
+
+def _last(text: str) -> str:
+    return (text.strip().splitlines() or ["ended without a word"])[-1][:300]
+
+
+def _table(results: Results) -> str:
+    names = sorted({key.partition("/")[0] for key in results.rows})
+    lines = [
+        "## Architectures",
+        "",
+        f"{len(names)} architectures from `transformers` configurations, small and randomly initialised",
+        "(`benchmarks/zoo_models.py`), with weights large enough that every layer shows. How many have a verdict of PASS:",
+        "",
+        "| | " + " | ".join(TARGETS) + " | all |",
+        "|---|" + "---|" * (len(TARGETS) + 1),
+    ]
+    for what, head in HEADS.items():
+        rows = [row["cells"] for key, row in results.rows.items() if key.endswith(f"/{what}")]
+        if not rows:
+            continue
+        each = [sum(row[target]["word"] == "PASS" for row in rows) for target in TARGETS]
+        total = len(rows) * len(TARGETS)
+        parts = [f"{number} of {len(rows)}" for number in each]
+        lines.append(f"| {head} | " + " | ".join(parts) + f" | {sum(each)} of {total} ({sum(each) / total:.1%}) |")
+    lines += ["", "What did not pass:", "", "| model | run | target | what |", "|---|---|---|---|"]
+    for key, row in sorted(results.rows.items()):
+        name, _, what = key.partition("/")
+        for target in TARGETS:
+            if row["cells"][target]["word"] != "PASS":
+                lines.append(f"| {name} | {what} | {target} | {cell_text(row['cells'][target])} |")
+    cells = [cell for row in results.rows.values() for cell in row["cells"].values()]
+    return "\n".join([*lines, "", f"All runs together: {counts(cells)}."])
+
+
+if __name__ == "__main__":
+    main()
