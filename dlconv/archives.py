@@ -1,7 +1,8 @@
-"""What a zip archive or a pickle file holds: PyTorch's containers and Keras', told by their members' names."""
+"""What a zip archive, a pickle or an HDF5 file holds: PyTorch's containers and Keras', told without opening them."""
 
 from __future__ import annotations
 
+import mmap
 import zipfile
 import zlib
 from pathlib import PurePosixPath
@@ -58,6 +59,17 @@ def pickle_kind(path: Path) -> Kind:
                 wanted="a whole file",
                 mend="copy or download it again, and compare its size",
             ) from error
+
+
+def hdf5_kind(path: Path) -> Kind:
+    """What an HDF5 file holds, as far as Keras is concerned."""
+    # The names of attributes stand in an HDF5 file as they are; Keras keeps the architecture in this one.
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"model_config") >= 0:
+            return "keras-h5", "", ""
+        if content.find(b"layer_names") >= 0:
+            return "unknown", "an HDF5 file of Keras weights, without the model", ""
+    return "unknown", "an HDF5 file without a model", ""
 
 
 def _refuse_escapes(path: Path, members: list[str]) -> None:

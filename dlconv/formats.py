@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mmap
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -110,6 +109,8 @@ _MAGICS = (
 
 _SOURCES = "a TorchScript archive, a torch.export program (.pt2) or an ONNX model"
 
+_LATER = "dlconv does not convert from this kind yet; export the model to ONNX with a tool of its framework"
+
 
 @dataclass(frozen=True)
 class Found:
@@ -117,14 +118,14 @@ class Found:
 
     path: the model itself: the one model file of a directory, or the directory of a saved_model.pb.
     files: all files that it consists of, external data too. title: `Format.label`, or something more exact.
-    advice: how to make of it what dlconv converts, where that is known.
+    advice: how to make of it what dlconv converts, "" where it is that.
     """
 
     path: Path
     format: Format
     files: tuple[Path, ...]
     title: str
-    advice: str = ""
+    advice: str
 
     @property
     def size_bytes(self) -> int:
@@ -158,7 +159,7 @@ def open_artifact(path: Path) -> Artifact:
     """
     found = identify(path)
     if not found.format.is_source:
-        raise FormatError(f"{path} is {found.title}", wanted=_SOURCES, mend=found.advice or _advice(found.format))
+        raise FormatError(f"{path} is {found.title}", wanted=_SOURCES, mend=found.advice)
     return Artifact(path=found.path, format=found.format, signature=None, digest=digest(found))
 
 
@@ -180,12 +181,14 @@ def _digest(parts: tuple[Path, ...], stamps: tuple[tuple[str, int, int], ...]) -
 
 
 def _advice(kind: Format) -> str:
+    if kind.is_source:
+        return ""
     if kind is Format.UNKNOWN:
         return "give the model's own file; `dlconv inspect FILE` tells what a file is"
     if kind in (Format.SAFETENSORS, Format.GGUF):
         return "build the model in Python, load the weights into it, and save that with torch.jit or torch.export"
     if kind in (Format.SAVED_MODEL, Format.KERAS, Format.KERAS_H5, Format.FROZEN_GRAPH):
-        return "dlconv does not convert from this kind yet; export the model to ONNX with a tool of its framework"
+        return _LATER
     return "this is what models are converted to: give the model that it was made from"
 
 
@@ -199,7 +202,7 @@ def _nearby(path: Path) -> str:
 
 def _identify_directory(path: Path) -> Found:
     if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
-        return Found(path, Format.SAVED_MODEL, tuple(files_of(path)), Format.SAVED_MODEL.label)
+        return Found(path, Format.SAVED_MODEL, tuple(files_of(path)), Format.SAVED_MODEL.label, _LATER)
     models: list[Found] = []
     for entry in sorted(path.iterdir()):
         if entry.is_file() and entry.stat().st_size:
@@ -209,7 +212,9 @@ def _identify_directory(path: Path) -> Found:
     if len(models) == 1:
         return models[0]
     if not models:
-        return Found(path, Format.UNKNOWN, tuple(files_of(path)), "a directory without a model")
+        return Found(
+            path, Format.UNKNOWN, tuple(files_of(path)), "a directory without a model", _advice(Format.UNKNOWN)
+        )
     raise RequestError(
         f"{path} is a directory with {len(models)} models",
         wanted="one model",
@@ -221,7 +226,7 @@ def _identify_directory(path: Path) -> Found:
 def _identify_file(path: Path) -> Found:
     size = path.stat().st_size
     if not path.is_file():
-        return Found(path, Format.UNKNOWN, (), "no regular file")
+        return Found(path, Format.UNKNOWN, (), "no regular file", _advice(Format.UNKNOWN))
     if size == 0:
         raise FormatError(f"{path} is empty: 0 bytes", wanted="a model", mend="copy or download it again")
     with path.open("rb") as file:
@@ -229,8 +234,8 @@ def _identify_file(path: Path) -> Found:
     kind, title, advice = _kind_of_file(path, head)
     form = Format(kind)
     if form is Format.SAVED_MODEL:
-        return Found(path.parent, form, tuple(files_of(path.parent)), form.label)
-    return Found(path, form, _files(path, form), title or form.label, advice)
+        return Found(path.parent, form, tuple(files_of(path.parent)), form.label, _LATER)
+    return Found(path, form, _files(path, form), title or form.label, advice or _advice(form))
 
 
 def _kind_of_file(path: Path, head: bytes) -> archives.Kind:
@@ -240,7 +245,7 @@ def _kind_of_file(path: Path, head: bytes) -> archives.Kind:
         if head[offset : offset + len(magic)] == magic:
             return kind, title, ""
     if head.startswith(_HDF5):
-        return _hdf5_kind(path)
+        return archives.hdf5_kind(path)
     if _XML_NET.match(head):
         return "openvino", "", ""
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
@@ -256,16 +261,6 @@ def _kind_of_file(path: Path, head: bytes) -> archives.Kind:
     if kind:
         return kind, "", ""
     return archives.pickle_kind(path) if pickles.is_pickle(head) else ("unknown", "", "")
-
-
-def _hdf5_kind(path: Path) -> archives.Kind:
-    # The names of attributes stand in an HDF5 file as they are; Keras keeps the architecture in this one.
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b"model_config") >= 0:
-            return "keras-h5", "", ""
-        if content.find(b"layer_names") >= 0:
-            return "unknown", "an HDF5 file of Keras weights, without the model", ""
-    return "unknown", "an HDF5 file without a model", ""
 
 
 def _files(path: Path, form: Format) -> tuple[Path, ...]:

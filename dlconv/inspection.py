@@ -114,7 +114,9 @@ def _read(found: Found, timeout_s: float) -> dict[str, Any]:
         raise where.error()
     log = Path(tempfile.mkdtemp(prefix="dlconv-inspect-")) / "inspect.log"
     with Worker(where.interpreter, name, log, timeout_s=timeout_s) as worker:
-        known: dict[str, Any] = worker.call(function, what=f"reading {found.path.name}", path=str(found.path))
+        known: dict[str, Any] = worker.call(
+            function, what=f"reading {found.path.name}", path=str(found.path.absolute())
+        )
     # The log is kept only where an error names it.
     log.unlink()
     log.parent.rmdir()

@@ -26,7 +26,8 @@ def write_torchscript(path: str) -> None:
     """Write the model as a TorchScript archive."""
     import torch
 
-    torch.jit.trace(_module(), torch.from_numpy(sample()["x"])).save(path)
+    traced: Any = torch.jit.trace(_module(), torch.from_numpy(sample()["x"]))
+    traced.save(path)
 
 
 def write_torch_export(path: str) -> None:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import dlconv
+from dlconv.errors import FormatError, ToolchainMissing
+from dlconv.formats import Format
+from dlconv.inspection import inspect
+from dlconv.reports.inspection import lines
+from dlconv.workers import tiny_models
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny ONNX model, by a path relative to the current directory."""
+    monkeypatch.chdir(tmp_path)
+    tiny_models.write_onnx("tiny.onnx")
+    return Path("tiny.onnx")
+
+
+@pytest.mark.onnx
+def test_an_onnx_is_read_in_a_worker(tiny: Path) -> None:
+    found = inspect(tiny)
+    assert found.trouble is None
+    assert found.format is Format.ONNX
+    assert found.operators == {"MatMul": 1, "Relu": 1}
+    assert found.parameters is not None
+    assert (found.parameters["count"], found.parameters["size_bytes"]) == (12, 48)
+    assert found.signature is not None
+    assert [str(spec) for spec in (*found.signature.inputs, *found.signature.outputs)] == [
+        "x:1x4:float32",
+        "y:1x3:float32",
+    ]
+    assert json.loads(json.dumps(found.to_dict()))["opset"]
+    assert found.digest.startswith("sha256:")
+    assert found.size_bytes == tiny.stat().st_size
+
+
+@pytest.mark.onnx
+def test_the_lines_tell_all_of_it(tiny: Path) -> None:
+    told = "\n".join(lines(inspect(tiny)))
+    for words in ("tiny.onnx: an ONNX model", "x  float32 [1, 4]", "y  float32 [1, 3]", "MatMul", "12 in 48 B"):
+        assert words in told
+
+
+@pytest.mark.onnx
+def test_what_the_framework_refuses_is_told_with_what_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "bad.onnx"
+    # A wire format without fault, and a graph without an output.
+    path.write_bytes(bytes([8, 8, 7 << 3 | 2, 2, 1 << 3 | 2, 0, 8 << 3 | 2, 2, 16, 17]))
+    found = inspect(path)
+    assert found.format is Format.ONNX
+    assert found.trouble is not None and found.trouble.exit_code == 2
+    assert "format      onnx" in "\n".join(lines(found))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("write", [tiny_models.write_torchscript, tiny_models.write_torch_export])
+def test_what_torch_wrote_is_read(tmp_path: Path, write: object) -> None:
+    path = tmp_path / "tiny"
+    write(str(path))  # type: ignore[operator]
+    found = inspect(path)
+    assert found.trouble is None
+    assert found.parameters is not None and found.parameters["count"] == 12
+    assert found.signature is not None and [spec.name for spec in found.signature.inputs] == ["x"]
+
+
+def test_weights_are_no_trouble_and_get_advice(tmp_path: Path) -> None:
+    path = tmp_path / "w.bin"
+    path.write_bytes(b"\x10" + bytes(7) + b'{"w": {}}       ' + bytes(8))
+    found = inspect(path)
+    assert (found.format, found.trouble, found.operators) == (Format.SAFETENSORS, None, None)
+    assert "torch.jit" in found.advice
+
+
+def test_without_the_toolchain_the_format_is_told_and_what_to_install(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlconv.workers import toolchains
+
+    def nowhere(toolchain: toolchains.Toolchain) -> toolchains.Missing:
+        return toolchains.Missing(toolchain.name, ("onnx is wanted here",), toolchains.mend_of(toolchain))
+
+    monkeypatch.setattr(toolchains, "locate", nowhere)
+    found = inspect(tiny)
+    assert found.format is Format.ONNX
+    assert isinstance(found.trouble, ToolchainMissing)
+    assert found.trouble.mend.startswith("dlconv toolchain install onnx")
+
+
+def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    with pytest.raises(FormatError, match="empty"):
+        dlconv.inspect(tmp_path / "x")
