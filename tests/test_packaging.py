@@ -87,3 +87,23 @@ def test_what_an_extra_installs_satisfies_its_toolchain(wheel: Path, toolchain: 
         first, past = ends(wanted)
         assert first <= ends(offered)[0], f"dlconv[{toolchain.extra}] allows {offered}, the toolchain wants {wanted}"
         assert ends(offered)[1] <= past, f"dlconv[{toolchain.extra}] allows {offered}, the toolchain wants {wanted}"
+
+
+def test_what_is_imported_is_what_is_declared(wheel: Path) -> None:
+    declared = {
+        Requirement(line).name for line in re.findall(r"^Requires-Dist: ([^;\n]*)$", metadata(wheel), re.MULTILINE)
+    }
+    frameworks = {name for extra in ranges(wheel).values() for name in extra} | {"dlconv"}
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "dlconv").rglob("*.py"))
+    imported = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE)) - sys.stdlib_module_names
+    assert declared, "the metadata names the dependencies"
+    assert declared <= imported, f"declared and not imported: {declared - imported}"
+    # Modules of the frameworks themselves, and what they bring and dlconv reads with them.
+    known = {name.replace("-", "_") for name in frameworks} | {
+        "google",
+        "flatbuffers",
+        "ml_dtypes",
+        "onnx2tf",
+        "tflite_runtime",
+    }
+    assert imported <= declared | known, f"imported and not declared: {imported - declared - known}"
