@@ -180,11 +180,10 @@ def _source_answer(source: Path, fed: Tensors) -> Tensors | None:
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    state = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         answers = session.run(None, fed)
-    except onnxruntime.capi.onnxruntime_pybind11_state.Fail:
-        return None
-    except (RuntimeError, ValueError):
+    except (state.Fail, state.InvalidArgument, state.RuntimeException, RuntimeError, ValueError):
         return None
     return dict(zip((value.name for value in session.get_outputs()), answers, strict=True))
 

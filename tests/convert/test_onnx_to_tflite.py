@@ -1,0 +1,234 @@
+"""ONNX to TFLite: names, order, layouts, dtypes and free sizes of inputs and outputs, and the answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dlconv.convert.edge import Made, Step
+from dlconv.errors import StepError, Unsupported
+from dlconv.model import Signature, TensorSpec
+from dlconv.runtimes import tflite
+from dlconv.workers import toolchains
+from dlconv.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.runtimes.base import Tensors
+
+pytestmark = [pytest.mark.onnx, pytest.mark.tflite, pytest.mark.onnx2tf]
+
+FLOAT, INT64 = 1, 7
+_DTYPES = {FLOAT: "float32", INT64: "int64"}
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    located = toolchains.locate(toolchains.get("onnx2tf"))
+    assert isinstance(located, toolchains.Located)
+    with Worker(located.interpreter, "onnx2tf", tmp_path_factory.mktemp("logs") / "onnx2tf.log", timeout_s=120) as made:
+        yield made
+
+
+def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
+    from onnx import helper
+
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+
+class Graph:
+    """An ONNX file of opset 17, and a sample for its inputs."""
+
+    def __init__(
+        self, path: Path, nodes: list[Any], inputs: dict[str, Any], outputs: dict[str, Any], **weights: Any
+    ) -> None:
+        import onnx
+        from onnx import helper, numpy_helper
+
+        given = {name: value if isinstance(value, tuple) else (FLOAT, value) for name, value in inputs.items()}
+        graph = helper.make_graph(
+            nodes,
+            "test",
+            [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in given.items()],
+            [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in outputs.items()],
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, str(path))
+        self.path = path
+        self.signature = Signature(
+            tuple(TensorSpec(name, _DTYPES[kind], tuple(shape)) for name, (kind, shape) in given.items())
+        )
+
+    def sample(self, **sizes: int) -> Tensors:
+        rng = np.random.default_rng(7)
+        made: Tensors = {}
+        for spec in self.signature.inputs:
+            shape = [size if isinstance(size, int) else sizes.get(size, 1) for size in spec.shape or ()]
+            whole = spec.dtype == "int64"
+            made[spec.name] = rng.integers(0, 4, shape) if whole else rng.standard_normal(shape).astype(np.float32)
+        return made
+
+    def answers(self, sample: Tensors) -> Tensors:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(self.path), providers=["CPUExecutionProvider"])
+        return dict(zip((value.name for value in session.get_outputs()), session.run(None, sample), strict=True))
+
+
+def converted(worker: Worker, graph: Graph, signature: Signature | None = None, **settings: Any) -> tuple[Made, Path]:
+    out_dir = graph.path.parent / "made"
+    out_dir.mkdir()
+    step = Step(graph.path, out_dir, signature or graph.signature, graph.sample(), settings)
+    made = worker.call("dlconv.workers.tasks:run_edge", module="dlconv.convert.onnx_to_tflite", step=step.to_dict())
+    return Made.from_dict(made["made"]), out_dir
+
+
+def assert_same(graph: Graph, made: Made, out_dir: Path, **sizes: int) -> None:
+    session = tflite.open(out_dir / made.entry, made.signature, {"threads": 1})
+    sample = graph.sample(**sizes)
+    wanted, got = graph.answers(sample), session.run(sample)
+    assert [spec.name for spec in made.signature.outputs] == list(wanted)
+    assert set(got) == set(wanted)
+    for name, reference in wanted.items():
+        limit = 1e-5 * max(float(np.abs(reference).max()), 1e-3)
+        np.testing.assert_allclose(got[name], reference, rtol=0, atol=limit, strict=True)
+
+
+def weights(*shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("passes", ["none", "layout"])
+def test_a_perceptron(worker: Worker, tmp_path: Path, passes: str) -> None:
+    nodes = [node("Gemm", "x w b", "h"), node("Relu", "h", "r"), node("MatMul", "r v", "y")]
+    shape = {"y": [1, 2]}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [1, 6]}, shape, w=weights(6, 4), b=weights(4), v=weights(4, 2))
+    made, out_dir = converted(worker, graph, passes=passes)
+    assert str(made.signature.inputs[0]) == "x:1x6:float32" and str(made.signature.outputs[0]) == "y:1x2:float32"
+    assert_same(graph, made, out_dir)
+
+
+def test_an_image_and_a_map_keep_their_layouts(worker: Worker, tmp_path: Path) -> None:
+    # All sizes equal: a turned output would have the right shape and the wrong values.
+    nodes = [
+        node("Conv", "image w", "c", pads=[1, 1, 1, 1]),
+        node("Relu", "c", "r"),
+        node("Conv", "r w", "d", pads=[1, 1, 1, 1]),
+        node("Add", "r d", "map"),
+    ]
+    graph = Graph(tmp_path / "m.onnx", nodes, {"image": [1, 8, 8, 8]}, {"map": [1, 8, 8, 8]}, w=weights(8, 8, 3, 3))
+    made, out_dir = converted(worker, graph)
+    assert not made.signature.outputs[0].permutation and not made.signature.inputs[0].permutation
+    assert_same(graph, made, out_dir)
+
+
+def test_a_sequence_with_grouped_convolution(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("Conv", "x w b", "c", group=2, pads=[2, 1], strides=[2], dilations=[2]), node("Sigmoid", "c", "y")]
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [1, 4, 17]}, {"y": [1, 6, 8]}, w=weights(6, 2, 3), b=weights(6))
+    made, out_dir = converted(worker, graph)
+    assert any("grouped convolutions" in note for note in made.notes)
+    assert_same(graph, made, out_dir)
+
+
+def test_outputs_of_one_shape_are_told_apart_by_name(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("Add", "x one", "z"), node("Mul", "x two", "a"), node("Sub", "z a", "m")]
+    outputs = {"z": [2, 3], "a": [2, 3], "m": [2, 3]}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [2, 3]}, outputs, one=np.float32(1), two=np.float32(2))
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)
+
+
+def test_an_output_that_is_an_input_or_a_weight(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("Identity", "x", "same"), node("Identity", "w", "fixed"), node("Neg", "x", "y")]
+    outputs = {"same": [2, 3], "fixed": [3], "y": [2, 3]}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [2, 3]}, outputs, w=weights(3))
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)
+
+
+def test_integer_inputs_say_their_dtype(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("Gather", "table ids", "e"), node("ReduceMean", "e", "y", axes=[1], keepdims=0)]
+    graph = Graph(tmp_path / "m.onnx", nodes, {"ids": (INT64, [2, 5])}, {"y": [2, 3]}, table=weights(4, 3))
+    made, out_dir = converted(worker, graph)
+    assert made.signature.inputs[0].dtype in ("int32", "int64")
+    assert_same(graph, made, out_dir)
+
+
+def test_a_name_is_kept_for_the_source(worker: Worker, tmp_path: Path) -> None:
+    graph = Graph(tmp_path / "m.onnx", [node("Neg", "x", "y")], {"x": [2, 3]}, {"y": [2, 3]})
+    spec = replace(graph.signature.inputs[0], source="picture")
+    signature = Signature((spec,), (TensorSpec("y", "float32", (2, 3), source="mirror"),))
+    made, _ = converted(worker, graph, signature)
+    assert (made.signature.inputs[0].source_name, made.signature.outputs[0].source_name) == ("picture", "mirror")
+
+
+def test_a_free_batch_stays_free(worker: Worker, tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", "x w", "c", pads=[1, 1, 1, 1]),
+        node("Relu", "c", "r"),
+        node("GlobalAveragePool", "r", "p"),
+        node("Reshape", "p sizes", "f"),
+        node("MatMul", "f v", "y"),
+    ]
+    given = {"w": weights(4, 3, 3, 3), "v": weights(4, 2), "sizes": np.array([-1, 4])}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", 3, 8, 8]}, {"y": ["N", 2]}, **given)
+    made, out_dir = converted(worker, graph)
+    assert (made.signature.inputs[0].shape, made.signature.outputs[0].shape) == (("N", 3, 8, 8), ("N", 2))
+    for count in (1, 3, 7):
+        assert_same(graph, made, out_dir, N=count)
+
+
+def test_what_cannot_stay_free_is_frozen_and_said(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("Reshape", "x sizes", "y")]
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", 6]}, {"y": [2, 3]}, sizes=np.array([2, 3]))
+    made, out_dir = converted(worker, graph)
+    assert made.signature.inputs[0].shape == (1, 6)
+    assert "N cannot" in made.notes[0]
+    assert_same(graph, made, out_dir)
+
+
+def test_more_axes_than_the_kernels_take(worker: Worker, tmp_path: Path) -> None:
+    nodes = [
+        node("Reshape", "x sizes", "r"),
+        node("Transpose", "r", "t", perm=[3, 0, 4, 2, 1, 5]),
+        node("Split", "t", "a b c", axis=0),
+        node("Sub", "a b", "d"),
+        node("ReduceMax", "c", "y", axes=[3], keepdims=0),
+    ]
+    outputs = {"d": [1, 1, 2, 4, 5, 4], "y": [1, 1, 2, 5, 4]}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [1, 20, 24]}, outputs, sizes=np.array([1, 5, 4, 3, 2, 4]))
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)
+
+
+def test_an_operator_without_a_builder_is_unsupported(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("StringNormalizer", "x", "y")]
+    graph = Graph(tmp_path / "m.onnx", [*nodes], {"x": [3]}, {"y": [3]})
+    with pytest.raises((Unsupported, StepError)):
+        converted(worker, graph)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "name",
+    [
+        "home-assistant-wakewords-collection/alfred.onnx",
+        "silero-vad/silero_vad_openvino_16k.onnx",
+        "Ultra-Light-Fast-Generic-Face-Detector-1MB/version-RFB-320.onnx",
+    ],
+)
+def test_real_models(worker: Worker, tmp_path: Path, shared_models: Path, name: str) -> None:
+    from dlconv.convert import onnx_graph
+
+    graph = Graph.__new__(Graph)
+    graph.path = tmp_path / "m.onnx"
+    graph.path.write_bytes((shared_models / name).read_bytes())
+    graph.signature = onnx_graph.signature_of(onnx_graph.read_model(graph.path))
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)
