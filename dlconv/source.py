@@ -97,7 +97,7 @@ def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) 
     if artifact.format is not Format.TORCHSCRIPT:
         signature = apply_inputs(signature, options.inputs)
     bounds = {name: (int(low), int(high)) for name, (low, high) in found.get("bounds", {}).items()}
-    sizes = _sizes(signature, {dim: int(ran[0]) for dim, ran in found.get("sizes", {}).items()})
+    sizes = _sizes(signature, {dim: _traced_size(ran) for dim, ran in found.get("sizes", {}).items()})
     if artifact.format is Format.ONNX and sizes and given is None:
         asked = {"signature": signature.to_dict(), "bounds": found.get("bounds", {})}
         sizes = _kept_call(ONNX_SIZES, artifact, asked, options.use_cache, crew, cache)["sizes"]
@@ -155,6 +155,11 @@ def _versions(kind: Kind) -> dict[str, str]:
     if isinstance(located, toolchains.Missing):
         raise located.error()
     return located.versions
+
+
+def _traced_size(ran: list[int]) -> int:
+    """Of the sizes that ran the first above one: an exporter may take one for a constant."""
+    return next((int(size) for size in ran if size > 1), int(ran[0]))
 
 
 def _sizes(signature: Signature, found: dict[str, int]) -> dict[str, int]:
