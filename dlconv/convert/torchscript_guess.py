@@ -65,7 +65,8 @@ def tensor_guesses(name: str, hints: Hints, float_dtype: str) -> list[Guess]:
     ]
     guesses += [_merged(guess, guesses) for guess in guesses if guess.is_free]
     named = _by_name(name, float_dtype)
-    guesses = guesses + named if guesses else named
+    # A mask is turned into positions and biases, whose tables say nothing of its own values.
+    guesses = named + guesses if "mask" in name.lower() else guesses + named
     guesses += [Guess(float_dtype, ("batch", *["feature"] * (rank - 1)), reason="its rank") for rank in _ranks(name, hints)]
     if not any(guess.dtype == "int64" for guess in guesses):
         guesses.append(Guess("int64", ("batch", "length"), 1, 0, "integers"))

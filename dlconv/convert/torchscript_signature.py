@@ -120,12 +120,12 @@ def _guesses(name: str, given: dict[str, TensorSpec], hints: Hints, float_dtype:
     spec = given.get(name)
     if spec is None:
         return inferred
-    read = next((guess.high for guess in inferred if guess.dtype == "int64" and guess.high is not None), None)
+    read = next((guess for guess in inferred if guess.dtype == "int64" and guess.high is not None), Guess("", ()))
     if spec.shape is None:
         return [guess for guess in inferred if spec.dtype in {"", guess.dtype}]
     shape = tuple(size if isinstance(size, int) else f"{_role(spec, axis)}@{size}" for axis, size in enumerate(spec.shape))
     dtypes = [spec.dtype] if spec.dtype else list(dict.fromkeys(guess.dtype for guess in inferred))
-    return [Guess(dtype, shape, read, 0, "given") for dtype in dtypes]
+    return [Guess(dtype, shape, read.high, read.low, "given") for dtype in dtypes]
 
 
 def _role(spec: TensorSpec, axis: int) -> str:
@@ -225,17 +225,20 @@ def _bounds(trial: Trial, found: Found) -> dict[str, list[int]]:
     for name, item in found.inputs().items():
         if not item.dtype.startswith(("int", "uint")):
             continue
+        if item.low == item.high == 1:  # a mask, tried with ones
+            bounds[name] = [0, 1] if _runs_at(trial, found, name, 0, 1) else [1, 1]
+            continue
         rows = found.outcome.rows.get(name)
         high = max(item.high, rows - 1) if rows is not None and found.guesses[name].high is None else item.high
-        while high > item.low and not _runs_at(trial, found, name, high):
+        while high > item.low and not _runs_at(trial, found, name, high, high):
             high = item.low + (high - item.low) // 2
         bounds[name] = [item.low, high]
     return bounds
 
 
-def _runs_at(trial: Trial, found: Found, name: str, value: int) -> bool:
+def _runs_at(trial: Trial, found: Found, name: str, low: int, high: int) -> bool:
     inputs = found.inputs()
-    inputs[name] = Drawn(inputs[name].dtype, inputs[name].shape, value, value)
+    inputs[name] = Drawn(inputs[name].dtype, inputs[name].shape, low, high)
     return trial.run(inputs, found.constants).ran
 
 

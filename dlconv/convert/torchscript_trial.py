@@ -85,10 +85,10 @@ class Trial:
 
 
 def _explain(outcome: Outcome, error: Exception) -> None:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"(torch\.jit\.Error|\w+Error): \S", line)]
+    lines = [line.strip() for line in (outcome.error or str(error)).splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"[\w.]*Error: \S", line)]
     outcome.error = (raised[-1] if raised else lines[0] if lines else type(error).__name__)[:300]
-    outcome.kind = type(error).__name__
+    outcome.kind = outcome.kind or type(error).__name__
     outcome.numbers = tuple(dict.fromkeys(int(word) for word in re.findall(r"\b\d{1,7}\b", outcome.error)))
     if outcome.gap is None:
         outcome.gap = _gap_in_words(outcome.error)
@@ -127,7 +127,9 @@ def _watch(outcome: Outcome, values: Mapping[str, Any]) -> Any:
                 _note_rows(outcome, name, args, integers)
             try:
                 answer = func(*args, **(kwargs or {}))
-            except Exception:
+            except Exception as error:
+                # On its way through the script's interpreter an exception loses its words.
+                outcome.kind, outcome.error = type(error).__name__, str(error)
                 outcome.gap = _gap(name, args)
                 raise
             if integers and isinstance(answer, torch.Tensor) and name in _MOVES:
@@ -187,7 +189,7 @@ def _gap(name: str, args: Any) -> tuple[int, int] | None:
         axis = args[1] if len(args) > 1 else 0
         shapes = [[s for i, s in enumerate(t.shape) if i != axis % t.dim()] for t in tensors]
         return next((g for shape in shapes[1:] for g in map(_differ, shapes[0], shape) if g), None)
-    if len(tensors) >= 2:
+    if len(tensors) >= 2 and name not in {"embedding", "index_select", "gather"}:
         pairs = zip(reversed(tensors[0].shape), reversed(tensors[1].shape), strict=False)
         return next(((a, b) for a, b in pairs if a != b and 1 not in (a, b)), None)
     return None
