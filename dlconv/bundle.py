@@ -198,7 +198,7 @@ def _evidence(candidate: Candidate) -> dict[str, Any]:
         "outputs": [{**output.to_dict(), "bar": bar_of(output, evidence.factor)} for output in evidence.outputs],
         "problems": list(evidence.problems),
         "controls": dict(evidence.controls),
-        "notes": list(candidate.notes),
+        "limits": list(candidate.limits),
     }
 
 

@@ -46,7 +46,10 @@ RUNTIMES = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A judged artifact: what made it, what ran, what was measured, and the verdict."""
+    """A judged artifact: what made it, what ran, what was measured, and the verdict.
+
+    limits: what it does not do that the source does; they stand in the verdict's reasons too.
+    """
 
     product: Product
     runtime: str
@@ -55,7 +58,7 @@ class Candidate:
     evidence: Evidence
     verdict: Verdict
     seconds: float
-    notes: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 def run(
@@ -74,11 +77,6 @@ def run(
     _check_inputs(source.signature, signature)
     _check_dims(source.signature, signature, asked)
     fixed = [index for index, sample in enumerate(reference.samples.samples) if _takes(signature, sample)]
-    told = [
-        f"made for {spec} alone: other sizes are not judged"
-        for spec in signature.inputs
-        if len(fixed) < len(reference.samples.samples) and not spec.is_dynamic
-    ]
     if not fixed:
         raise StepError("the artifact takes none of the samples' sizes")
     samples = [reference.samples.samples[index] for index in fixed]
@@ -94,16 +92,23 @@ def run(
         )
     outputs = [to_source(sample, signature) for sample in got["outputs"]]
     evidence = _evidence(got["errors"], outputs, source.signature, signature, reference, fixed, runtime.name)
+    limits = _limits(source, product.signature, all_judged=len(fixed) == len(reference.samples.samples))
+    verdict = judge(evidence)
+    # Right answers to first calls do not show that a sequence of calls is right, so they are no PASS.
+    word = "INCONCLUSIVE" if verdict.word == "PASS" and source.facts.get("stateful") else verdict.word
+    verdict = Verdict(word, (*verdict.reasons, *limits))
     return Candidate(
-        product,
-        runtime.name,
-        located.versions,
-        got["placement"],
-        evidence,
-        judge(evidence),
-        got["seconds"],
-        tuple(told),
+        product, runtime.name, located.versions, got["placement"], evidence, verdict, got["seconds"], limits
     )
+
+
+def _limits(source: Source, artifact: Signature, *, all_judged: bool) -> tuple[str, ...]:
+    """What the artifact does not do that the source does, though every answer be right."""
+    limits = [f"made for {spec} alone" for spec in artifact.inputs if not all_judged and not spec.is_dynamic]
+    if source.facts.get("stateful"):
+        state = ", ".join(source.facts.get("state", ())) or "in lists"
+        limits.append(f"the source keeps state from call to call ({state}); the artifact answers as on a first call")
+    return tuple(limits)
 
 
 def _evidence(
