@@ -97,4 +97,6 @@ def _lower_nodes(model: Proto) -> Any:
 def _unbound(graph: Any) -> list[str]:
     made = {name for operator in graph.operators for name in operator.outputs} | set(graph.inputs)
     used = {name for operator in graph.operators for name in operator.inputs if name} | set(graph.outputs)
-    return sorted(name for name in used - made if graph.tensors[name].data is None and not graph.tensors[name].is_variable)
+    return sorted(
+        name for name in used - made if graph.tensors[name].data is None and not graph.tensors[name].is_variable
+    )

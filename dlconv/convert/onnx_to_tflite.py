@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from dlconv.convert import onnx2tf_lowering, onnx_for_tflite
+from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_size
 from dlconv.convert.edge import Made, Step
+from dlconv.convert.onnx_trial import Trial
 from dlconv.errors import StepError, Unsupported
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import tflite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from dlconv.convert.onnx_graph import Proto
     from dlconv.model import Dim
@@ -26,6 +28,20 @@ ENTRY = "model.tflite"
 _LIMIT_BYTES = 2_000_000_000  # a FlatBuffer's offsets are 31 bits wide
 
 Shapes = dict[str, tuple["Dim", ...]]
+Way = Literal["known sizes", "two sizes", "symbols"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A way to lower the model: with all sizes known, at two sizes and compared, or with symbols for the free ones."""
+
+    way: Way
+    shapes: Shapes
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The names of the dimensions that stay free."""
+        return tuple(sorted({dim for shape in self.shapes.values() for dim in shape if isinstance(dim, str)}))
 
 
 def convert(step: Step) -> Made:
@@ -41,34 +57,136 @@ def convert(step: Step) -> Made:
     model = onnx.load(str(step.source))
     fed = _fed(model, step)
     reasons: list[str] = []
-    for shapes in _attempts(step.signature, fed):
-        kept = sorted({size for shape in shapes.values() for size in shape if isinstance(size, str)})
+    for attempt in _attempts(step.signature, fed):
         try:
-            return _attempt(model, step, shapes, fed, kept, tuple(reasons))
-        except (StepError, RuntimeError, ValueError) as error:
-            if not kept:
+            made = _attempted(model, step, attempt, fed)
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever the trouble with a free size is, a later attempt has less of it
+            if not attempt.kept:
                 raise
-            reasons.append(f"{', '.join(kept)} cannot all stay free: {str(error).strip().splitlines()[0]}")
-    raise StepError("the model has no inputs to give a shape")
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            reasons.append(f"{', '.join(attempt.kept)} cannot stay free by {attempt.way}: {reason}")
+        else:
+            return replace(made, notes=(*reasons, *made.notes))
+    raise StepError("no attempt was made")
 
 
-def _attempt(
-    model: Proto, step: Step, shapes: Shapes, fed: Tensors, kept: list[str], reasons: tuple[str, ...]
-) -> Made:
+def _attempts(signature: Signature, fed: Tensors) -> Iterator[Attempt]:
+    """Freest first: all free dimensions, the inputs' first axes' alone (the batch), none."""
+    first = {spec.shape[0] for spec in signature.inputs if spec.shape}
+    names = {dim for spec in signature.inputs for dim in spec.shape or () if isinstance(dim, str)}
+    choices = [names, names & first, set[str]()]
+    for kept in [choice for place, choice in enumerate(choices) if choice not in choices[:place]]:
+        shapes = {spec.name: _settled(spec, fed[spec.name].shape, kept) for spec in signature.inputs}
+        ways: tuple[Way, ...] = ("known sizes",)
+        if kept:
+            # Compared, a graph stays simple, but that tells one size alone apart.
+            ways = ("two sizes", "symbols") if len(kept) == 1 else ("symbols",)
+        yield from (Attempt(way, shapes) for way in ways)
+
+
+def _settled(spec: TensorSpec, sizes: tuple[int, ...], kept: set[str]) -> tuple[Dim, ...]:
+    return tuple(dim if dim in kept else size for dim, size in zip(spec.shape or sizes, sizes, strict=True))
+
+
+def _attempted(model: Proto, step: Step, attempt: Attempt, fed: Tensors) -> Made:
     path = step.out_dir / ENTRY
-    prepared, notes = onnx_for_tflite.prepare(model, shapes)
-    onnx2tf_lowering.write(onnx2tf_lowering.lower(prepared, step.settings.get("passes", "none")), path)
+    passes = step.settings.get("passes", "none")
+    trial = Trial(step.source)
+    proofs = list(islice(trial.others(attempt.shapes, fed), 3)) if attempt.kept else []
+    if attempt.kept and not proofs:
+        raise StepError("the source itself takes no other size that was tried")
+    if attempt.way == "two sizes":
+        graph, notes = _compared(model, attempt, passes, fed, [other for other, _ in proofs])
+    else:
+        prepared, notes = onnx_for_tflite.prepare(model, attempt.shapes)
+        graph = onnx2tf_lowering.lower(prepared, passes)
+    onnx2tf_lowering.write(graph, path)
     session = tflite.TfliteSession(path, threads=1)
-    answer = session.run(fed)
-    outputs = _outputs(prepared, session, answer, step.signature)
-    if kept:
-        _prove_free(step.source, session, shapes, fed)
-    inputs = tuple(
-        replace(spec, dtype=np.dtype(session.inputs[spec.name]["dtype"]).name, shape=shapes[spec.name]) for spec in step.signature.inputs
-    )
+    wanted = trial.answers(fed) if attempt.kept or passes != "none" else None
+    answers = [_proved(session, fed, wanted)]
+    answers += [_proved(session, other, answer) for other, answer in proofs[-1:]]
     refused = session.placement().get("delegate_refused", "")
     told = (f"runs without the XNNPACK delegate alone, which refuses the model: {refused}",) if refused else ()
-    return Made(ENTRY, Signature(inputs, outputs, step.signature.constants), (*reasons, *notes, *told))
+    inputs = tuple(
+        replace(spec, dtype=np.dtype(session.inputs[spec.name]["dtype"]).name, shape=attempt.shapes[spec.name])
+        for spec in step.signature.inputs
+    )
+    signature = Signature(inputs, _outputs(model, step.signature, answers), step.signature.constants)
+    return Made(ENTRY, signature, (*notes, *told))
+
+
+def _compared(
+    model: Proto, attempt: Attempt, passes: str, fed: Tensors, others: list[Tensors]
+) -> tuple[Any, tuple[str, ...]]:
+    """The model lowered at two sizes above one, where the source takes two, and the size made free."""
+    [kept] = attempt.kept
+    name, axis = next((name, shape.index(kept)) for name, shape in attempt.shapes.items() if kept in shape)
+    feeds = [feed for feed in (*others, fed) if feed[name].shape[axis] > 1]
+    if len(feeds) < 2:
+        raise StepError("the source takes fewer than two sizes above one")
+    graphs: list[Any] = []
+    notes: tuple[str, ...] = ()
+    for feed in feeds[:2]:
+        prepared, notes = onnx_for_tflite.prepare(model, {each: feed[each].shape for each in attempt.shapes})
+        graphs.append(onnx2tf_lowering.lower(prepared, passes))
+    sizes = (feeds[0][name].shape[axis], feeds[1][name].shape[axis])
+    return tflite_free_size.free(graphs[0], graphs[1], sizes, (name, axis)), notes
+
+
+def _proved(session: tflite.TfliteSession, fed: Tensors, wanted: Tensors | None) -> Tensors:
+    """What the file answers. Raises StepError unless names, shapes and, roughly, values are the source's."""
+    got = session.run(fed)
+    sizes = {name: list(value.shape) for name, value in fed.items()}
+    for name, reference in (wanted or {}).items():
+        if name not in got or got[name].shape != reference.shape:
+            met = list(got[name].shape) if name in got else "nothing"
+            raise StepError(f"for {sizes} the file answers {name} with {met}", wanted=f"{list(reference.shape)}")
+        if not _is_near(got[name], reference):
+            raise StepError(f"for {sizes} the file answers something else as {name}")
+    return got
+
+
+def _is_near(got: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> bool:
+    """Whether it is the same model at all: within a twentieth. How near it is, parity judges."""
+    wide = reference.astype(np.float64)
+    scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
+    return bool(np.max(np.abs(got.astype(np.float64) - wide), initial=0.0) <= 0.05 * scale)
+
+
+def _outputs(model: Proto, signature: Signature, answers: list[Tensors]) -> tuple[TensorSpec, ...]:
+    """The outputs by the source's names and in its order; an axis that differs between the answers is free.
+
+    Raises StepError if the file lacks one, has others, or contradicts a size that the source declares.
+    """
+    declared = {value.name: [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
+                for value in model.graph.output}  # fmt: skip
+    if set(declared) != set(answers[0]):
+        raise StepError(f"the file's outputs are {sorted(answers[0])}", wanted=f"{sorted(declared)}")
+    named = {spec.name: spec for spec in signature.outputs}
+    specs: list[TensorSpec] = []
+    for name, dims in declared.items():
+        shapes = [answer[name].shape for answer in answers]
+        if dims and any(
+            isinstance(dim, int) and dim and dim != size for dim, size in zip(dims, shapes[0], strict=True)
+        ):
+            raise StepError(
+                f"the file answers {name} with {list(shapes[0])}", wanted=f"{dims}, which the source declares"
+            )
+        base = named.get(name, TensorSpec(name, "", None))
+        known = list(base.shape or ()) or dims
+        shape = tuple(
+            size if len({other[axis] for other in shapes}) == 1 else _name_of(known, name, axis)
+            for axis, size in enumerate(shapes[0])
+        )
+        specs.append(replace(base, dtype=answers[0][name].dtype.name, shape=shape))
+    return tuple(specs)
+
+
+def _name_of(known: list[Any], name: str, axis: int) -> str:
+    told = known[axis] if axis < len(known) else ""
+    return told if isinstance(told, str) and told else f"{name}.{axis}"
 
 
 def _fed(model: Proto, step: Step) -> Tensors:
@@ -87,109 +205,3 @@ def _check_size(source: Path) -> None:
     size_bytes = sum(file.stat().st_size for file in source.parent.iterdir() if file.name.startswith(source.name))
     if size_bytes > _LIMIT_BYTES:
         raise Unsupported(f"the model has {size_bytes:,} bytes", wanted="less than 2 GB: TFLite's format ends there")
-
-
-def _attempts(signature: Signature, fed: Tensors) -> Iterator[Shapes]:
-    """The shapes of the inputs, freest first: all free dimensions, the first axes' alone (the batch), none."""
-    seen: list[Shapes] = []
-    first = {spec.shape[0] for spec in signature.inputs if spec.shape}
-    for keeps in (lambda size: True, lambda size: size in first, lambda size: False):
-        shapes = {spec.name: _settled(spec, fed[spec.name].shape, keeps) for spec in signature.inputs}
-        if shapes not in seen:
-            seen.append(shapes)
-            yield shapes
-
-
-def _settled(spec: TensorSpec, sizes: tuple[int, ...], keeps: Any) -> tuple[Dim, ...]:
-    if spec.shape is None:
-        return sizes
-    return tuple(
-        dim if isinstance(dim, str) and keeps(dim) else size for dim, size in zip(spec.shape, sizes, strict=True)
-    )
-
-
-def _outputs(prepared: Proto, session: tflite.TfliteSession, answer: Tensors, signature: Signature) -> tuple[TensorSpec, ...]:
-    """The outputs by the source's names and in its order.
-
-    Raises StepError if the file lacks one, has others, or gives one a shape that is not the source's.
-    """
-    named = {spec.name: spec for spec in signature.outputs}
-    stated = {value.name: _dims(value) for value in prepared.graph.output}
-    if set(stated) != set(answer):
-        raise StepError(f"the file's outputs are {sorted(answer)}", wanted=f"{sorted(stated)}")
-    specs: list[TensorSpec] = []
-    for name, dims in stated.items():
-        got = answer[name]
-        fits = len(dims) == got.ndim and all(isinstance(want, str) or want == size
-                                             for want, size in zip(dims, got.shape, strict=True))  # fmt: skip
-        if not fits and dims:
-            raise StepError(f"the file gives {name} the shape {list(got.shape)}", wanted=f"{list(dims)}, the source's")
-        shape = got.shape if not _is_free(session) else dims
-        base = named.get(name, TensorSpec(name, "", None))
-        specs.append(replace(base, dtype=got.dtype.name, shape=tuple(shape)))
-    return tuple(specs)
-
-
-def _is_free(session: tflite.TfliteSession) -> bool:
-    return any(-1 in tflite.free_shape_of(detail) for detail in session.inputs.values())
-
-
-def _dims(value: Proto) -> tuple[Dim, ...]:
-    """The shape that shape inference found: a size, the name of a free one, or "NAME.AXIS" for one without a name."""
-    dims = value.type.tensor_type.shape.dim
-    return tuple(dim.dim_value or dim.dim_param or f"{value.name}.{axis}" for axis, dim in enumerate(dims))
-
-
-def _prove_free(source: Path, session: tflite.TfliteSession, shapes: Shapes, fed: Tensors) -> None:
-    """Raise StepError unless the file answers as the source does at another size of every free dimension."""
-    for other in _other_sizes(shapes, fed):
-        wanted = _source_answer(source, other)
-        if wanted is None:
-            continue
-        got = session.run(other)
-        for name, reference in wanted.items():
-            shape = list(reference.shape)
-            if list(got[name].shape) != shape:
-                raise StepError(f"at another size {name} has the shape {list(got[name].shape)}", wanted=f"{shape}")
-            if not _is_near(got[name], reference):
-                raise StepError(f"at another size, {name} of shape {shape}, the file answers something else")
-        session.run(fed)
-        return
-    raise StepError("the source itself takes none of the other sizes that were tried")
-
-
-def _other_sizes(shapes: Shapes, fed: Tensors) -> Iterator[Tensors]:
-    """The sample's values, shuffled, at sizes one more, twice and eight more in every free dimension."""
-    rng = np.random.default_rng(0)
-    for grow in (lambda size: size + 1, lambda size: size * 2, lambda size: size + 8):
-        yield {
-            name: rng.permutation(np.resize(fed[name], [
-                grow(size) if isinstance(dim, str) else size for dim, size in zip(dims, fed[name].shape, strict=True)
-            ]).ravel()).reshape([
-                grow(size) if isinstance(dim, str) else size for dim, size in zip(dims, fed[name].shape, strict=True)
-            ])
-            for name, dims in shapes.items()
-        }  # fmt: skip
-
-
-def _source_answer(source: Path, fed: Tensors) -> Tensors | None:
-    """What ONNX Runtime answers without optimisation; None where it refuses the sizes."""
-    onnxruntime: Any = import_module("onnxruntime")
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    state = onnxruntime.capi.onnxruntime_pybind11_state
-    try:
-        answers = session.run(None, fed)
-    except (state.Fail, state.InvalidArgument, state.RuntimeException, RuntimeError, ValueError):
-        return None
-    return dict(zip((value.name for value in session.get_outputs()), answers, strict=True))
-
-
-def _is_near(got: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> bool:
-    """Whether it is the same model at all: within a hundredth. How near it is, parity judges."""
-    wide = reference.astype(np.float64)
-    scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
-    return bool(np.max(np.abs(got.astype(np.float64) - wide), initial=0.0) <= 0.01 * scale)

@@ -207,6 +207,8 @@ def boundary_of(interpreter: Any) -> tuple[dict[str, dict[str, Any]], dict[str, 
 
 def _precision(interpreter: Any) -> str:
     """The kinds of number that the operators' tensors really have: "float32", "float32, int8", ..."""
-    kinds = {np.dtype(detail["dtype"]).name for detail in interpreter.get_tensor_details() if detail["dtype"] is not object}
+    kinds = {
+        np.dtype(detail["dtype"]).name for detail in interpreter.get_tensor_details() if detail["dtype"] is not object
+    }
     computed = {kind for kind in kinds if kind.startswith("float") or kind in ("int8", "int16", "uint8")}
     return ", ".join(sorted(computed)) or "integer"

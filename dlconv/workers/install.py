@@ -90,7 +90,9 @@ def managed() -> list[Managed]:
             size_bytes = _size_of(path) if marker is None else marker.size_bytes
             is_current = marker is not None and path == toolchains.environment_path(toolchain)
             found.append(
-                Managed(toolchain.name, path, size_bytes, marker is not None, is_current, marker.versions if marker else {})
+                Managed(
+                    toolchain.name, path, size_bytes, marker is not None, is_current, marker.versions if marker else {}
+                )
             )
     return found
 
@@ -101,7 +103,7 @@ def _make(toolchain: Toolchain, path: Path, on_line: Callable[[str], None]) -> N
     if interpreter is None and uv is None:
         raise ToolchainMissing(
             f"no Python {toolchain.python} was found for the toolchain {toolchain.name}",
-            wanted=f"Python {' or '.join(toolchain.python_wanted)} on PATH or among pyenv's versions, or uv, which fetches one",
+            wanted=f"Python {' or '.join(toolchain.python_wanted)} on PATH or in pyenv, or uv, which fetches one",
             mend="pip install uv",
             problems=tuple(met),
         )
@@ -133,15 +135,27 @@ def _make(toolchain: Toolchain, path: Path, on_line: Callable[[str], None]) -> N
 
 
 def _run(
-    command: list[str], variables: dict[str, str], file: TextIO, log: Path, on_line: Callable[[str], None], what: Toolchain
+    command: list[str],
+    variables: dict[str, str],
+    file: TextIO,
+    log: Path,
+    on_line: Callable[[str], None],
+    what: Toolchain,
 ) -> None:
-    """Run a command, its output to the log and to on_line. Raises MachineError if it fails; ends with all its children."""
+    """Run a command, its output to the log and to on_line. Raises MachineError if it fails; its children end too."""
     variables = {name: value for name, value in variables.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
     file.write("$ " + " ".join(command) + "\n")
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        env=variables, cwd=toolchains.home(), start_new_session=True,
-    )  # fmt: skip
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=variables,
+        cwd=toolchains.home(),
+        start_new_session=True,
+    )
     lines: list[str] = []
     try:
         assert process.stdout is not None

@@ -83,7 +83,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Managed:
-    """A managed environment on the disk. is_whole: its installation came to its end; is_current: and by today's lock."""
+    """A managed environment on the disk. is_whole: it was installed to its end; is_current: and by today's lock."""
 
     name: str
     path: Path

@@ -32,8 +32,12 @@ def write_wheel(folder: Path, version: str) -> None:
     with zipfile.ZipFile(folder / f"dlconv_test_brick-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr("dlconv_test_brick.py", "")
         wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", f"dlconv_test_brick.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(
+            f"{info}/RECORD", f"dlconv_test_brick.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+        )
 
 
 @pytest.fixture
@@ -223,7 +227,7 @@ def test_pyenvs_versions_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     folder = tmp_path / "versions" / "3.77.12" / "bin"
     folder.mkdir(parents=True)
     fake = folder / "python3.77"
-    fake.write_text(f"#!/bin/sh\necho '[\"{fake}\", \"3.77.12\", \"cpython\", true]'\n")
+    fake.write_text(f'#!/bin/sh\necho \'["{fake}", "3.77.12", "cpython", true]\'\n')
     fake.chmod(0o755)
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     found, _ = interpreters.find(">=3.77", ("3.77",))

@@ -1,0 +1,68 @@
+"""An ONNX source asked what it answers, at the sample's sizes and at others: what a converted file is proved against.
+
+Worker-side; needs onnxruntime.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dlconv.model import Dim
+    from dlconv.runtimes.base import Tensors
+
+_GROWTHS = ((1, 1), (2, 0), (1, 8), (3, 0), (4, 0), (1, 2), (8, 0))
+"""Other sizes, as times and plus: one more, twice, eight more, ..."""
+
+
+class Trial:
+    """The source at `path`, run by ONNX Runtime without optimisation."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def answers(self, fed: Tensors) -> Tensors | None:
+        """The outputs by name; None where the source does not take `fed`."""
+        state: Any = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
+        refusals = tuple(
+            kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+        )
+        try:
+            answers = self._session.run(None, fed)
+        except (*refusals, RuntimeError, ValueError):
+            return None
+        return dict(zip((value.name for value in self._session.get_outputs()), answers, strict=True))
+
+    def others(self, shapes: dict[str, tuple[Dim, ...]], fed: Tensors) -> Iterator[tuple[Tensors, Tensors]]:
+        """Inputs at other sizes of the free dimensions of `shapes`, and what the source answers to them.
+
+        The values are the sample's own, shuffled, so that indices stay indices and masks stay masks.
+        """
+        rng = np.random.default_rng(0)
+        for times, plus in _GROWTHS:
+            other: Tensors = {}
+            for name, dims in shapes.items():
+                shape = [
+                    size * times + plus if isinstance(dim, str) else size
+                    for dim, size in zip(dims, fed[name].shape, strict=True)
+                ]
+                other[name] = rng.permutation(np.resize(fed[name], shape).ravel()).reshape(shape)
+            answers = self.answers(other)
+            if answers is not None:
+                yield other, answers
+
+    @cached_property
+    def _session(self) -> Any:
+        onnxruntime: Any = import_module("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
