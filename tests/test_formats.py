@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import decimal
 import io
 import os
 import pickle
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlconv import formats
+from dlconv import formats, pickles
 from dlconv.errors import DlconvError, FormatError, RequestError
 from dlconv.formats import Format, identify, open_artifact, recognise
 from dlconv.workers import tiny_models
@@ -180,6 +181,36 @@ def test_kinds_by_their_first_bytes(tmp_path: Path, content: bytes, wanted: Form
     path = tmp_path / "model.pt"
     path.write_bytes(content)
     assert recognise(path) is wanted
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        bytes([8, 1]) + message(2, message(1, b"in")) + bytes([0xC2, 0x3E, 1, 0]),  # fields 1, 2 and 1000
+        message(1, message(1, b"name") + message(2, b"op")) + message(9, b"x"),
+        message(1, message(1, b"name")) * 3,
+        bytes([8, 1, 16, 1]) + message(7, b"abc"),
+        bytes([8, 1, 7 << 3 | 2, 90]) + b"abc",
+    ],
+    ids=["foreign", "field 9", "no operator", "a tensor", "a cut-off tensor"],
+)
+def test_other_messages_are_no_models(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.pb"
+    path.write_bytes(content)
+    assert recognise(path) is Format.UNKNOWN
+
+
+def test_a_frozen_graph(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(message(1, message(1, b"name") + message(2, b"Placeholder")) * 2 + message(4, bytes([8, 27])))
+    assert recognise(path) is Format.FROZEN_GRAPH
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_classes_are_named_that_share_a_module(protocol: int) -> None:
+    held = [decimal.Decimal, decimal.Context, decimal.Decimal]
+    found = pickles.look(io.BytesIO(pickle.dumps(held, protocol)))
+    assert found.classes == ("decimal.Decimal", "decimal.Context")
 
 
 def test_a_keras_archive(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--name", metavar="NAME", help="The bundles' name; without, the file's.")
 @click.option("--draws", type=int, default=8, show_default=True, help="Random samples, where none are given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
-@click.option("--no-cache", "use_cache", is_flag=True, flag_value=False, default=True, help="Do every step anew.")
+@click.option("--cache/--no-cache", "use_cache", default=True, help="Use earlier steps, or do every step anew.")
 @click.option("--install", is_flag=True, help="Install the toolchains that are missing.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")

@@ -54,6 +54,7 @@ def test_exit_codes(bundles: list[BundleResult], code: int) -> None:
         ([output(1e-7, 4e-6), output(3e-6, 4e-6)], ("3.0e-06", "4.0e-06")),
         ([output(1e-3, 1e-1), output(3e-6, 4e-6)], ("3.0e-06", "4.0e-06")),
         ([output("nan", 4e-6), output(1.0, 1e-6)], ("nan", "4.0e-06")),
+        ([output(1.0, 1e-6), output("nan", 4e-6)], ("nan", "4.0e-06")),
         ([output("inf", 4e-6)], ("inf", "4.0e-06")),
         ([output(0.0, 0.0)], ("0", "exact")),
         ([output(1.0, 0.0, mismatches=7), output(1e-7, 4e-6)], ("7 differ", "exact")),
