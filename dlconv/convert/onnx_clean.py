@@ -5,13 +5,16 @@ They work on structure alone, so a model whose weights lie in another file is cl
 
 from __future__ import annotations
 
+import shutil
 from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert.onnx_graph import graphs_of, inputs_of, nodes_of, subgraphs_of
+from dlconv.convert.onnx_graph import graphs_of, inputs_of, locations_of, nodes_of, subgraphs_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dlconv.convert.onnx_graph import Proto
 
 _FIRST_IR_WITH_FREE_WEIGHTS = 4
@@ -27,6 +30,20 @@ def clean(model: Proto) -> tuple[str, ...]:
         "unused initializers removed": _remove_unused_initializers(model.graph),
     }
     return tuple(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def save_cleaned(model: Proto, source: Path, folder: Path) -> Path:
+    """Write `model`, read from `source`, into the new `folder`, beside copies of its data files; its path.
+
+    Copies, because onnx refuses data behind links, hard ones too.
+    """
+    onnx: Any = import_module("onnx")
+    folder.mkdir()
+    for location in locations_of(model):
+        (folder / location).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.parent / location, folder / location)
+    onnx.save_model(model, str(folder / source.name))
+    return folder / source.name
 
 
 def drop_inner_shapes(model: Proto) -> None:

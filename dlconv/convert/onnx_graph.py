@@ -7,6 +7,7 @@ are the `onnx` package's protocol buffers, typed `Proto` because the package is 
 from __future__ import annotations
 
 from importlib import import_module
+from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,15 @@ DTYPES = {
 """NumPy's names of ONNX element types."""
 
 _EXTERNAL = 1
+_SMALL_ELEMENTS = 64
 _GRAPH_ATTRIBUTE, _GRAPHS_ATTRIBUTE = 5, 10
 _EXPORT_AGAIN = "export the model again with the tool that made it, and give dlconv the new file"
 
 
 def read_model(path: Path) -> Proto:
     """The model at `path` without its external data, which is known to lie inside the model's directory.
+
+    Small external tensors are brought in: they decide shapes.
 
     Raises FormatError for a file that is no ONNX model and for external data that leaves the directory.
     """
@@ -57,15 +61,26 @@ def read_model(path: Path) -> Proto:
             mend=_EXPORT_AGAIN,
         )
     require_contained(model, path.parent)
+    _bring_in_small(model, path.parent)
     return model
+
+
+def _bring_in_small(model: Proto, directory: Path) -> None:
+    # What decides shapes must lie where shape inference looks: in the file.
+    helper: Any = import_module("onnx.external_data_helper")
+    for tensor in external_tensors(model):
+        if prod(tensor.dims) <= _SMALL_ELEMENTS:
+            helper.load_external_data_for_tensor(tensor, str(directory))
+            tensor.data_location = 0
+            del tensor.external_data[:]
 
 
 def check(path: Path) -> tuple[str, ...]:
     """Raise FormatError unless the onnx checker, shape inference included, takes the model at `path`.
 
-    The model's external data must be known to be contained (`read_model`) before this is called. Shapes of inner
-    tensors that the file notes and its own graph contradicts are forgiven: they are returned as a note, and a
-    clean-up drops them.
+    The model's external data must be known to be contained (`read_model`) before this is called. Two faults are
+    forgiven, and returned as notes: inner shapes that the file notes and its own graph contradicts, which a clean-up
+    drops, and small tensors stored outside of the file, where inference does not look: `read_model` brings them in.
     """
     onnx: Any = import_module("onnx")
     import_module("onnx.checker")
@@ -73,8 +88,8 @@ def check(path: Path) -> tuple[str, ...]:
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except refusals as error:
-        if isinstance(error, onnx.shape_inference.InferenceError) and _infers_without_notes(path):
-            return (STALE_SHAPES,)
+        if isinstance(error, onnx.shape_inference.InferenceError) and (forgiven := _forgiven(path)):
+            return (forgiven,)
         raise FormatError(
             f"{path.name} is not a valid ONNX model: {_first_lines(str(error))}",
             wanted="a model that onnx.checker.check_model(full_check=True) takes",
@@ -83,21 +98,26 @@ def check(path: Path) -> tuple[str, ...]:
     return ()
 
 
+SMALL_OUTSIDE = "small tensors stored outside of the file were brought into it"
 STALE_SHAPES = "shapes of inner tensors noted in the file contradict its graph: they were dropped"
 
 
-def _infers_without_notes(path: Path) -> bool:
+def _forgiven(path: Path) -> str:
+    """The note on the fault that shape inference stumbles over, "" if it is none of those that can be forgiven."""
     onnx: Any = import_module("onnx")
-    try:
-        onnx.checker.check_model(str(path))
-        model = onnx.load(str(path), load_external_data=False)
-        empty_weights(model)
-        for graph in graphs_of(model):
-            del graph.value_info[:]
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
-        return False
-    return True
+    model = read_model(path)
+    empty_weights(model)
+    for note in (SMALL_OUTSIDE, STALE_SHAPES):
+        if note == STALE_SHAPES:
+            for graph in graphs_of(model):
+                del graph.value_info[:]
+        try:
+            onnx.checker.check_model(str(path))
+            onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            continue
+        return note
+    return ""
 
 
 def empty_weights(model: Proto, over_bytes: int = 8192) -> None:
@@ -179,7 +199,13 @@ def graphs_of(model: Proto) -> Iterator[Proto]:
 
 def external_tensors(model: Proto) -> Iterator[Proto]:
     """Every tensor of the model whose data lies in another file, wherever in the model it is."""
-    return (tensor for tensor in tensors_of(model) if tensor.data_location == _EXTERNAL)
+    return (tensor for tensor in list(tensors_of(model)) if tensor.data_location == _EXTERNAL)
+
+
+def locations_of(model: Proto) -> list[str]:
+    """The data files of the model, relative to its directory."""
+    pairs = (pair for tensor in external_tensors(model) for pair in tensor.external_data)
+    return sorted({pair.value for pair in pairs if pair.key == "location"})
 
 
 def tensors_of(model: Proto) -> Iterator[Proto]:

@@ -33,7 +33,7 @@ def convert(step: Step) -> Made:
     model = onnx_graph.read_model(source)
     notes = list(onnx_graph.check(source))
     before = len(list(onnx_graph.nodes_of(model.graph)))
-    if notes:
+    if onnx_graph.STALE_SHAPES in notes:
         onnx_clean.drop_inner_shapes(model)
     wanted = _wanted(onnx_graph.signature_of(model), step)
     reshaped = onnx_graph.set_shapes(model.graph, (*wanted.inputs, *wanted.outputs))
@@ -42,7 +42,7 @@ def convert(step: Step) -> Made:
     done = onnx_clean.clean(model)
     scratch = step.out_dir / "cleaned"
     if notes or reshaped or done:
-        source = _save_cleaned(model, step.source, scratch)
+        source = onnx_clean.save_cleaned(model, step.source, scratch)
     del model
     simplifier = step.settings.get("simplifier", "onnxsim")
     _SIMPLIFIERS[simplifier](source, step.out_dir / ENTRY)
@@ -62,33 +62,30 @@ def _wanted(declared: Signature, step: Step) -> Signature:
     return apply_inputs(named, frozen)
 
 
-def _save_cleaned(model: Proto, source: Path, scratch: Path) -> Path:
-    """`model` beside copies of its data files (onnx refuses links, hard ones too)."""
-    onnx: Any = import_module("onnx")
-    scratch.mkdir()
-    locations = {
-        entry.value
-        for tensor in onnx_graph.external_tensors(model)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    for location in locations:
-        (scratch / location).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source.parent / location, scratch / location)
-    onnx.save_model(model, str(scratch / ENTRY))
-    return scratch / ENTRY
-
-
 def _onnxsim(source: Path, target: Path) -> None:
     onnxsim: Any = import_module("onnxsim")
     _, checked = onnxsim.simplify(
         str(source),
         output_path=str(target),
-        external_data_threshold=f"{_INLINE_LIMIT_BYTES}B",
         tensor_size_threshold=_FOLD_LIMIT,
     )
+    _name_data(target)
     if not checked:
         raise StepError("onnxsim's result does not pass its own check", mend="another simplifier is tried")
+
+
+def _name_data(target: Path) -> None:
+    """Give the data file that onnxsim leaves beside a model of over 2 GB, and calls at random, its usual name."""
+    onnx: Any = import_module("onnx")
+    model = onnx_graph.read_model(target)
+    for location in onnx_graph.locations_of(model):
+        (target.parent / location).rename(target.parent / _DATA)
+    for tensor in onnx_graph.external_tensors(model):
+        for pair in tensor.external_data:
+            if pair.key == "location":
+                pair.value = _DATA
+    if onnx_graph.locations_of(model):
+        onnx.save_model(model, str(target))
 
 
 def _onnxslim(source: Path, target: Path) -> None:
@@ -120,10 +117,8 @@ def _save(model: Proto, target: Path) -> None:
 def _inspected(path: Path, wanted: Signature) -> tuple[Signature, int]:
     """The signature and number of nodes of what was made, which must be valid and take and give what is wanted."""
     model = onnx_graph.read_model(path)
-    locations = {entry.value for tensor in onnx_graph.external_tensors(model) for entry in tensor.external_data
-                 if entry.key == "location"}  # fmt: skip
-    if locations - {_DATA}:
-        raise InternalError(f"weights were written to {sorted(locations)}", wanted=f"{_DATA} alone")
+    if strange := set(onnx_graph.locations_of(model)) - {_DATA}:
+        raise InternalError(f"weights were written to {sorted(strange)}", wanted=f"{_DATA} alone")
     onnx_graph.check(path)
     count = len(list(onnx_graph.nodes_of(model.graph)))
     made = inferred_signature(model)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from dlconv.convert import onnx_clean, onnx_graph
@@ -14,12 +14,12 @@ from dlconv.runtimes.onnxruntime import PROVIDER, session_options
 
 ENTRY = "model.onnx"
 _DATA = ENTRY + ".data"
-_CLEANED = "cleaned.onnx"
+_CLEANED = "cleaned"
 _INLINE_LIMIT_BYTES = 1_900_000_000
 
 
 def convert(step: Step) -> Made:
-    """The optimised model, "model.onnx" (and "model.onnx.data" over 1.9 GB).
+    """The optimised model, "model.onnx" (and "model.onnx.data" where the weights were outside, or are over 1.9 GB).
 
     It is saved as ONNX and not in the ORT format: that one ends at 2 GB, other tools cannot read it, and its kernels
     are pinned to it no less. It holds kernels laid out for this CPU, so it belongs to this machine.
@@ -28,13 +28,19 @@ def convert(step: Step) -> Made:
     ort: Any = import_module("onnxruntime")
     model = onnx_graph.read_model(step.source)
     names = _names(onnx_graph.signature_of(model))
-    size_bytes = sum(file.stat().st_size for file in _files_of(model, step.source))
+    source = step.source
+    if onnx_clean.clean(model):
+        source = onnx_clean.save_cleaned(model, step.source, step.out_dir / _CLEANED)
+    # Weights that already lie outside would stay where they are, with the source.
+    is_outside = bool(onnx_graph.locations_of(model)) or source.stat().st_size > _INLINE_LIMIT_BYTES
+    del model
     options = session_options(step.settings.get("level", "all"), 0)
     options.optimized_model_filepath = str(step.out_dir / ENTRY)
-    if size_bytes > _INLINE_LIMIT_BYTES:
+    if is_outside:
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _DATA)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-    ort.InferenceSession(_without_deadly(model, step.source), options, providers=[PROVIDER])
+    ort.InferenceSession(str(source), options, providers=[PROVIDER])
+    shutil.rmtree(step.out_dir / _CLEANED, ignore_errors=True)
     made = onnx_graph.read_model(step.out_dir / ENTRY)
     signature = onnx_graph.signature_of(made)
     if _names(signature) != names:
@@ -55,18 +61,3 @@ def _notes_on(made: Any) -> tuple[str, ...]:
 
 def _names(signature: Any) -> list[tuple[str, str]]:
     return [(spec.name, spec.dtype) for spec in (*signature.inputs, *signature.outputs)]
-
-
-def _files_of(model: Any, source: Path) -> list[Path]:
-    locations = {entry.value for tensor in onnx_graph.external_tensors(model) for entry in tensor.external_data
-                 if entry.key == "location"}  # fmt: skip
-    return [source, *(source.parent / location for location in sorted(locations))]
-
-
-def _without_deadly(model: Any, source: Path) -> str | bytes:
-    """What to load: the file itself, or, where a clean-up must keep the optimiser alive, its cleaned bytes."""
-    done = onnx_clean.clean(model)
-    if not any("trailing" in line for line in done) or any(onnx_graph.external_tensors(model)):
-        return str(source)
-    cleaned: bytes = model.SerializeToString()
-    return cleaned
