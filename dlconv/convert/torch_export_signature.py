@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlconv.model import Dim, Signature, TensorSpec
-from dlconv.runtimes.torch_program import load_exported, user_input_names
+from dlconv.runtimes.torch_program import load_exported, user_input_names, written_buffers
 from dlconv.runtimes.torchscript import dtype_name, named_tensors
 
 NO_LIMIT = 1 << 40
@@ -38,7 +38,7 @@ def read_program(program: Any) -> dict[str, Any]:
     outputs = tuple(
         TensorSpec(name, dtype_name(value.dtype), names.shape(value, name)) for name, value in _outputs(program).items()
     )
-    state = sorted(set(program.graph_signature.buffers_to_mutate.values()))
+    state = written_buffers(program)
     return {
         "signature": Signature(tuple(inputs), outputs, tuple(constants)).to_dict(),
         "notes": [f"the program writes to its buffers {', '.join(state)}"] if state else [],

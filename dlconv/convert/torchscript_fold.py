@@ -16,27 +16,35 @@ LARGEST_CONSTANT = 1 << 20
 """Elements of the largest tensor that is folded."""
 
 
-class WrittenConstant(Exception):  # noqa: N818  (a signal to record again, seen by no user)
-    """The program writes into a tensor that was folded, which would then hold what was written."""
+class Folding:
+    """What folding met. wrote: the program writes into a folded tensor what depends on an input: record again."""
+
+    wrote = False
 
 
 @contextmanager
-def fold_constants(largest: int) -> Iterator[None]:
-    """Within it the recorder computes what depends on no input, up to `largest` elements."""
+def fold_constants(largest: int) -> Iterator[Folding]:
+    """Within it the recorder computes what depends on no input, up to `largest` elements.
+
+    A signal and not an exception tells of trouble: on its way through the script's interpreter an exception loses its type.
+    """
     import torch
     from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode, get_proxy_slot
     from torch.utils._pytree import tree_leaves
 
     recorded = ProxyTorchDispatchMode.__torch_dispatch__
     folded: dict[int, Any] = {}
+    folding = Folding()
 
     def dispatch(self: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        depends = [get_proxy_slot(tensor, self.tracer, None) is not None for tensor in tensors]
+        depends = any(get_proxy_slot(tensor, self.tracer, None) is not None for tensor in tensors)
         if func._schema.is_mutable:
-            if tensors and tensors[0].untyped_storage().data_ptr() in folded and any(depends):
-                raise WrittenConstant(str(func))
-        elif not any(depends) and _is_pure(func):
+            into_folded = bool(tensors) and tensors[0].untyped_storage().data_ptr() in folded
+            if into_folded and not depends:
+                return func(*args, **(kwargs or {}))
+            folding.wrote = folding.wrote or into_folded
+        elif not depends and _is_pure(func):
             answer = func(*args, **(kwargs or {}))
             leaves = [leaf for leaf in tree_leaves(answer) if isinstance(leaf, torch.Tensor)]
             if all(leaf.numel() <= largest for leaf in leaves):
@@ -46,7 +54,7 @@ def fold_constants(largest: int) -> Iterator[None]:
 
     ProxyTorchDispatchMode.__torch_dispatch__ = dispatch
     try:
-        yield
+        yield folding
     finally:
         ProxyTorchDispatchMode.__torch_dispatch__ = recorded
 

@@ -23,7 +23,7 @@ def record(flat: Flat) -> Any:
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    from dlconv.convert.torchscript_fold import LARGEST_CONSTANT, WrittenConstant, fold_constants
+    from dlconv.convert.torchscript_fold import LARGEST_CONSTANT, fold_constants
 
     written = written_attributes(flat.source)
     module = fresh(flat.source) if written else flat.source
@@ -43,10 +43,9 @@ def record(flat: Flat) -> Any:
             wanted="sizes that are known",
             mend="give each size as a number: " + " ".join(f"--input {spec}" for spec in flat.signature.inputs),
         )
-    try:
-        with torch.no_grad(), fold_constants(LARGEST_CONSTANT):
-            graph = make_fx(run, _cells(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
-    except WrittenConstant:
+    with torch.no_grad(), fold_constants(LARGEST_CONSTANT) as folding:
+        graph = make_fx(run, _cells(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
+    if folding.wrote:
         with torch.no_grad(), fold_constants(1):
             graph = make_fx(run, _cells(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
     _name_weights(graph, flat.source)

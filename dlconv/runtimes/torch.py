@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +53,20 @@ class TorchSession:
             tensor = to_torch(inputs[spec.name], spec.dtype)
             values[spec.source_name] = tensor.double() if self._double and tensor.is_floating_point() else tensor
         torch.manual_seed(0)
-        mode: AbstractContextManager[set[str]] = in_double() if self._double else nullcontext(set())
-        with torch.no_grad(), mode as bottlenecks:
-            outputs = named_tensors(self._program(values))
-        if self._double:
-            _refuse_narrow(outputs, bottlenecks)
+        with torch.no_grad():
+            outputs = self._in_double(values) if self._double else named_tensors(self._program(values))
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
+
+    def _in_double(self, values: dict[str, Any]) -> dict[str, Any]:
+        with in_double() as bottlenecks:
+            try:
+                outputs = named_tensors(self._program(values))
+            except Exception as error:  # an operator without a float64 kernel raises whatever it likes
+                raise _narrow(", ".join(sorted(bottlenecks)) or _last_line(error)) from error
+        narrow = [name for name, t in outputs.items() if t.is_floating_point() and dtype_name(t.dtype) != "float64"]
+        if bottlenecks or narrow:
+            raise _narrow(", ".join(sorted(bottlenecks)) or f"the outputs {', '.join(narrow)}")
+        return outputs
 
     def placement(self) -> dict[str, Any]:
         """The device, the precision of the weights, and the threads."""
@@ -72,12 +79,14 @@ class TorchSession:
         return {"device": "CPU", "precision": precision, "threads": threads, "version": torch.__version__}
 
 
-def _refuse_narrow(outputs: dict[str, Any], bottlenecks: set[str]) -> None:
-    narrow = [name for name, t in outputs.items() if t.is_floating_point() and dtype_name(t.dtype) != "float64"]
-    if bottlenecks or narrow:
-        where = ", ".join(sorted(bottlenecks)) or f"the outputs {', '.join(narrow)}"
-        raise Unsupported(
-            f"the model cannot run in float64: {where} stays in a lower precision",
-            wanted="a program whose operators all work in float64",
-            mend="the model's own precision serves as the reference",
-        )
+def _narrow(where: str) -> Unsupported:
+    return Unsupported(
+        f"the model cannot run in float64, because of {where}",
+        wanted="a program whose operators all work in float64",
+        mend="the model's own precision serves as the reference",
+    )
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1][:200] if lines else ''}"

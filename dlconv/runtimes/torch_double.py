@@ -57,11 +57,11 @@ def in_double() -> Iterator[set[str]]:
     class InDouble(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             name = str(func)
-            if func._schema.is_mutable or name == "aten.view.dtype":
-                # A cast copy would lose what is written into it; the bits of a float32 are not those of a float64.
-                if any(_narrow_tensor(item) for item in args[:1]):
-                    bottlenecks.add(name)
-                    return func(*args, **(kwargs or {}))
+            if name == "aten.view.dtype":
+                bottlenecks.add(name)  # the bits of a float32 are not those of a float64
+            if func._schema.is_mutable and any(_narrow_tensor(item) for item in args[:1]):
+                bottlenecks.add(name)  # a cast copy would lose what is written into it
+                return func(*args, **(kwargs or {}))
             answer = func(*tree_map(wide, args), **tree_map(wide, kwargs or {}))
             leaves = answer if isinstance(answer, (tuple, list)) else (answer,)
             if any(_narrow_tensor(leaf) for leaf in leaves):

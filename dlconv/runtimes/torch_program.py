@@ -56,7 +56,7 @@ class ExportedProgram:
         self.program = load_exported(path)
         self.module = self.program.module()
         self._names = user_input_names(self.program)
-        self._keeps_state = bool(self.program.graph_signature.buffers_to_mutate)
+        self._keeps_state = bool(written_buffers(self.program))
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
         from torch.utils._pytree import tree_unflatten
@@ -84,3 +84,21 @@ def user_input_names(program: Any) -> dict[str, Any]:
         if spec.kind == InputKind.USER_INPUT:
             found[spec.arg.name] = spec.arg.value if isinstance(spec.arg, ConstantArgument) else None
     return found
+
+
+def written_buffers(program: Any) -> list[str]:
+    """The buffers that the program writes to: those that its signature says, and those that an operator writes into."""
+    signature = program.graph_signature
+    found = dict.fromkeys(signature.buffers_to_mutate.values())
+    bases = dict(signature.inputs_to_buffers)
+    for node in program.graph.nodes:
+        first = node.args[0] if node.op == "call_function" and node.args else None
+        name = bases.get(getattr(first, "name", ""))
+        schema = getattr(node.target, "_schema", None)
+        if name is None or schema is None:
+            continue
+        if schema.is_mutable:
+            found[name] = None
+        if schema.arguments and schema.arguments[0].alias_info is not None:
+            bases[node.name] = name  # a view, or what an in-place operator returns
+    return list(found)
