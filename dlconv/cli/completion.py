@@ -16,7 +16,7 @@ _INSTALL = {
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 def completion(shell: str) -> None:
     """Print the completion script of a SHELL."""
-    from dlconv.cli.main import root
+    from dlconv.cli.root import root
 
     kind = get_completion_class(shell)
     if kind is None:

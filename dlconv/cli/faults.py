@@ -11,8 +11,7 @@ import click
 
 from dlconv.errors import DlconvError
 
-INTERRUPTED = 130
-_CLOSED_PIPE = 141
+_INTERRUPTED = 130
 
 
 def show(error: DlconvError) -> None:
@@ -64,14 +63,7 @@ def interrupted() -> int:
         except psutil.NoSuchProcess:
             continue  # it has ended by itself
     click.echo("interrupted", err=True)
-    return INTERRUPTED
-
-
-def closed_pipe() -> int:
-    """Whoever read the output has left: nothing more can be said. The exit code."""
-    # Python flushes stdout once more at exit; without this it would complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _CLOSED_PIPE
+    return _INTERRUPTED
 
 
 def _write_log(error: Exception) -> Path | None:

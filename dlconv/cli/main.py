@@ -1,4 +1,4 @@
-"""The command line's door: the commands by name, each loaded when it is called; errors and exit codes.
+"""The command line's door: help and version at once, the commands when they are called; errors and exit codes.
 
 Exit codes: 0 passed, 1 judged and failed, 2 wrong request, 3 this machine cannot or nothing could be concluded,
 4 the conversion failed, 70 a fault of dlconv's own; 130, 143 and 141 for Ctrl-C, SIGTERM and a closed pipe.
@@ -6,22 +6,17 @@ Exit codes: 0 passed, 1 judged and failed, 2 wrong request, 3 this machine canno
 
 from __future__ import annotations
 
-import importlib
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from dlconv import __version__
-from dlconv.cli import faults
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Name: where the command is, and what `dlconv --help` says of it. Nothing is imported to show this.
-_COMMANDS = {
+COMMANDS = {
     "export": ("dlconv.cli.export:export", "Convert a model, and prove that each result is the same model."),
     "plan": ("dlconv.cli.plan:plan", "Show the routes to a target, and what is missing here."),
     "inspect": ("dlconv.cli.inspect:inspect", "Tell what a file is: format, signature, operators, size."),
@@ -31,52 +26,65 @@ _COMMANDS = {
     "completion": ("dlconv.cli.completion:completion", "Print the completion script of a shell."),
 }
 
+_HELP = """\
+Usage: dlconv [OPTIONS] COMMAND [ARGS]...
 
-class _Commands(click.Group):
-    """A group whose commands are imported one by one, when they are called."""
+  Convert trained models for deployment runtimes, and prove that each file still
+  is the same model.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+Options:
+  -q, --quiet    Say less: results alone; twice, errors alone.
+  -v, --verbose  Say more: notes of each step, and when each begins.
+  --version      Show the version and exit.
+  -h, --help     Show this message and exit; also after a command.
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
+Commands:
+{commands}
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
+  Exit codes: 0 passed, 1 judged and failed, 2 wrong request, 3 this machine
+  cannot or nothing could be concluded, 4 the conversion failed, 70 a fault of
+  dlconv's own.
+"""
 
 
-@click.group(
-    cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit codes: 0 passed, 1 judged and failed, 2 wrong request, 3 this machine cannot or nothing could be "
-    "concluded, 4 the conversion failed, 70 a fault of dlconv's own.",
-)
-@click.option("-q", "--quiet", count=True, help="Say less: results alone; twice, errors alone.")
-@click.option("-v", "--verbose", count=True, help="Say more: notes of each step; twice, where the logs are.")
-@click.version_option(__version__, prog_name="dlconv", message="%(prog)s %(version)s")
-@click.pass_context
-def root(ctx: click.Context, quiet: int, verbose: int) -> None:
-    """Convert trained models for deployment runtimes, and prove that each file still is the same model."""
-    ctx.obj = verbose - quiet
+def help_text() -> str:
+    """What `dlconv --help` says."""
+    return _HELP.format(commands="\n".join(f"  {name:11} {about}" for name, (_, about) in COMMANDS.items()))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, `sys.argv` by default; its exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code: Any = root.main(arguments, prog_name="dlconv", standalone_mode=False)
+        code = _run(words)
         sys.stdout.flush()
     except SystemExit as leaving:
         # click leaves with 1 where a pipe was closed, and nowhere else; here 1 would mean a failed verdict.
         if leaving.code == 1:
-            return faults.closed_pipe()
+            return _closed_pipe()
         raise
     except BrokenPipeError:
-        return faults.closed_pipe()
+        return _closed_pipe()
+    return code
+
+
+def _run(words: list[str]) -> int:
+    # Loading click takes longer than all else that these two do.
+    if words in (["--help"], ["-h"]):
+        sys.stdout.write(help_text())
+        return 0
+    if words == ["--version"]:
+        sys.stdout.write(f"dlconv {__version__}\n")
+        return 0
+    import click
+
+    from dlconv.cli import faults
+    from dlconv.cli.root import root
+
+    try:
+        code: Any = root.main(words, prog_name="dlconv", standalone_mode=False)
+    except BrokenPipeError:
+        raise
     except (KeyboardInterrupt, click.Abort):
         return faults.interrupted()
     except click.ClickException as error:
@@ -89,10 +97,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """The entry point of the `dlconv` script."""
+    import signal
+
     # Ended from outside, the workers are ended too: by the exits of their `with` blocks.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     code = run()
     sys.stderr.flush()
-    if code == faults.INTERRUPTED:
-        os._exit(code)  # threads that wait for what was ended must not hold the process
+    if code == 130:
+        os._exit(code)  # threads that wait for what was interrupted must not hold the process
     sys.exit(code)
+
+
+def _closed_pipe() -> int:
+    # Whoever read the output has left. Python flushes stdout once more at exit, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141

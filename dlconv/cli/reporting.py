@@ -52,7 +52,7 @@ def reported(command: Callable[..., int | None]) -> Callable[..., int | None]:
     """A command that gets a Reporting first, and whose errors are answered as JSON too where that was asked for."""
 
     @click.option("-q", "--quiet", count=True, help="Say less: results alone; twice, errors alone.")
-    @click.option("-v", "--verbose", count=True, help="Say more: notes of each step; twice, where the logs are.")
+    @click.option("-v", "--verbose", count=True, help="Say more: notes of each step, and when each begins.")
     @click.option("--json", metavar="FILE|-", help="Write the result as JSON to a file, or to stdout.")
     @click.pass_context
     @functools.wraps(command)

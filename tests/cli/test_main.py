@@ -17,7 +17,7 @@ from dlconv.cache import Cache
 from dlconv.cli import main as door
 from dlconv.workers import tiny_models
 
-HEAVY = ("numpy", "torch", "onnx", "onnxruntime", "openvino", "tensorflow", "ai_edge_litert", "rich", "psutil")
+HEAVY = ("click", "numpy", "torch", "onnx", "onnxruntime", "openvino", "tensorflow", "ai_edge_litert", "rich", "psutil")
 
 
 def dlconv(*arguments: str | Path, **further: Any) -> subprocess.CompletedProcess[str]:
@@ -25,20 +25,30 @@ def dlconv(*arguments: str | Path, **further: Any) -> subprocess.CompletedProces
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **further)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["export", "--help"], ["completion", "bash"]])
-def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (["--help"], []),
+        (["--version"], []),
+        (["export", "--help"], ["click"]),
+        (["cache", "--help"], ["click"]),
+        (["completion", "bash"], ["click"]),
+    ],
+)
+def test_help_imports_nothing_heavy(arguments: list[str], loaded: list[str]) -> None:
     program = (
         "import sys\nfrom dlconv.cli.main import run\n"
         f"code = run({arguments!r})\n"
         f"print('\\nLOADED', code, [name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.splitlines()[-1] == "LOADED 0 []"
+    assert done.stdout.splitlines()[-1] == f"LOADED 0 {loaded}"
 
 
 def test_the_version() -> None:
     done = dlconv("--version")
     assert (done.returncode, done.stdout) == (0, f"dlconv {__version__}\n")
+    assert dlconv("-v", "--version").stdout == done.stdout
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -50,6 +60,7 @@ def called(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[
 @pytest.mark.parametrize("name", ["export", "plan", "inspect", "doctor", "toolchain", "cache", "completion"])
 def test_help_names_every_command_and_each_is_there(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(rf"^  {name} ", called(capsys, "--help")[1], re.MULTILINE)
+    assert called(capsys, "-v", "--help")[1] == called(capsys, "--help")[1], "click says the same"
     code, out, err = called(capsys, name, "--help")
     assert (code, err) == (0, "")
     assert out.startswith(f"Usage: dlconv {name} ")
@@ -136,9 +147,9 @@ def test_a_report_that_cannot_be_written_is_exit_3(files: Path) -> None:
 
 def test_a_fault_of_its_own_is_exit_70_and_logged(files: Path) -> None:
     program = (
-        "import sys\nfrom dlconv.cli import main\n"
+        "import sys\nfrom dlconv.cli import main, root\n"
         "def broken(*args, **kwargs): raise ZeroDivisionError('planted')\n"
-        "main.root.main = broken\nmain.main()"
+        "root.root.main = broken\nmain.main()"
     )
     env = {**os.environ, "DLCONV_HOME": str(files)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, check=False)
@@ -170,12 +181,13 @@ def test_a_closed_pipe_is_quiet(files: Path) -> None:
 def test_signals_end_the_children_too(files: Path, number: signal.Signals, code: int) -> None:
     # A command that holds a worker which never answers.
     program = (
-        "import sys\nfrom pathlib import Path\nfrom dlconv.cli import main\nfrom dlconv.workers.worker import Worker\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from dlconv.cli import main, root\nfrom dlconv.workers.worker import Worker\n"
         "def wait(*args, **kwargs):\n"
         f"    with Worker(Path(sys.executable), 'w', Path({str(files / 'w.log')!r})) as worker:\n"
         "        print(worker.call('os:getpid'), flush=True)\n"
         "        worker.call('sleeper:forever')\n"
-        "main.root.main = wait\nmain.main()"
+        "root.root.main = wait\nmain.main()"
     )
     (files / "sleeper.py").write_text("import time\ndef forever():\n    time.sleep(600)\n")
     env = {**os.environ, "PYTHONPATH": f"{files}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}

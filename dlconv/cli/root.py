@@ -1,0 +1,37 @@
+"""The group of all commands, for click."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from dlconv import __version__
+from dlconv.cli.main import COMMANDS, help_text
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported one by one, when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def get_help(self, ctx: click.Context) -> str:
+        return help_text().rstrip()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("-q", "--quiet", count=True)
+@click.option("-v", "--verbose", count=True)
+@click.version_option(__version__, prog_name="dlconv", message="%(prog)s %(version)s")
+@click.pass_context
+def root(ctx: click.Context, quiet: int, verbose: int) -> None:
+    """Leave the verbosity to the command that follows."""
+    ctx.obj = verbose - quiet
