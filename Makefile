@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 PACKAGES := $(VENV)/.packages-installed
 TOOLCHAIN := $(VENV)/.onnx2tf-installed
 TARGETS := onnx,onnxruntime,openvino,tflite
-PYTEST_FLAGS ?=
+# Files side by side on two cores; a file's tests share what its fixtures made.
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 # The first Python 3.11 that really runs and can make environments: a name on PATH may be a shim without a Python behind it.
 define FIND_PYTHON
@@ -23,7 +24,7 @@ if [ -z "$${found:-}" ]; then \
 fi
 endef
 
-.PHONY: help setup demo test test-fast check coverage format constraints benchmarks clean
+.PHONY: help setup demo test test-fast check format constraints benchmarks clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -43,23 +44,20 @@ $(TOOLCHAIN): $(PACKAGES) $(wildcard dlconv/workers/locks/onnx2tf.txt)
 demo: setup ## the main job on a trained model: export, verify, report
 	$(BIN)/dlconv export models/digits/digits.pt --to $(TARGETS) --samples models/digits/samples.npz -o out/demo
 
-test: setup ## all tests that a machine without a GPU can run
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+test: setup ## all tests that a machine without a GPU can run, with branch coverage
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS)
+	@$(BIN)/coverage combine --quiet
 
-test-fast: $(PACKAGES) ## without the slow ones
+test-fast: $(PACKAGES) ## without the slow ones, and without coverage
 	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS)
 
-check: $(PACKAGES) ## format, lint, types
+check: $(PACKAGES) ## format, lint, types, and the coverage of the last `make test`
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
-
-coverage: setup ## the tests with branch coverage of the package, workers included
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	@if [ -e .coverage ]; then $(BIN)/coverage report; else echo "no coverage yet: make test measures it"; fi
 
 format: $(PACKAGES) ## put the sources in order
 	$(BIN)/ruff check --fix .

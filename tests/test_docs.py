@@ -70,7 +70,7 @@ def options_of(command: click.Command) -> set[str]:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_in(page)], ids=name_of)
 def test_commands_and_options_exist(page: Path) -> None:
-    from dlconv.cli.main import root
+    from dlconv.cli.root import root
 
     context = click.Context(root)
     for words in commands_in(page):

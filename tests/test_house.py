@@ -108,8 +108,8 @@ def test_help_loads_no_framework(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "LOADED" in loaded
-    # NumPy and rich are no frameworks, but help and version answer at once: they need neither.
-    assert not loaded & (FRAMEWORKS | ({"numpy", "rich"} if len(words) == 1 else set()))
+    # These are no frameworks, but help and version answer at once: they need none of them.
+    assert not loaded & (FRAMEWORKS | ({"click", "numpy", "rich"} if len(words) == 1 else set()))
 
 
 def test_what_runs_in_workers_needs_numpy_alone() -> None:
