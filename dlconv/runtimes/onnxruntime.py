@@ -123,4 +123,5 @@ def _float_outputs(event: dict[str, Any]) -> list[str]:
 
 
 def _threads(event: dict[str, Any]) -> int:
-    return 1 + len(event["args"].get("thread_scheduling_stats", {}).get("sub_threads", {}))
+    # A session of one thread has "" in place of the account of its pool.
+    return 1 + len((event["args"].get("thread_scheduling_stats") or {}).get("sub_threads", {}))

@@ -209,7 +209,7 @@ def test_large_weights_lie_in_one_file_beside_the_model(tmp_path: Path, monkeypa
 
     source = _convolution(tmp_path)
     model = onnx.load(source)
-    onnx.save_model(model, source, save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=0)
+    onnx.save_model(model, source, save_as_external_data=True, all_tensors_to_one_file=False, size_threshold=1024)
     monkeypatch.setattr(onnx_to_onnx, "_INLINE_LIMIT_BYTES", 100)
     for edge in ("onnxslim", "none", "all"):  # onnxsim has a limit of its own: see the slow test
         out_dir = tmp_path / edge

@@ -95,3 +95,17 @@ def test_free_dimensions_have_names_of_their_own(tmp_path: Path) -> None:
     signature = onnx_graph.signature_of(onnx_graph.read_model(path))
     assert [spec.shape for spec in signature.inputs] == [("dim_1", "dim_0", 3), ("dim_2", "dim_3", 3)]
     assert signature.outputs[0].shape == ("A", "B", 3)
+
+
+def test_shapes_stored_outside_of_the_file_are_brought_in(tmp_path: Path) -> None:
+    import onnx
+
+    value, node = HOSTILE["_value"], HOSTILE["_node"]
+    weights = [HOSTILE["_stored"]("shape", np.array([2, 2], np.int64))]
+    nodes, outputs = [node("Reshape", ["x", "shape"], ["y"])], [value("y", [2, 2])]
+    path = HOSTILE["_save"](tmp_path, nodes, [value("x")], outputs, weights)
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location="all.bin", size_threshold=0)
+    with pytest.raises(onnx.shape_inference.InferenceError):
+        onnx.checker.check_model(str(path), full_check=True)
+    assert onnx_graph.check(path) == (onnx_graph.SMALL_OUTSIDE,)
+    assert not onnx_graph.locations_of(onnx_graph.read_model(path))
