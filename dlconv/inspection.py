@@ -83,7 +83,7 @@ def inspect(path: Path | str, *, timeout_s: float = 300.0) -> Inspection:
             known = _read(found, timeout_s)
         except DlconvError as error:
             trouble = error
-    common = {"opset", "operators", "parameters", "inputs", "outputs", "notes"}
+    common = {"opset", "operators", "parameters", "buffers", "inputs", "outputs", "signature", "notes"}
     return Inspection(
         path=found.path,
         format=found.format,
@@ -92,16 +92,34 @@ def inspect(path: Path | str, *, timeout_s: float = 300.0) -> Inspection:
         files=found.files,
         size_bytes=found.size_bytes,
         digest=digest(found),
-        signature=Signature.from_dict({"inputs": known.get("inputs") or [], "outputs": known.get("outputs") or []})
-        if known
-        else None,
+        signature=_signature(known),
         opset=known.get("opset"),
         operators=known.get("operators"),
-        parameters=known.get("parameters"),
+        parameters=_parameters(known),
         notes=tuple(known.get("notes") or ()),
         further={key: value for key, value in known.items() if key not in common},
         trouble=trouble,
     )
+
+
+def _signature(known: dict[str, Any]) -> Signature | None:
+    # A TorchScript archive holds no shapes: it has a schema, and no signature.
+    signature = known if "inputs" in known else known.get("signature")
+    return None if signature is None else Signature.from_dict(signature)
+
+
+def _parameters(known: dict[str, Any]) -> dict[str, Any] | None:
+    # PyTorch tells parameters and buffers apart, by dtype; the other readers give the sums.
+    parameters = known.get("parameters")
+    if parameters is None or "count" in parameters:
+        return parameters
+    by_dtype: dict[str, int] = {}
+    size_bytes = 0
+    for kind in (parameters, known.get("buffers", {})):
+        for dtype, held in kind.items():
+            by_dtype[dtype] = by_dtype.get(dtype, 0) + held["count"]
+            size_bytes += held["size_bytes"]
+    return {"count": sum(by_dtype.values()), "size_bytes": size_bytes, "by_dtype": by_dtype}
 
 
 def _read(found: Found, timeout_s: float) -> dict[str, Any]:

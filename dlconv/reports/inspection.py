@@ -30,6 +30,10 @@ def lines(found: Inspection, *, all_operators: bool = False) -> Iterator[str]:
         kinds = f" ({_pairs(by_dtype)})" if by_dtype else ""
         stored = size(found.parameters["size_bytes"])
         yield f"  parameters  {found.parameters['count']:,} in {stored}{kinds}"
+    if schema := found.further.get("schema"):
+        yield f"  forward     {schema}"
+    if state := found.further.get("state"):
+        yield f"  state       {', '.join(state)}: changes from call to call"
     if found.signature is not None:
         yield from _tensors("inputs", found.signature.inputs)
         yield from _tensors("outputs", found.signature.outputs)
