@@ -78,6 +78,8 @@ def _lower_nodes(model: Proto) -> Any:
     for value in model.graph.input:
         context.ensure_tensor(value.name)
         graph.inputs.append(value.name)
+        if value.type.tensor_type.HasField("shape") and not value.type.tensor_type.shape.dim:
+            graph.tensors[value.name].shape, graph.tensors[value.name].shape_signature = [], []
     for name, array in constants.items():
         context.add_const_tensor(name, array)
     for node in model.graph.node:

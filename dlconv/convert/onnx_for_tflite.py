@@ -1,6 +1,6 @@
 """ONNX graphs rewritten for TFLite: exact mends, made outside the converter, of what it or TFLite's kernels lack.
 
-Every rewriting keeps the answers: it adds reshapes and drops nothing. Runs where onnx and onnxsim are.
+Every rewriting keeps the answers. Runs where onnx is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_graph import nodes_of
+from dlconv.convert import onnx_fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,15 +19,13 @@ if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto
     from dlconv.model import Dim
 
-SHAPE_ARITHMETIC = {"Shape", "Size", "ConstantOfShape", "Range", "NonZero", "If", "Loop", "Scan", "Expand"}
-"""Operators that simplification folds away once all sizes are known."""
-
+_INT64 = 7
 _KERNEL_RANK = 5  # TFLite's SLICE, SPLIT and reductions end here
 _FIRST_IR_WITH_FREE_WEIGHTS = 4  # before it every initializer had to be listed as an input too
 
 
 def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> tuple[Proto, tuple[str, ...]]:
-    """A copy of `model` with the inputs' shapes set, simplified where sizes are computed in it, and mended.
+    """A copy of `model` with the inputs' shapes set, its constants folded, and mended.
 
     shapes: by input's name; a text leaves the dimension free. Returns the model and a line for each kind of mend.
     """
@@ -38,9 +36,7 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> tuple[Proto,
         copy = import_module("onnx.inliner").inline_local_functions(copy)
     copy.ir_version = max(copy.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
     _set_shapes(copy.graph, shapes)
-    if any(node.op_type in SHAPE_ARITHMETIC for node in nodes_of(copy.graph)):
-        copy = _simplified(copy)
-    copy = onnx.shape_inference.infer_shapes(copy, data_prop=True)
+    copy = onnx_fold.fold(copy)
     counts: dict[str, int] = {}
     for what, mend in _MENDS.items():
         count = _apply(copy.graph, mend)
@@ -72,12 +68,6 @@ def _set_shapes(graph: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
                 dim.Clear()
 
 
-def _simplified(model: Proto) -> Proto:
-    onnxsim: Any = import_module("onnxsim")
-    simplified, is_same = onnxsim.simplify(model)
-    return simplified if is_same else model
-
-
 @dataclass
 class Rewriting:
     """The graph under rewriting, seen by one mend: the shapes that are known, and new nodes and constants."""
@@ -85,6 +75,7 @@ class Rewriting:
     graph: Proto
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     constants: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    integers: set[str] = field(default_factory=set)
     count: int = 0
 
     def constant(self, values: list[int]) -> str:
@@ -114,11 +105,13 @@ def _apply(graph: Proto, mend: Callable[[Proto, Rewriting], list[Proto]]) -> int
     known = Rewriting(graph)
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
+        if tensor.elem_type == _INT64:
+            known.integers.add(value.name)
         if tensor.HasField("shape") and all(dim.dim_value > 0 for dim in tensor.shape.dim):
             known.shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
     for tensor in graph.initializer:
         known.shapes[tensor.name] = tuple(tensor.dims)
-        if len(tensor.dims) <= 1 and tensor.data_type == 7:
+        if len(tensor.dims) <= 1 and tensor.data_type == _INT64:
             known.constants[tensor.name] = numpy_helper.to_array(tensor)
     nodes: list[Proto] = []
     replaced = 0
@@ -228,8 +221,18 @@ def _merge_transpose(node: Proto, known: Rewriting) -> list[Proto]:
     return [fold, turn, unfold]
 
 
+def _spell_out_integer_abs(node: Proto, known: Rewriting) -> list[Proto]:
+    """|x| of integers as max(x, -x): TFLite's ABS takes none of 64 bits."""
+    if node.op_type != "Abs" or node.input[0] not in known.integers:
+        return []
+    turned = known.name("negative")
+    negate = known.node("Neg", [node.input[0]], [turned])
+    return [negate, known.node("Max", [node.input[0], turned], [node.output[0]])]
+
+
 _MENDS: dict[str, Callable[[Proto, Rewriting], list[Proto]]] = {
     "grouped convolutions over one axis written as over two": _lift_grouped_conv1d,
+    "absolute values of integers spelled out": _spell_out_integer_abs,
     "operators on tensors of more than five axes written on three": _flatten_high_rank,
     "transpositions of more than five axes merged": _merge_transpose,
 }

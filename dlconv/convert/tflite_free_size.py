@@ -53,8 +53,16 @@ class _Freeing:
                 for place, (name, same) in enumerate(names):
                     if name:
                         self._meet(one, place, self.first.tensors[name], self.second.tensors[same])
-        for name, same in zip(self.first.outputs, self.second.outputs, strict=True):
+        boundary = zip(
+            (*self.first.inputs, *self.first.outputs), (*self.second.inputs, *self.second.outputs), strict=True
+        )
+        for name, same in boundary:
             _free_axes(self.first.tensors[name], self.second.tensors[same])
+        for name in self.first.inputs:
+            tensor = self.first.tensors[name]  # opened without a word about sizes, the file takes one of what is free
+            tensor.shape = [
+                1 if stated == -1 else size for size, stated in zip(tensor.shape, tensor.shape_signature, strict=True)
+            ]
         self.first.operators[:0] = self.before
         return self.first
 

@@ -258,3 +258,20 @@ def test_real_models(worker: Worker, tmp_path: Path, shared_models: Path, name: 
     graph.signature = onnx_graph.signature_of(onnx_graph.read_model(graph.path))
     made, out_dir = converted(worker, graph)
     assert_same(graph, made, out_dir)
+
+
+def test_scalars_stay_scalars(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("Mul", "x factor", "m"), node("ReduceSum", "m axes", "y", keepdims=0), node("Neg", "factor", "z")]
+    given = {"axes": np.array([0, 1])}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [2, 3], "factor": []}, {"y": [], "z": []}, **given)
+    made, out_dir = converted(worker, graph)
+    assert [spec.shape for spec in (*made.signature.inputs, *made.signature.outputs)] == [(2, 3), (), (), ()]
+    assert_same(graph, made, out_dir)
+
+
+def test_absolute_values_of_integers(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("Sub", "ids three", "d"), node("Abs", "d", "a"), node("Gather", "table a", "y")]
+    given = {"three": np.array(3), "table": weights(4, 3)}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"ids": (INT64, [2, 5])}, {"y": [2, 5, 3]}, **given)
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)

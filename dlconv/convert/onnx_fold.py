@@ -1,0 +1,170 @@
+"""Constants of an ONNX graph folded, sizes and branches settled: exact, and in Python, so that no model ends it.
+
+With the inputs' sizes known, what computes sizes becomes constant, and an If whose condition is constant becomes one
+of its branches. Worker-side; needs onnx alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.convert.onnx_graph import subgraphs_of
+
+if TYPE_CHECKING:
+    from dlconv.convert.onnx_graph import Proto
+
+_ROUNDS = 20
+_LIMIT_BYTES = 64 << 20  # of one folded constant
+_NOT_FOLDED = {
+    "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout",
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "If", "Loop", "Scan", "SequenceMap",
+}  # fmt: skip
+
+Array = np.ndarray[Any, Any]
+
+
+def fold(model: Proto) -> Proto:
+    """`model`, changed in place where something folds; the result is the one to go on with."""
+    onnx: Any = import_module("onnx")
+    for _ in range(_ROUNDS):
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        if not (_settle_shapes(model.graph) + _inline_branches(model.graph) + _fold_constants(model)):
+            break
+        _drop_unused(model.graph)
+    return model
+
+
+def _settle_shapes(graph: Proto) -> int:
+    """Shape and Size of what has a known shape become constants."""
+    shapes: dict[str, list[int | None]] = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info):
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            shapes[value.name] = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    outputs = {value.name for value in graph.output}
+    settled: dict[str, Array] = {}
+    for node in graph.node:
+        if node.op_type not in ("Shape", "Size") or node.input[0] not in shapes or node.output[0] in outputs:
+            continue
+        ends = {attribute.name: attribute.i for attribute in node.attribute}
+        sizes = shapes[node.input[0]][ends.get("start", 0) : ends.get("end")]
+        if None not in sizes:
+            whole = np.array(sizes, np.int64)
+            settled[node.output[0]] = whole if node.op_type == "Shape" else np.array(whole.prod(), np.int64)
+    _replace(graph, settled)
+    return len(settled)
+
+
+def _fold_constants(model: Proto) -> int:
+    """Nodes whose inputs are all constant are computed, all of them in one run of onnx's own evaluator."""
+    helper: Any = import_module("onnx.helper")
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    known, nodes = set(weights), list[Any]()
+    for node in graph.node:
+        is_plain = node.op_type not in _NOT_FOLDED and not outputs & set(node.output) and not list(subgraphs_of(node))
+        if is_plain and node.domain in ("", "ai.onnx") and all(name in known or not name for name in node.input):
+            nodes.append(node)
+            known |= set(node.output)
+    if not nodes:
+        return 0
+    wanted = [name for node in nodes for name in node.output if name]
+    needed = {name for node in nodes for name in node.input}
+    values = [helper.make_empty_tensor_value_info(name) for name in wanted]
+    part = helper.make_graph(nodes, "constants", [], values, [weights[name] for name in needed if name in weights])
+    evaluator: Any = import_module("onnx.reference").ReferenceEvaluator
+    whole = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
+    found = dict(zip(wanted, evaluator(whole).run(None, {}), strict=True))
+    small = {name: np.asarray(value) for name, value in found.items() if np.asarray(value).nbytes <= _LIMIT_BYTES}
+    _replace(graph, small)
+    return len(small)
+
+
+def _replace(graph: Proto, values: dict[str, Array]) -> None:
+    """Put constants in the place of the nodes that make them."""
+    numpy_helper: Any = import_module("onnx.numpy_helper")
+    kept = [node for node in graph.node if not all(name in values or not name for name in node.output)]
+    made = {name for node in kept for name in node.output}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+        for name, value in values.items()
+        if name not in made
+    )
+    _set_nodes(graph, kept)
+
+
+def _set_nodes(graph: Proto, nodes: list[Proto]) -> None:
+    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _inline_branches(graph: Proto) -> int:
+    """An If whose condition is a constant becomes the nodes of its branch."""
+    helper: Any = import_module("onnx.helper")
+    numpy_helper: Any = import_module("onnx.numpy_helper")
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    nodes: list[Proto] = []
+    inlined = 0
+    for node in graph.node:
+        if node.op_type != "If" or node.input[0] not in weights:
+            nodes.append(node)
+            continue
+        wanted = "then_branch" if numpy_helper.to_array(weights[node.input[0]]).item() else "else_branch"
+        branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
+        # Two branches may use one name for different things: inside, all names get the If's own.
+        _rename(branch, {name: f"{node.output[0]}/{name}" for name in _made_in(branch)})
+        graph.initializer.extend(branch.initializer)
+        nodes.extend(branch.node)
+        nodes.extend(
+            helper.make_node("Identity", [value.name], [name])
+            for value, name in zip(branch.output, node.output, strict=True)
+        )
+        inlined += 1
+    if inlined:
+        _set_nodes(graph, nodes)
+    return inlined
+
+
+def _made_in(graph: Proto) -> set[str]:
+    return {name for node in graph.node for name in node.output if name} | {each.name for each in graph.initializer}
+
+
+def _rename(graph: Proto, names: dict[str, str]) -> None:
+    """Give tensors other names, in the graph and in those nested in it."""
+    for value in (*graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        for nested in subgraphs_of(node):
+            hidden = _made_in(nested) | {value.name for value in nested.input}
+            _rename(nested, {name: new for name, new in names.items() if name not in hidden})
+
+
+def _drop_unused(graph: Proto) -> None:
+    used = {value.name for value in graph.output}
+    nodes: list[Proto] = []
+    for node in reversed(graph.node):
+        if used & set(node.output):
+            nodes.append(node)
+            used |= _used_by(node)
+    _set_nodes(graph, nodes[::-1])
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    if len(kept) < len(graph.initializer):
+        copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
+        del graph.initializer[:]
+        graph.initializer.extend(copies)
+
+
+def _used_by(node: Proto) -> set[str]:
+    names = set(node.input)
+    for nested in subgraphs_of(node):
+        names |= {value.name for value in nested.output}
+        for inner in nested.node:
+            names |= _used_by(inner)
+    return names
