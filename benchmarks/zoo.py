@@ -8,7 +8,7 @@ FOLDER takes the models, which `zoo_models.py` makes where they are absent. What
 - fixed: NAME.pt with the traced sizes;
 - free: NAME.pt with free dimensions (batch, sequence), where the architecture has them;
 - exported: NAME.pt2, whose own free dimensions it brings along;
-- hand: the usual commands in one script a target, without dlconv: torch.onnx.export and onnxsim, then ONNX Runtime,
+- hand: the usual commands in one script, without dlconv: torch.onnx.export and onnxsim, then ONNX Runtime,
   OpenVINO's converter or onnx2tf, right where every output lies within 1e-4 of the float64 source's scale.
 
 Results are kept in benchmarks/results/zoo.jsonl; what is there already is not run again. `table` writes the counts
@@ -90,16 +90,16 @@ def _by_hand(described: Path, out: Path) -> dict[str, dict[str, Any]]:
 
     located = toolchains.locate(toolchains.get("onnx2tf"))
     onnx2tf = str(located.interpreter) if isinstance(located, toolchains.Located) else ""
-    script = ROOT / "benchmarks" / "by_hand.py"
-    cells = {}
-    for target in TARGETS:
-        command = [sys.executable, str(script), str(described), target, str(out / target), onnx2tf]
-        try:
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-            lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
-            cells[target] = json.loads(lines[-1]) if lines else {"word": "ERROR", "reason": _last(ran.stderr)}
-        except subprocess.TimeoutExpired:
-            cells[target] = {"word": "ERROR", "reason": "not done in 600 s"}
+    command = [sys.executable, str(ROOT / "benchmarks" / "by_hand.py"), str(described), str(out), onnx2tf]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    except subprocess.TimeoutExpired:
+        return {target: {"word": "ERROR", "reason": "not done in 600 s"} for target in TARGETS}
+    cells = {target: {"word": "ERROR", "reason": _last(ran.stderr)} for target in TARGETS}
+    for line in ran.stdout.splitlines():
+        if line.startswith("{"):
+            cell = json.loads(line)
+            cells[cell.pop("target")] = cell
     return cells
 
 
