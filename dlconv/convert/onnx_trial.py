@@ -46,6 +46,7 @@ class Trial:
         The values are the sample's own, shuffled, so that indices stay indices and masks stay masks.
         """
         rng = np.random.default_rng(0)
+        met: list[list[tuple[int, ...]]] = []
         for times, plus in _GROWTHS:
             other: Tensors = {}
             for name, dims in shapes.items():
@@ -54,7 +55,9 @@ class Trial:
                     for dim, size in zip(dims, fed[name].shape, strict=True)
                 ]
                 other[name] = rng.permutation(np.resize(fed[name], shape).ravel()).reshape(shape)
-            answers = self.answers(other)
+            sizes = [value.shape for value in other.values()]
+            answers = None if sizes in met else self.answers(other)
+            met.append(sizes)
             if answers is not None:
                 yield other, answers
 
