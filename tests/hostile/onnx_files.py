@@ -196,7 +196,7 @@ def endless_loop(folder: Path) -> Path:
     size = 1 << 22
     body = helper.make_graph(
         [_node("Identity", ["going"], ["still"]), _node("Identity", ["kept"], ["next"]),
-         _node("Identity", ["kept"], ["row"])],
+         _node("Cos", ["kept"], ["row"])],
         "body",
         [_value("turn", [], 7), _value("going", [], 9), _value("kept", [size])],
         [_value("still", [], 9), _value("next", [size]), _value("row", [size])],
