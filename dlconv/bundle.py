@@ -131,7 +131,7 @@ def receipt(
     deployed: list[Path],
 ) -> dict[str, Any]:
     """The receipt as data; `receipt.schema.json` describes it."""
-    files = [
+    files: list[dict[str, Any]] = [
         {"path": path.as_posix(), "digest": digest_of(folder / path), "size_bytes": (folder / path).stat().st_size}
         for path in deployed
     ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-
 _WHERE = re.compile(r"Exception from |FrontEnd API failed|Check '.*' failed at |Traceback |  File ")
 
 

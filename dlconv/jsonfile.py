@@ -18,4 +18,5 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """What the JSON file holds."""
     return json.loads(path.read_text(encoding="utf-8"))

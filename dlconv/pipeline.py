@@ -15,6 +15,7 @@ import psutil
 from dlconv import bundle, candidate, formats, planning
 from dlconv import source as sources
 from dlconv.cache import Cache
+from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import ConversionError, DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
 from dlconv.steps import Product, StepRunner
@@ -164,6 +165,8 @@ def _target(
                 continue
             attempt = _attempt(goal.target, planned.route.edges, source, reference, runner, options, crew, told)
             attempts.append(attempt)
+            if len(attempts) == MAX_ATTEMPTS:
+                break
             if attempt.candidate is not None and attempt.candidate.verdict.word != "FAIL":
                 break
         taken = _best(attempts)
@@ -187,7 +190,7 @@ def _not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner
         if names in done:
             continue
         failed = runner.known_failure(planned.route.edges)
-        reason = f"{failed} had failed" if failed else "not needed"
+        reason = f"{failed} had failed" if failed else "a route before it was taken"
         if planned.lacks:
             reason = "; ".join(f"lacks {lack.toolchain}: {lack.problem}" for lack in planned.lacks)
         entries.append({"edges": names, "outcome": "not-tried", "reason": reason, "steps": []})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlconv.candidate import RUNTIMES
-from dlconv.convert.graph import GRAPH, MAX_ROUTES, Route
+from dlconv.convert.graph import GRAPH, Route
 from dlconv.errors import ToolchainMissing
 from dlconv.source import KINDS
 from dlconv.workers import toolchains
@@ -30,7 +30,7 @@ class Lack:
 
 @dataclass(frozen=True)
 class PlannedRoute:
-    """A route, and what this machine lacks for it. rank: its place in the order of trial; 0: not tried."""
+    """A route, and what this machine lacks for it. rank: its place in the order of trial, 0 if it cannot be."""
 
     route: Route
     rank: int
@@ -38,7 +38,7 @@ class PlannedRoute:
 
     @property
     def is_possible(self) -> bool:
-        return not self.lacks and self.rank > 0
+        return not self.lacks
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -129,15 +129,14 @@ def _target_plan(source: Format, target: str) -> TargetPlan:
         *_lacks(KINDS[source].toolchain, "reading the source and its reference"),
         *_lacks(RUNTIMES[target].toolchain, f"running the {target} artifact"),
     )
-    planned = []
+    planned: list[PlannedRoute] = []
     rank = 0
     for route in routes:
         lacks = tuple(
             lack for name in route.toolchains for lack in _lacks(name, f"converting by {_edge_in(route, name)}")
         )
-        if not lacks:
-            rank += 1
-        planned.append(PlannedRoute(route, rank if not lacks and rank <= MAX_ROUTES else 0, lacks))
+        rank += not lacks
+        planned.append(PlannedRoute(route, 0 if lacks else rank, lacks))
     return TargetPlan(target, tuple(planned), always)
 
 

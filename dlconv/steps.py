@@ -186,7 +186,8 @@ def _key(before: Product, edge: Converter, settings: dict[str, Any], versions: d
 def _load(folder: Path, key: str, before: Product) -> Product:
     kept = read_json(folder / "step.json")
     made = Made.from_dict(kept["made"])
-    record = StepRecord(**{**kept["record"], "notes": tuple(kept["record"]["notes"])}, cached=True)
+    told: dict[str, Any] = {**kept["record"], "notes": tuple(kept["record"]["notes"]), "cached": True}
+    record = StepRecord(**told)
     return Product(
         folder / "out",
         made.entry,

@@ -16,8 +16,9 @@ SOURCES: Final = {
 }
 """The stage at which a file of each format enters the graph. An ONNX that dlconv has not cleaned is not yet `onnx`."""
 
-MAX_ROUTES: Final = 8
-"""Routes that are tried for one target: a bound on the time that a hopeless model takes."""
+MAX_ATTEMPTS: Final = 8
+"""Routes that are tried for one target, those not counted whose first steps are known to fail: a bound on the time
+that a hopeless model takes."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ def _edge(
     return Converter(source, target, module, toolchain, cost, why, told, variant)
 
 
+def _script(cost: int, variant: str, why: str, **settings: Any) -> Converter:
+    return _edge("torchscript", "onnx-as-given", "torchscript_to_onnx", "torch", cost, why, variant, **settings)
+
+
 def _clean(cost: int, variant: str, why: str, **settings: Any) -> Converter:
     return _edge("onnx-as-given", "onnx", "onnx_to_onnx", "onnx", cost, why, variant, **settings)
 
@@ -111,17 +116,21 @@ def _optimise(cost: int, level: str, why: str) -> Converter:
 
 
 _OTHER_EXPORTER = "another exporter: for operators that the archive's own lacks"
+_LAYOUT = "onnx2tf's own passes over layouts: where the plain operators fail"
 _NO_ONNX = "OpenVINO's own PyTorch frontend: no ONNX in between"
 
 GRAPH: Final = ConversionGraph(
     (
         _edge("torchscript", "onnx-as-given", "torchscript_to_onnx", "torch", 1, "the exporter made for archives"),
-        _edge("torchscript", "torch-export", "torchscript_to_torch_export", "torch", 4, _OTHER_EXPORTER),
+        _script(4, "script", "the script as it is: where what was recorded is wrong", ways=("plain", "frozen")),
+        _script(6, "opset13", "an older opset: where a target's converter fails on newer operators", opset=13),
+        _edge("torchscript", "torch-export", "torchscript_to_torch_export", "torch", 5, _OTHER_EXPORTER),
         _edge("torch-export", "onnx-as-given", "torch_export_to_onnx", "torch", 1, "the exporter made for .pt2"),
         _clean(1, "onnxsim", "simplified and checked", simplifier="onnxsim"),
         _clean(2, "onnxslim", "another simplifier: where the first fails or spoils the model", simplifier="onnxslim"),
         _clean(3, "plain", "checked only: where simplifiers fail", simplifier="none"),
         _clean(4, "frozen", "free dimensions fixed: where shapes must be known", simplifier="onnxsim", freeze=True),
+        _clean(5, "frozen-onnxslim", "fixed, and the other simplifier", simplifier="onnxslim", freeze=True),
         _optimise(1, "all", "all optimisations for this CPU"),
         _optimise(2, "extended", "without changes of layout: where those fail"),
         _optimise(3, "basic", "constants folded only: where fusions fail"),
@@ -129,5 +138,6 @@ GRAPH: Final = ConversionGraph(
         _edge("torchscript", "openvino", "torchscript_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("torch-export", "openvino", "torch_export_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
+        _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 2, _LAYOUT, "layout", passes="layout"),
     )
 )

@@ -33,10 +33,8 @@ def _routes(goal: TargetPlan) -> Iterator[str]:
             mark, state = "->", "taken first"
         elif lacking:
             mark, state = "  ", f"lacks {lacking}"
-        elif planned.rank:
-            mark, state = "  ", f"number {planned.rank}, if those before fail"
         else:
-            mark, state = "  ", "not tried: routes enough come before"
+            mark, state = "  ", f"number {planned.rank}, if those before fail"
         yield f"  {mark} {planned.route}  ({state})"
 
 
