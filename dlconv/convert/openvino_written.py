@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.errors import StepError
 from dlconv.model import Signature
+from dlconv.runtimes.openvino_ports import import_openvino
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 def save(model: Any, signature: Signature, out_dir: Path) -> tuple[Signature, tuple[str, ...]]:
     """Writes model.xml and model.bin; the artifact's own signature, and notes. Inputs are matched by their order."""
-    import openvino
+    openvino = import_openvino()
 
     if len(model.outputs) != len(signature.outputs) or len(model.inputs) > len(signature.inputs):
         raise StepError(

@@ -7,12 +7,13 @@ import warnings
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.openvino_written import save
 from dlconv.convert.torch_export_signature import with_outputs
+from dlconv.runtimes.openvino_ports import import_openvino
 from dlconv.runtimes.torch_program import load_exported
 
 
 def convert(step: Step) -> Made:
     """Writes model.xml and model.bin in the source's own precision."""
-    import openvino
+    openvino = import_openvino()
     import torch
 
     program = load_exported(step.source)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.openvino_written import save
 from dlconv.convert.torchscript_flat import open_flat, state_note
+from dlconv.runtimes.openvino_ports import import_openvino
 
 if TYPE_CHECKING:
     from dlconv.convert.torchscript_flat import Flat
@@ -31,7 +32,7 @@ def convert(step: Step) -> Made:
 
 def _first(flat: Flat, ways: list[str]) -> tuple[Any, str]:
     """The model by the first way that works, and why those before did not; the last one's exception passes."""
-    import openvino
+    openvino = import_openvino()
     import torch
 
     failed: list[str] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WARM: dict[str, list[str]] = {
     "torch": ["torch", "torch.onnx", "onnx"],
     "onnx": ["onnx", "onnxruntime"],
-    "openvino": ["openvino"],
+    "openvino": ["dlconv.runtimes.openvino_ports:import_openvino"],
 }
 """What a toolchain's workers will import anyway, and what takes long."""
 
@@ -122,8 +122,8 @@ class Crew:
         return worker
 
 
-def _import(worker: Worker, modules: list[str]) -> None:
+def _import(worker: Worker, imports: list[str]) -> None:
     try:
-        worker.call("dlconv.workers.tasks:warm", modules=modules)
+        worker.call("dlconv.workers.tasks:warm", imports=imports)
     except DlconvError:
         worker.close()  # the first real call meets the same trouble in a new worker, and tells it

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from dlconv.runtimes.base import Tensors
 
 
-def warm(modules: list[str]) -> None:
-    """Import what will be needed, while the parent does something else."""
-    for module in modules:
-        importlib.import_module(module)
+def warm(imports: list[str]) -> None:
+    """Import what will be needed, while the parent does something else: modules, or "module:function" that import."""
+    for name in imports:
+        module, _, function = name.partition(":")
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
 
 
 def run_edge(module: str, step: dict[str, Any]) -> dict[str, Any]:
