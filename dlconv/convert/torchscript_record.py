@@ -24,6 +24,7 @@ def record(flat: Flat) -> Any:
     from torch.fx.experimental.proxy_tensor import make_fx
 
     from dlconv.convert.torchscript_fold import LARGEST_CONSTANT, fold_constants
+    from dlconv.convert.torchscript_plain import plain_operators
 
     written = written_attributes(flat.source)
     module = fresh(flat.source) if written else flat.source
@@ -44,34 +45,13 @@ def record(flat: Flat) -> Any:
             mend="give each size as a number: " + " ".join(f"--input {spec}" for spec in flat.signature.inputs),
         )
     with torch.no_grad(), fold_constants(LARGEST_CONSTANT) as folding:
-        graph = make_fx(run, _cells(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
+        graph = make_fx(run, plain_operators(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
     if folding.wrote:
         with torch.no_grad(), fold_constants(1):
-            graph = make_fx(run, _cells(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
+            graph = make_fx(run, plain_operators(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
     _name_weights(graph, flat.source)
     _use_known_operators(graph)
     return graph
-
-
-def _cells() -> dict[Any, Any]:
-    """Single steps of recurrent networks in plainer operators: exporters lose the sizes within them."""
-    import torch
-
-    aten, linear = torch.ops.aten, torch.nn.functional.linear
-
-    def lstm_cell(x: Any, state: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> tuple[Any, Any]:
-        i, f, g, o = (linear(x, w_ih, b_ih) + linear(state[0], w_hh, b_hh)).chunk(4, 1)
-        cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        return o.sigmoid() * cell.tanh(), cell
-
-    def gru_cell(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
-        reset_x, update_x, new_x = linear(x, w_ih, b_ih).chunk(3, 1)
-        reset_h, update_h, new_h = linear(h, w_hh, b_hh).chunk(3, 1)
-        update = (update_x + update_h).sigmoid()
-        new = (new_x + (reset_x + reset_h).sigmoid() * new_h).tanh()
-        return new + update * (h - new)
-
-    return {aten.lstm_cell.default: lstm_cell, aten.gru_cell.default: gru_cell}
 
 
 def _reset(module: Any, source: Any, path: str) -> None:
@@ -131,3 +111,16 @@ def _use_known_operators(graph: Any) -> None:
             node.args = whole
     graph.graph.eliminate_dead_code()
     graph.recompile()
+
+
+def writes_into_views(graph: Any) -> bool:
+    """Whether the graph writes through a view (x[:, :2] += y): the exporter for scripts loses such a write."""
+    for node in graph.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or schema is None or not schema.is_mutable:
+            continue
+        written = getattr(node.args[0], "target", None)
+        made_by = getattr(written, "_schema", None)
+        if made_by is not None and not made_by.is_mutable and made_by.arguments and made_by.arguments[0].alias_info is not None:
+            return True
+    return False

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
 from dlconv.convert.torchscript_flat import Flat, open_flat, state_note
+from dlconv.errors import Unsupported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def usual_ways(flat: Flat) -> list[str]:
     is_free = any(spec.is_dynamic for spec in flat.signature.inputs)
     if state_note(flat):
         return ["exported"] if is_free else ["recorded", "exported"]
-    return ["plain", "frozen", "exported"] if is_free else ["recorded", "plain", "frozen", "exported"]
+    return ["plain", "frozen", "exported"] if is_free else ["recorded", "exported", "plain", "frozen"]
 
 
 def _export_first(flat: Flat, path: Path, ways: list[str], opset: int) -> tuple[str, str]:
@@ -77,10 +78,13 @@ def _export(way: str, flat: Flat, path: Path, opset: int) -> None:
 def _prepared(way: str, flat: Flat) -> Any:
     import torch
 
-    from dlconv.convert.torchscript_record import record
+    from dlconv.convert.torchscript_record import record, writes_into_views
 
     if way == "recorded":
-        return record(flat)
+        graph = record(flat)
+        if writes_into_views(graph):
+            raise Unsupported("the program writes into parts of a tensor, which this exporter loses", mend="the way exported")
+        return graph
     return torch.jit.freeze(flat.module) if way == "frozen" else flat.module
 
 
