@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+import torch  # noqa: TID253  (a script of its own)
 
 Inputs = dict[str, torch.Tensor]
 BATCH, LENGTH, VOCABULARY = 2, 16, 99
@@ -65,7 +65,7 @@ def named_module(model: torch.nn.Module, inputs: Inputs, outputs: tuple[str, ...
     arguments = ", ".join(inputs)
     passed = ", ".join(f"{name}={name}" for name in inputs)
     scope: dict[str, Any] = {}
-    exec(f"def forward(self, {arguments}):\n    return self.answer({passed})\n", scope)  # noqa: S102
+    exec(f"def forward(self, {arguments}):\n    return self.answer({passed})\n", scope)
     return type("Named", (Named,), {"forward": scope["forward"]})(model, outputs).eval()
 
 
@@ -101,10 +101,12 @@ def mask(length: int = LENGTH) -> torch.Tensor:
 
 
 def image(side: int = 32, channels: int = 3) -> torch.Tensor:
+    """Normal pixels of [BATCH, channels, side, side]."""
     return torch.randn(BATCH, channels, side, side)
 
 
 def audio(length: int = 1600) -> torch.Tensor:
+    """Normal samples of [BATCH, length]."""
     return torch.randn(BATCH, length)
 
 
@@ -173,7 +175,9 @@ def _hf(name: str, head: str, **config: Any) -> Callable[[], torch.nn.Module]:
 
 
 def _text_entries() -> list[Entry]:
-    def entry(name: str, head: str = "Model", outputs: tuple[str, ...] = ("last_hidden_state",), **config: Any) -> Entry:
+    def entry(
+        name: str, head: str = "Model", outputs: tuple[str, ...] = ("last_hidden_state",), **config: Any
+    ) -> Entry:
         return Entry(
             name.lower(),
             "text",
@@ -184,7 +188,14 @@ def _text_entries() -> list[Entry]:
         )
 
     logits = ("logits",)
-    small_dim = {"vocab_size": VOCABULARY, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64}
+    small_dim = {
+        "vocab_size": VOCABULARY,
+        "dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "hidden_dim": 64,
+        "max_position_embeddings": 64,
+    }
     return [
         entry("Bert", "ForSequenceClassification", logits, **SMALL),
         entry("Roberta", "ForSequenceClassification", logits, **SMALL),
@@ -206,9 +217,21 @@ def _text_entries() -> list[Entry]:
         entry("BertGeneration", "Encoder", **SMALL),
         entry("RemBert", "Model", input_embedding_size=16, output_embedding_size=16, **SMALL),
         entry("XLM", "Model", vocab_size=VOCABULARY, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=64),
-        entry("Flaubert", "Model", vocab_size=VOCABULARY, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=64),
+        entry(
+            "Flaubert", "Model", vocab_size=VOCABULARY, emb_dim=32, n_layers=2, n_heads=4, max_position_embeddings=64
+        ),
         entry("XLNet", "Model", vocab_size=VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=64),
-        entry("Funnel", "Model", vocab_size=VOCABULARY, block_sizes=[1, 1], num_decoder_layers=1, d_model=32, n_head=4, d_head=8, d_inner=64),
+        entry(
+            "Funnel",
+            "Model",
+            vocab_size=VOCABULARY,
+            block_sizes=[1, 1],
+            num_decoder_layers=1,
+            d_model=32,
+            n_head=4,
+            d_head=8,
+            d_inner=64,
+        ),
         entry("Longformer", "Model", attention_window=[8, 8], **SMALL),
         entry("BigBird", "Model", attention_type="original_full", **SMALL),
         entry("EuroBert", "Model", **DECODER),
@@ -230,12 +253,30 @@ def _decoder_entries() -> list[Entry]:
     neo = SMALL | {"rotary_pct": 0.5}
     return [
         entry("GPT2", "LMHeadModel", **GPT),
-        entry("GPTNeo", vocab_size=VOCABULARY, hidden_size=32, num_layers=2, num_heads=4, attention_types=[[["global", "local"], 1]], window_size=8, max_position_embeddings=64),
+        entry(
+            "GPTNeo",
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=4,
+            attention_types=[[["global", "local"], 1]],
+            window_size=8,
+            max_position_embeddings=64,
+        ),
         entry("GPTNeoX", **neo),
         entry("GPTJ", rotary_dim=4, **GPT),
         entry("GPTBigCode", **GPT),
         entry("CodeGen", rotary_dim=4, **(GPT | {"n_ctx": 64})),
-        entry("OPT", vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=64, max_position_embeddings=64, word_embed_proj_dim=32),
+        entry(
+            "OPT",
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            ffn_dim=64,
+            max_position_embeddings=64,
+            word_embed_proj_dim=32,
+        ),
         entry("Bloom", vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4),
         entry("Llama", **DECODER),
         entry("Mistral", sliding_window=8, **DECODER),
@@ -254,7 +295,15 @@ def _decoder_entries() -> list[Entry]:
         entry("Starcoder2", **DECODER),
         entry("Persimmon", **SMALL),
         entry("BioGpt", **SMALL),
-        entry("XGLM", vocab_size=VOCABULARY, d_model=32, ffn_dim=64, num_layers=2, attention_heads=4, max_position_embeddings=64),
+        entry(
+            "XGLM",
+            vocab_size=VOCABULARY,
+            d_model=32,
+            ffn_dim=64,
+            num_layers=2,
+            attention_heads=4,
+            max_position_embeddings=64,
+        ),
         entry("Mixtral", num_local_experts=4, num_experts_per_tok=2, **DECODER),
         entry("SmolLM3", **DECODER),
         entry("Glm", **DECODER),
@@ -266,9 +315,19 @@ def _seq2seq_entries() -> list[Entry]:
     free = {**TEXT_FREE, "decoder_input_ids": {0: "batch", 1: "target"}}
 
     def entry(name: str, head: str = "ForConditionalGeneration", **config: Any) -> Entry:
-        return Entry(name.lower(), "encoder-decoder", _hf(name, head, use_cache=False, **config), inputs, free, ("logits",))
+        return Entry(
+            name.lower(), "encoder-decoder", _hf(name, head, use_cache=False, **config), inputs, free, ("logits",)
+        )
 
-    t5 = {"vocab_size": VOCABULARY, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+    t5 = {
+        "vocab_size": VOCABULARY,
+        "d_model": 32,
+        "d_kv": 8,
+        "d_ff": 64,
+        "num_layers": 2,
+        "num_heads": 4,
+        "decoder_start_token_id": 0,
+    }
     return [
         entry("T5", **t5),
         entry("MT5", **t5),
@@ -281,13 +340,37 @@ def _seq2seq_entries() -> list[Entry]:
         entry("Blenderbot", **SEQ2SEQ),
         entry("BlenderbotSmall", **SEQ2SEQ),
         entry("PLBart", **SEQ2SEQ),
-        entry("ProphetNet", vocab_size=VOCABULARY, hidden_size=32, num_encoder_layers=2, num_decoder_layers=2, num_encoder_attention_heads=4, num_decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=64),
+        entry(
+            "ProphetNet",
+            vocab_size=VOCABULARY,
+            hidden_size=32,
+            num_encoder_layers=2,
+            num_decoder_layers=2,
+            num_encoder_attention_heads=4,
+            num_decoder_attention_heads=4,
+            encoder_ffn_dim=64,
+            decoder_ffn_dim=64,
+            max_position_embeddings=64,
+        ),
     ]
 
 
 def _vision_entries() -> list[Entry]:
-    def entry(name: str, head: str = "ForImageClassification", side: int = 32, outputs: tuple[str, ...] = ("logits",), **config: Any) -> Entry:
-        return Entry(name.lower(), "vision", _hf(name, head, **config), lambda: {"pixel_values": image(side)}, {"pixel_values": {0: "batch"}}, outputs)
+    def entry(
+        name: str,
+        head: str = "ForImageClassification",
+        side: int = 32,
+        outputs: tuple[str, ...] = ("logits",),
+        **config: Any,
+    ) -> Entry:
+        return Entry(
+            name.lower(),
+            "vision",
+            _hf(name, head, **config),
+            lambda: {"pixel_values": image(side)},
+            {"pixel_values": {0: "batch"}},
+            outputs,
+        )
 
     stages = {"hidden_sizes": [16, 24, 32, 40], "depths": [1, 1, 1, 1]}
     swin = {"image_size": 32, "patch_size": 2, "embed_dim": 16, "depths": [1, 2], "num_heads": [2, 4], "window_size": 4}
@@ -300,39 +383,158 @@ def _vision_entries() -> list[Entry]:
         entry("Dinov2WithRegisters", **VIT),
         entry("ViTMSN", **VIT),
         entry("IJepa", **VIT),
-        entry("Hiera", image_size=[32, 32], embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 2, 2, 4], patch_size=[3, 3], patch_stride=[2, 2], patch_padding=[1, 1], masked_unit_size=[8, 8], query_stride=[2, 2]),
+        entry(
+            "Hiera",
+            image_size=[32, 32],
+            embed_dim=16,
+            depths=[1, 1, 1, 1],
+            num_heads=[1, 2, 2, 4],
+            patch_size=[3, 3],
+            patch_stride=[2, 2],
+            patch_padding=[1, 1],
+            masked_unit_size=[8, 8],
+            query_stride=[2, 2],
+        ),
         entry("Swin", **swin),
         entry("Swinv2", **swin),
         entry("ConvNext", num_channels=3, **stages),
         entry("ConvNextV2", num_channels=3, **stages),
         entry("ResNet", embedding_size=16, layer_type="bottleneck", **stages),
         entry("RegNet", embedding_size=16, groups_width=8, layer_type="y", **stages),
-        entry("Bit", embedding_size=16, hidden_sizes=[32, 32, 64, 64], depths=[1, 1, 1, 1], num_groups=8, layer_type="bottleneck"),
+        entry(
+            "Bit",
+            embedding_size=16,
+            hidden_sizes=[32, 32, 64, 64],
+            depths=[1, 1, 1, 1],
+            num_groups=8,
+            layer_type="bottleneck",
+        ),
         entry("MobileNetV1", image_size=32, depth_multiplier=0.25, min_depth=8),
         entry("MobileNetV2", image_size=32, depth_multiplier=0.25, min_depth=8),
         entry("EfficientNet", image_size=32, width_coefficient=0.25, depth_coefficient=0.25, hidden_dim=320),
-        entry("MobileViT", hidden_sizes=[16, 24, 32], neck_hidden_sizes=[8, 8, 16, 16, 24, 24, 32], num_attention_heads=4, image_size=32, patch_size=2),
+        entry(
+            "MobileViT",
+            hidden_sizes=[16, 24, 32],
+            neck_hidden_sizes=[8, 8, 16, 16, 24, 24, 32],
+            num_attention_heads=4,
+            image_size=32,
+            patch_size=2,
+        ),
         entry("MobileViTV2", image_size=64, side=64, patch_size=2, width_multiplier=0.25),
         entry("PoolFormer", hidden_sizes=[16, 16, 32, 32], depths=[1, 1, 1, 1]),
-        entry("Levit", image_size=64, side=64, hidden_sizes=[32, 48, 64], num_attention_heads=[2, 3, 4], depths=[1, 1, 1], key_dim=[8, 8, 8], mlp_ratio=[2, 2, 2]),
-        entry("Pvt", image_size=64, side=64, hidden_sizes=[16, 16, 32, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 2, 2], sequence_reduction_ratios=[4, 2, 1, 1]),
-        entry("PvtV2", image_size=64, side=64, hidden_sizes=[16, 16, 32, 32], depths=[1, 1, 1, 1], num_attention_heads=[1, 1, 2, 2]),
-        entry("FocalNet", image_size=32, patch_size=2, embed_dim=16, depths=[1, 1], hidden_sizes=[16, 32], focal_levels=[2, 2], focal_windows=[3, 3]),
+        entry(
+            "Levit",
+            image_size=64,
+            side=64,
+            hidden_sizes=[32, 48, 64],
+            num_attention_heads=[2, 3, 4],
+            depths=[1, 1, 1],
+            key_dim=[8, 8, 8],
+            mlp_ratio=[2, 2, 2],
+        ),
+        entry(
+            "Pvt",
+            image_size=64,
+            side=64,
+            hidden_sizes=[16, 16, 32, 32],
+            depths=[1, 1, 1, 1],
+            num_attention_heads=[1, 1, 2, 2],
+            sequence_reduction_ratios=[4, 2, 1, 1],
+        ),
+        entry(
+            "PvtV2",
+            image_size=64,
+            side=64,
+            hidden_sizes=[16, 16, 32, 32],
+            depths=[1, 1, 1, 1],
+            num_attention_heads=[1, 1, 2, 2],
+        ),
+        entry(
+            "FocalNet",
+            image_size=32,
+            patch_size=2,
+            embed_dim=16,
+            depths=[1, 1],
+            hidden_sizes=[16, 32],
+            focal_levels=[2, 2],
+            focal_windows=[3, 3],
+        ),
         entry("SwiftFormer", side=64, depths=[1, 1, 1, 1], embed_dims=[16, 16, 32, 32]),
         entry("TextNet", side=64),
-        entry("Segformer", "ForSemanticSegmentation", side=64, num_encoder_blocks=4, depths=[1, 1, 1, 1], hidden_sizes=[16, 16, 32, 32], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=32),
-        entry("DPT", "ForDepthEstimation", outputs=("predicted_depth",), backbone_out_indices=[0, 1, 2, 3], neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16, **(VIT | {"num_hidden_layers": 4})),
-        entry("GLPN", "ForDepthEstimation", outputs=("predicted_depth",), side=64, depths=[1, 1, 1, 1], hidden_sizes=[16, 16, 32, 32], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=16),
-        entry("Yolos", "ForObjectDetection", outputs=("logits", "pred_boxes"), num_detection_tokens=10, **(VIT | {"image_size": [32, 32]})),
-        entry("Swin2SR", "ForImageSuperResolution", outputs=("reconstruction",), image_size=16, side=16, patch_size=1, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4, upscale=2),
-        entry("ViTMAE", "Model", outputs=("last_hidden_state",), mask_ratio=0.0, decoder_hidden_size=32, decoder_num_attention_heads=4, decoder_num_hidden_layers=1, decoder_intermediate_size=64, **VIT),
+        entry(
+            "Segformer",
+            "ForSemanticSegmentation",
+            side=64,
+            num_encoder_blocks=4,
+            depths=[1, 1, 1, 1],
+            hidden_sizes=[16, 16, 32, 32],
+            num_attention_heads=[1, 1, 2, 2],
+            decoder_hidden_size=32,
+        ),
+        entry(
+            "DPT",
+            "ForDepthEstimation",
+            outputs=("predicted_depth",),
+            backbone_out_indices=[0, 1, 2, 3],
+            neck_hidden_sizes=[16, 16, 16, 16],
+            fusion_hidden_size=16,
+            **(VIT | {"num_hidden_layers": 4}),
+        ),
+        entry(
+            "GLPN",
+            "ForDepthEstimation",
+            outputs=("predicted_depth",),
+            side=64,
+            depths=[1, 1, 1, 1],
+            hidden_sizes=[16, 16, 32, 32],
+            num_attention_heads=[1, 1, 2, 2],
+            decoder_hidden_size=16,
+        ),
+        entry(
+            "Yolos",
+            "ForObjectDetection",
+            outputs=("logits", "pred_boxes"),
+            num_detection_tokens=10,
+            **(VIT | {"image_size": [32, 32]}),
+        ),
+        entry(
+            "Swin2SR",
+            "ForImageSuperResolution",
+            outputs=("reconstruction",),
+            image_size=16,
+            side=16,
+            patch_size=1,
+            embed_dim=16,
+            depths=[1, 1],
+            num_heads=[2, 2],
+            window_size=4,
+            upscale=2,
+        ),
+        entry(
+            "ViTMAE",
+            "Model",
+            outputs=("last_hidden_state",),
+            mask_ratio=0.0,
+            decoder_hidden_size=32,
+            decoder_num_attention_heads=4,
+            decoder_num_hidden_layers=1,
+            decoder_intermediate_size=64,
+            **VIT,
+        ),
         entry("Timesformer", "ForVideoClassification", num_frames=4, **VIT),
     ]
 
 
 def _audio_entries() -> list[Entry]:
     def entry(name: str, head: str = "ForCTC", outputs: tuple[str, ...] = ("logits",), **config: Any) -> Entry:
-        return Entry(name.lower(), "audio", _hf(name, head, **(SPEECH | config)), lambda: {"input_values": audio()}, {"input_values": {0: "batch", 1: "samples"}}, outputs)
+        return Entry(
+            name.lower(),
+            "audio",
+            _hf(name, head, **(SPEECH | config)),
+            lambda: {"input_values": audio()},
+            {"input_values": {0: "batch", 1: "samples"}},
+            outputs,
+        )
 
     features = lambda: {"input_features": torch.randn(BATCH, 16, 64)}  # noqa: E731
     whisper = SEQ2SEQ | {"num_mel_bins": 16, "max_source_positions": 32, "max_target_positions": 32}
@@ -346,12 +548,83 @@ def _audio_entries() -> list[Entry]:
         entry("SEW", squeeze_factor=2),
         entry("SEWD", squeeze_factor=2, max_position_embeddings=64, position_buckets=32, pos_att_type=("p2c", "c2p")),
         entry("Data2VecAudio", conv_pos_kernel_size=3, num_conv_pos_embeddings=2),
-        entry("Wav2Vec2Conformer", position_embeddings_type="relative", conv_depthwise_kernel_size=3, max_source_positions=512),
-        Entry("ast", "audio", _hf("AST", "ForAudioClassification", **{k: v for k, v in VIT.items() if k != "image_size"}, max_length=32, num_mel_bins=16, frequency_stride=8, time_stride=8), lambda: {"input_values": torch.randn(BATCH, 32, 16)}, {"input_values": {0: "batch"}}, ("logits",)),
-        Entry("whisper", "audio", _hf("Whisper", "ForConditionalGeneration", use_cache=False, **whisper), lambda: {**features(), "decoder_input_ids": ids(8)}, {"input_features": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}}, ("logits",)),
-        Entry("whisperencoder", "audio", _hf("Whisper", "ForAudioClassification", **whisper), features, {"input_features": {0: "batch"}}, ("logits",)),
-        Entry("moonshine", "audio", _hf("Moonshine", "ForConditionalGeneration", use_cache=False, vocab_size=VOCABULARY, hidden_size=32, intermediate_size=64, encoder_num_hidden_layers=2, decoder_num_hidden_layers=2, encoder_num_attention_heads=4, decoder_num_attention_heads=4, max_position_embeddings=64), lambda: {"input_values": audio(3200), "decoder_input_ids": ids(8)}, {"input_values": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}}, ("logits",)),
-        Entry("speech2text", "audio", _hf("Speech2Text", "ForConditionalGeneration", use_cache=False, input_feat_per_channel=16, conv_channels=16, num_conv_layers=2, conv_kernel_sizes=(5, 5), max_source_positions=64, max_target_positions=64, **{k: v for k, v in SEQ2SEQ.items() if k != "max_position_embeddings"}), lambda: {"input_features": torch.randn(BATCH, 64, 16), "decoder_input_ids": ids(8)}, {"input_features": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}}, ("logits",)),
+        entry(
+            "Wav2Vec2Conformer",
+            position_embeddings_type="relative",
+            conv_depthwise_kernel_size=3,
+            max_source_positions=512,
+        ),
+        Entry(
+            "ast",
+            "audio",
+            _hf(
+                "AST",
+                "ForAudioClassification",
+                **{k: v for k, v in VIT.items() if k != "image_size"},
+                max_length=32,
+                num_mel_bins=16,
+                frequency_stride=8,
+                time_stride=8,
+            ),
+            lambda: {"input_values": torch.randn(BATCH, 32, 16)},
+            {"input_values": {0: "batch"}},
+            ("logits",),
+        ),
+        Entry(
+            "whisper",
+            "audio",
+            _hf("Whisper", "ForConditionalGeneration", use_cache=False, **whisper),
+            lambda: {**features(), "decoder_input_ids": ids(8)},
+            {"input_features": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}},
+            ("logits",),
+        ),
+        Entry(
+            "whisperencoder",
+            "audio",
+            _hf("Whisper", "ForAudioClassification", **whisper),
+            features,
+            {"input_features": {0: "batch"}},
+            ("logits",),
+        ),
+        Entry(
+            "moonshine",
+            "audio",
+            _hf(
+                "Moonshine",
+                "ForConditionalGeneration",
+                use_cache=False,
+                vocab_size=VOCABULARY,
+                hidden_size=32,
+                intermediate_size=64,
+                encoder_num_hidden_layers=2,
+                decoder_num_hidden_layers=2,
+                encoder_num_attention_heads=4,
+                decoder_num_attention_heads=4,
+                max_position_embeddings=64,
+            ),
+            lambda: {"input_values": audio(3200), "decoder_input_ids": ids(8)},
+            {"input_values": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}},
+            ("logits",),
+        ),
+        Entry(
+            "speech2text",
+            "audio",
+            _hf(
+                "Speech2Text",
+                "ForConditionalGeneration",
+                use_cache=False,
+                input_feat_per_channel=16,
+                conv_channels=16,
+                num_conv_layers=2,
+                conv_kernel_sizes=(5, 5),
+                max_source_positions=64,
+                max_target_positions=64,
+                **{k: v for k, v in SEQ2SEQ.items() if k != "max_position_embeddings"},
+            ),
+            lambda: {"input_features": torch.randn(BATCH, 64, 16), "decoder_input_ids": ids(8)},
+            {"input_features": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}},
+            ("logits",),
+        ),
     ]
 
 
@@ -359,34 +632,260 @@ def _other_entries() -> list[Entry]:
     text = {**SMALL}
     clip_text = {**SMALL, "bos_token_id": 1, "eos_token_id": 2}
     clip_inputs = lambda: {"input_ids": ids(), "pixel_values": image(), "attention_mask": mask()}  # noqa: E731
-    clip_free = {"input_ids": {0: "texts", 1: "sequence"}, "attention_mask": {0: "texts", 1: "sequence"}, "pixel_values": {0: "images"}}
+    clip_free = {
+        "input_ids": {0: "texts", 1: "sequence"},
+        "attention_mask": {0: "texts", 1: "sequence"},
+        "pixel_values": {0: "images"},
+    }
     clip = {"text_config": clip_text, "vision_config": VIT, "projection_dim": 16}
     both = ("logits_per_image", "text_embeds", "image_embeds")
     series = lambda: {"past_values": torch.randn(BATCH, 32, 3)}  # noqa: E731
     return [
         Entry("clip", "multimodal", _hf("CLIP", "Model", **clip), clip_inputs, clip_free, both),
-        Entry("siglip", "multimodal", _hf("Siglip", "Model", text_config=text, vision_config=VIT), clip_inputs, clip_free, both),
+        Entry(
+            "siglip",
+            "multimodal",
+            _hf("Siglip", "Model", text_config=text, vision_config=VIT),
+            clip_inputs,
+            clip_free,
+            both,
+        ),
         Entry("chineseclip", "multimodal", _hf("ChineseCLIP", "Model", **clip), clip_inputs, clip_free, both),
-        Entry("clipvision", "multimodal", _vision_tower, lambda: {"pixel_values": image()}, {"pixel_values": {0: "batch"}}, ("image_embeds",)),
-        Entry("blip", "multimodal", _hf("Blip", "ForImageTextRetrieval", text_config={**text, "encoder_hidden_size": 32}, vision_config=VIT, image_text_hidden_size=16), clip_inputs, {"input_ids": TOKENS, "attention_mask": TOKENS, "pixel_values": {0: "batch"}}, ("itm_score",)),
-        Entry("visualbert", "multimodal", _hf("VisualBert", "Model", visual_embedding_dim=20, **SMALL), lambda: {"input_ids": ids(), "attention_mask": mask(), "visual_embeds": torch.randn(BATCH, 6, 20), "visual_attention_mask": mask(6)}, {"input_ids": TOKENS, "attention_mask": TOKENS, "visual_embeds": {0: "batch"}, "visual_attention_mask": {0: "batch"}}, ("last_hidden_state", "pooler_output")),
-        Entry("layoutlmv3", "multimodal", _hf("LayoutLMv3", "ForTokenClassification", coordinate_size=6, shape_size=4, input_size=32, patch_size=8, has_relative_attention_bias=True, has_spatial_attention_bias=True, **SMALL), lambda: {"input_ids": ids(), "bbox": torch.randint(0, 100, (BATCH, LENGTH, 2)).repeat(1, 1, 2), "attention_mask": mask(), "pixel_values": image()}, {}, ("logits",)),
-        Entry("clipseg", "segmentation", _hf("CLIPSeg", "ForImageSegmentation", extract_layers=[0, 1], reduce_dim=16, decoder_num_attention_heads=2, decoder_intermediate_size=32, **clip), lambda: {"input_ids": ids(), "pixel_values": image(), "attention_mask": mask()}, {}, ("logits",)),
-        Entry("owlvit", "detection", _hf("OwlViT", "ForObjectDetection", **(clip | {"projection_dim": 32})), lambda: {"input_ids": ids(), "pixel_values": image(), "attention_mask": mask()}, {}, ("logits", "pred_boxes")),
-        Entry("detr", "detection", _detr, lambda: {"pixel_values": image(64), "pixel_mask": torch.ones(BATCH, 64, 64, dtype=torch.int64)}, {"pixel_values": {0: "batch"}, "pixel_mask": {0: "batch"}}, ("logits", "pred_boxes")),
-        Entry("conditionaldetr", "detection", _conditional_detr, lambda: {"pixel_values": image(64), "pixel_mask": torch.ones(BATCH, 64, 64, dtype=torch.int64)}, {"pixel_values": {0: "batch"}, "pixel_mask": {0: "batch"}}, ("logits", "pred_boxes")),
-        Entry("upernet", "segmentation", _upernet, lambda: {"pixel_values": image(64)}, {"pixel_values": {0: "batch"}}, ("logits",)),
-        Entry("depthanything", "depth", _depth_anything, lambda: {"pixel_values": image(32)}, {"pixel_values": {0: "batch"}}, ("predicted_depth",)),
-        Entry("patchtst", "time-series", _hf("PatchTST", "ForPrediction", num_input_channels=3, context_length=32, prediction_length=8, patch_length=8, patch_stride=8, d_model=16, num_hidden_layers=2, num_attention_heads=2, ffn_dim=32, loss="mse"), series, {"past_values": {0: "batch"}}, ("prediction_outputs",)),
-        Entry("patchtsmixer", "time-series", _hf("PatchTSMixer", "ForPrediction", num_input_channels=3, context_length=32, prediction_length=8, patch_length=8, patch_stride=8, d_model=16, num_layers=2, loss="mse"), series, {"past_values": {0: "batch"}}, ("prediction_outputs",)),
-        Entry("decisiontransformer", "control", _hf("DecisionTransformer", "Model", state_dim=6, act_dim=3, hidden_size=32, max_ep_len=64, n_layer=2, n_head=4, n_inner=64, n_positions=64), _decision_inputs, {}, ("action_preds",)),
+        Entry(
+            "clipvision",
+            "multimodal",
+            _vision_tower,
+            lambda: {"pixel_values": image()},
+            {"pixel_values": {0: "batch"}},
+            ("image_embeds",),
+        ),
+        Entry(
+            "blip",
+            "multimodal",
+            _hf(
+                "Blip",
+                "ForImageTextRetrieval",
+                text_config={**text, "encoder_hidden_size": 32},
+                vision_config=VIT,
+                image_text_hidden_size=16,
+            ),
+            clip_inputs,
+            {"input_ids": TOKENS, "attention_mask": TOKENS, "pixel_values": {0: "batch"}},
+            ("itm_score",),
+        ),
+        Entry(
+            "visualbert",
+            "multimodal",
+            _hf("VisualBert", "Model", visual_embedding_dim=20, **SMALL),
+            lambda: {
+                "input_ids": ids(),
+                "attention_mask": mask(),
+                "visual_embeds": torch.randn(BATCH, 6, 20),
+                "visual_attention_mask": mask(6),
+            },
+            {
+                "input_ids": TOKENS,
+                "attention_mask": TOKENS,
+                "visual_embeds": {0: "batch"},
+                "visual_attention_mask": {0: "batch"},
+            },
+            ("last_hidden_state", "pooler_output"),
+        ),
+        Entry(
+            "layoutlmv3",
+            "multimodal",
+            _hf(
+                "LayoutLMv3",
+                "ForTokenClassification",
+                coordinate_size=6,
+                shape_size=4,
+                input_size=32,
+                patch_size=8,
+                has_relative_attention_bias=True,
+                has_spatial_attention_bias=True,
+                **SMALL,
+            ),
+            lambda: {
+                "input_ids": ids(),
+                "bbox": torch.randint(0, 100, (BATCH, LENGTH, 2)).repeat(1, 1, 2),
+                "attention_mask": mask(),
+                "pixel_values": image(),
+            },
+            {},
+            ("logits",),
+        ),
+        Entry(
+            "clipseg",
+            "segmentation",
+            _hf(
+                "CLIPSeg",
+                "ForImageSegmentation",
+                extract_layers=[0, 1],
+                reduce_dim=16,
+                decoder_num_attention_heads=2,
+                decoder_intermediate_size=32,
+                **clip,
+            ),
+            lambda: {"input_ids": ids(), "pixel_values": image(), "attention_mask": mask()},
+            {},
+            ("logits",),
+        ),
+        Entry(
+            "owlvit",
+            "detection",
+            _hf("OwlViT", "ForObjectDetection", **(clip | {"projection_dim": 32})),
+            lambda: {"input_ids": ids(), "pixel_values": image(), "attention_mask": mask()},
+            {},
+            ("logits", "pred_boxes"),
+        ),
+        Entry(
+            "detr",
+            "detection",
+            _detr,
+            lambda: {"pixel_values": image(64), "pixel_mask": torch.ones(BATCH, 64, 64, dtype=torch.int64)},
+            {"pixel_values": {0: "batch"}, "pixel_mask": {0: "batch"}},
+            ("logits", "pred_boxes"),
+        ),
+        Entry(
+            "conditionaldetr",
+            "detection",
+            _conditional_detr,
+            lambda: {"pixel_values": image(64), "pixel_mask": torch.ones(BATCH, 64, 64, dtype=torch.int64)},
+            {"pixel_values": {0: "batch"}, "pixel_mask": {0: "batch"}},
+            ("logits", "pred_boxes"),
+        ),
+        Entry(
+            "upernet",
+            "segmentation",
+            _upernet,
+            lambda: {"pixel_values": image(64)},
+            {"pixel_values": {0: "batch"}},
+            ("logits",),
+        ),
+        Entry(
+            "depthanything",
+            "depth",
+            _depth_anything,
+            lambda: {"pixel_values": image(32)},
+            {"pixel_values": {0: "batch"}},
+            ("predicted_depth",),
+        ),
+        Entry(
+            "patchtst",
+            "time-series",
+            _hf(
+                "PatchTST",
+                "ForPrediction",
+                num_input_channels=3,
+                context_length=32,
+                prediction_length=8,
+                patch_length=8,
+                patch_stride=8,
+                d_model=16,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                ffn_dim=32,
+                loss="mse",
+            ),
+            series,
+            {"past_values": {0: "batch"}},
+            ("prediction_outputs",),
+        ),
+        Entry(
+            "patchtsmixer",
+            "time-series",
+            _hf(
+                "PatchTSMixer",
+                "ForPrediction",
+                num_input_channels=3,
+                context_length=32,
+                prediction_length=8,
+                patch_length=8,
+                patch_stride=8,
+                d_model=16,
+                num_layers=2,
+                loss="mse",
+            ),
+            series,
+            {"past_values": {0: "batch"}},
+            ("prediction_outputs",),
+        ),
+        Entry(
+            "decisiontransformer",
+            "control",
+            _hf(
+                "DecisionTransformer",
+                "Model",
+                state_dim=6,
+                act_dim=3,
+                hidden_size=32,
+                max_ep_len=64,
+                n_layer=2,
+                n_head=4,
+                n_inner=64,
+                n_positions=64,
+            ),
+            _decision_inputs,
+            {},
+            ("action_preds",),
+        ),
         Entry("perceiver", "other", _perceiver, lambda: {"inputs": ids()}, {"inputs": {0: "batch"}}, ("logits",)),
-        Entry("esm", "biology", _hf("Esm", "ForMaskedLM", mask_token_id=3, position_embedding_type="rotary", **SMALL), lambda: {"input_ids": ids(), "attention_mask": mask()}, TEXT_FREE, ("logits",)),
-        Entry("mamba", "text-decoder", _hf("Mamba", "ForCausalLM", vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4, use_cache=False), lambda: {"input_ids": ids()}, {}, ("logits",)),
-        Entry("encodec", "audio", _encodec, lambda: {"input_values": torch.randn(BATCH, 1, 640)}, {"input_values": {0: "batch"}}, ("audio_values",)),
-        Entry("lstm", "recurrent", lambda: _Recurrent("LSTM"), lambda: {"x": torch.randn(BATCH, LENGTH, 8)}, {"x": TOKENS}, ("y", "h")),
-        Entry("gru", "recurrent", lambda: _Recurrent("GRU"), lambda: {"x": torch.randn(BATCH, LENGTH, 8)}, {"x": TOKENS}, ("y", "h")),
-        Entry("torchtransformer", "text", _TorchTransformer, lambda: {"x": torch.randn(BATCH, LENGTH, 16)}, {"x": TOKENS}, ("y",)),
+        Entry(
+            "esm",
+            "biology",
+            _hf("Esm", "ForMaskedLM", mask_token_id=3, position_embedding_type="rotary", **SMALL),
+            lambda: {"input_ids": ids(), "attention_mask": mask()},
+            TEXT_FREE,
+            ("logits",),
+        ),
+        Entry(
+            "mamba",
+            "text-decoder",
+            _hf(
+                "Mamba",
+                "ForCausalLM",
+                vocab_size=VOCABULARY,
+                hidden_size=32,
+                num_hidden_layers=2,
+                state_size=4,
+                use_cache=False,
+            ),
+            lambda: {"input_ids": ids()},
+            {},
+            ("logits",),
+        ),
+        Entry(
+            "encodec",
+            "audio",
+            _encodec,
+            lambda: {"input_values": torch.randn(BATCH, 1, 640)},
+            {"input_values": {0: "batch"}},
+            ("audio_values",),
+        ),
+        Entry(
+            "lstm",
+            "recurrent",
+            lambda: _Recurrent("LSTM"),
+            lambda: {"x": torch.randn(BATCH, LENGTH, 8)},
+            {"x": TOKENS},
+            ("y", "h"),
+        ),
+        Entry(
+            "gru",
+            "recurrent",
+            lambda: _Recurrent("GRU"),
+            lambda: {"x": torch.randn(BATCH, LENGTH, 8)},
+            {"x": TOKENS},
+            ("y", "h"),
+        ),
+        Entry(
+            "torchtransformer",
+            "text",
+            _TorchTransformer,
+            lambda: {"x": torch.randn(BATCH, LENGTH, 16)},
+            {"x": TOKENS},
+            ("y",),
+        ),
         Entry("unet", "segmentation", _UNet, lambda: {"x": image(32)}, {"x": {0: "batch"}}, ("mask",)),
         Entry("fold", "vision", _Fold, lambda: {"x": image(16)}, {"x": {0: "batch"}}, ("y",)),
     ]
@@ -395,58 +894,127 @@ def _other_entries() -> list[Entry]:
 def _vision_tower() -> torch.nn.Module:
     import transformers
 
-    return transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(projection_dim=16, attn_implementation="eager", **VIT))
+    return transformers.CLIPVisionModelWithProjection(
+        transformers.CLIPVisionConfig(projection_dim=16, attn_implementation="eager", **VIT)
+    )
 
 
 def _resnet_backbone() -> Any:
     import transformers
 
-    return transformers.ResNetConfig(embedding_size=16, hidden_sizes=[16, 24, 32, 40], depths=[1, 1, 1, 1], layer_type="basic", out_features=["stage4"])
+    return transformers.ResNetConfig(
+        embedding_size=16,
+        hidden_sizes=[16, 24, 32, 40],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage4"],
+    )
 
 
-_DETR: dict[str, Any] = {"num_queries": 8, "d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4, "decoder_attention_heads": 4, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+_DETR: dict[str, Any] = {
+    "num_queries": 8,
+    "d_model": 32,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
 
 
 def _detr() -> torch.nn.Module:
     import transformers
 
-    config = transformers.DetrConfig(use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=_resnet_backbone(), **_DETR)
+    config = transformers.DetrConfig(
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+        backbone_config=_resnet_backbone(),
+        **_DETR,
+    )
     return transformers.DetrForObjectDetection(config)
 
 
 def _conditional_detr() -> torch.nn.Module:
     import transformers
 
-    config = transformers.ConditionalDetrConfig(use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=_resnet_backbone(), **_DETR)
+    config = transformers.ConditionalDetrConfig(
+        use_timm_backbone=False,
+        use_pretrained_backbone=False,
+        backbone=None,
+        backbone_config=_resnet_backbone(),
+        **_DETR,
+    )
     return transformers.ConditionalDetrForObjectDetection(config)
 
 
 def _upernet() -> torch.nn.Module:
     import transformers
 
-    backbone = transformers.ConvNextConfig(hidden_sizes=[16, 24, 32, 40], depths=[1, 1, 1, 1], out_features=["stage1", "stage2", "stage3", "stage4"])
-    return transformers.UperNetForSemanticSegmentation(transformers.UperNetConfig(backbone_config=backbone, hidden_size=16, use_auxiliary_head=False, auxiliary_in_channels=16))
+    backbone = transformers.ConvNextConfig(
+        hidden_sizes=[16, 24, 32, 40], depths=[1, 1, 1, 1], out_features=["stage1", "stage2", "stage3", "stage4"]
+    )
+    return transformers.UperNetForSemanticSegmentation(
+        transformers.UperNetConfig(
+            backbone_config=backbone, hidden_size=16, use_auxiliary_head=False, auxiliary_in_channels=16
+        )
+    )
 
 
 def _depth_anything() -> torch.nn.Module:
     import transformers
 
-    backbone = transformers.Dinov2Config(out_features=["stage1", "stage2", "stage3", "stage4"], reshape_hidden_states=False, apply_layernorm=True, **(VIT | {"num_hidden_layers": 4}))
-    config = transformers.DepthAnythingConfig(backbone_config=backbone, reassemble_hidden_size=32, patch_size=8, neck_hidden_sizes=[16, 16, 16, 16], fusion_hidden_size=16, head_in_index=-1)
+    backbone = transformers.Dinov2Config(
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+        reshape_hidden_states=False,
+        apply_layernorm=True,
+        **(VIT | {"num_hidden_layers": 4}),
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=32,
+        patch_size=8,
+        neck_hidden_sizes=[16, 16, 16, 16],
+        fusion_hidden_size=16,
+        head_in_index=-1,
+    )
     return transformers.DepthAnythingForDepthEstimation(config)
 
 
 def _perceiver() -> torch.nn.Module:
     import transformers
 
-    config = transformers.PerceiverConfig(vocab_size=VOCABULARY, d_model=32, d_latents=32, num_latents=8, num_blocks=1, num_self_attends_per_block=2, num_self_attention_heads=4, num_cross_attention_heads=4, max_position_embeddings=LENGTH, qk_channels=32, v_channels=32)
+    config = transformers.PerceiverConfig(
+        vocab_size=VOCABULARY,
+        d_model=32,
+        d_latents=32,
+        num_latents=8,
+        num_blocks=1,
+        num_self_attends_per_block=2,
+        num_self_attention_heads=4,
+        num_cross_attention_heads=4,
+        max_position_embeddings=LENGTH,
+        qk_channels=32,
+        v_channels=32,
+    )
     return transformers.PerceiverForMaskedLM(config)
 
 
 def _encodec() -> torch.nn.Module:
     import transformers
 
-    return transformers.EncodecModel(transformers.EncodecConfig(num_filters=4, hidden_size=16, codebook_size=32, codebook_dim=16, upsampling_ratios=[4, 4], num_lstm_layers=1, target_bandwidths=[24.0]))
+    return transformers.EncodecModel(
+        transformers.EncodecConfig(
+            num_filters=4,
+            hidden_size=16,
+            codebook_size=32,
+            codebook_dim=16,
+            upsampling_ratios=[4, 4],
+            num_lstm_layers=1,
+            target_bandwidths=[24.0],
+        )
+    )
 
 
 def _decision_inputs() -> Inputs:
@@ -485,13 +1053,17 @@ class _UNet(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.down = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.BatchNorm2d(8), torch.nn.SiLU())
-        self.middle = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3, padding=1), torch.nn.GroupNorm(2, 8), torch.nn.GELU())
+        self.middle = torch.nn.Sequential(
+            torch.nn.Conv2d(8, 8, 3, padding=1), torch.nn.GroupNorm(2, 8), torch.nn.GELU()
+        )
         self.up = torch.nn.ConvTranspose2d(8, 8, 2, stride=2)
         self.last = torch.nn.Conv2d(16, 1, 1)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         skip = self.down(x)
-        deep = torch.nn.functional.interpolate(self.middle(torch.nn.functional.max_pool2d(skip, 2)), scale_factor=1.0, mode="bilinear")
+        deep = torch.nn.functional.interpolate(
+            self.middle(torch.nn.functional.max_pool2d(skip, 2)), scale_factor=1.0, mode="bilinear"
+        )
         return {"mask": self.last(torch.cat([skip, self.up(deep)], 1)).sigmoid()}
 
 
@@ -510,7 +1082,14 @@ class _Fold(torch.nn.Module):
 
 def entries() -> list[Entry]:
     """Every architecture of the zoo."""
-    return [*_text_entries(), *_decoder_entries(), *_seq2seq_entries(), *_vision_entries(), *_audio_entries(), *_other_entries()]
+    return [
+        *_text_entries(),
+        *_decoder_entries(),
+        *_seq2seq_entries(),
+        *_vision_entries(),
+        *_audio_entries(),
+        *_other_entries(),
+    ]
 
 
 def built(entry: Entry, seed: int = 0) -> Built:
@@ -521,7 +1100,11 @@ def built(entry: Entry, seed: int = 0) -> Built:
     inputs = entry.inputs()
     if entry.name == "timesformer":
         inputs = {"pixel_values": torch.randn(BATCH, 4, 3, 32, 32)}
-    module = model if isinstance(model, (_Recurrent, _TorchTransformer, _UNet, _Fold)) else named_module(model, inputs, entry.outputs)
+    module = (
+        model
+        if isinstance(model, (_Recurrent, _TorchTransformer, _UNet, _Fold))
+        else named_module(model, inputs, entry.outputs)
+    )
     with torch.no_grad():
         module(**inputs)
     return Built(entry.name, module, inputs, entry.free)
@@ -538,7 +1121,9 @@ def write(model: Built, directory: Path) -> dict[str, str]:
                 warnings.simplefilter("ignore")
                 save(model, directory / f"{model.name}{suffix}")
         except Exception as error:  # the zoo tells which sources cannot be made at all
-            failed[suffix] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            failed[suffix] = (
+                f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            )
     return failed
 
 
@@ -561,12 +1146,13 @@ def _save_traced(model: Built, path: Path) -> None:
 
 
 def _save_exported(model: Built, path: Path) -> None:
-    free = {name: {axis: torch.export.Dim.AUTO for axis in model.free.get(name, {})} for name in model.inputs}
+    free = {name: dict.fromkeys(model.free.get(name, {}), torch.export.Dim.AUTO) for name in model.inputs}
     program = torch.export.export(model.module, (), dict(model.inputs), dynamic_shapes=free, strict=False)
     torch.export.save(program, str(path))
 
 
 def main() -> int:
+    """Writes the models that the command line names, or all; 1 where one could not be built."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("names", nargs="*", help="only these")

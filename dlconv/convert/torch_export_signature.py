@@ -88,7 +88,9 @@ def _limits(limits: Any) -> tuple[int, int | None]:
 
 
 def _two_sizes(least: int, greatest: int | None, traced: int) -> list[int]:
-    other = next((s for s in (traced + 1, traced * 2, traced - 1, least) if s >= least and s <= (greatest or s)), traced)
+    other = next(
+        (s for s in (traced + 1, traced * 2, traced - 1, least) if s >= least and s <= (greatest or s)), traced
+    )
     return list(dict.fromkeys([traced, other]))
 
 
@@ -110,7 +112,15 @@ def _bounds(program: Any, integers: set[str]) -> dict[str, list[int]]:
         if node.op == "call_function" and str(node.target) == "aten.embedding.default":
             table, ids = node.args[0].meta.get("val"), node.args[1]
             while ids.name not in integers and ids.op == "call_function" and hasattr(ids.args[0], "op"):
-                if str(ids.target).split(".")[1] not in {"to", "_to_copy", "view", "reshape", "slice", "clone", "unsqueeze"}:
+                if str(ids.target).split(".")[1] not in {
+                    "to",
+                    "_to_copy",
+                    "view",
+                    "reshape",
+                    "slice",
+                    "clone",
+                    "unsqueeze",
+                }:
                     break
                 ids = ids.args[0]
             if ids.name in integers and table is not None:

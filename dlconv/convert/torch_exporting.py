@@ -23,7 +23,8 @@ def export(flat: Flat) -> Any:
 
     specs = flat.signature.inputs
     free = tuple(
-        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)} for spec in specs
+        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)}
+        for spec in specs
     )
     is_free = any(free)
     body = _translated(flat) if is_free else record(flat)
@@ -66,7 +67,7 @@ def _named(body: Any, inputs: list[str], outputs: list[str]) -> Any:
 
     names = ", ".join(inputs)
     scope: dict[str, Any] = {}
-    exec(f"def forward(self, {names}):\n    return self.answer({names})\n", scope)  # noqa: S102  (identifiers alone)
+    exec(f"def forward(self, {names}):\n    return self.answer({names})\n", scope)
     return type("Outer", (Outer,), {"forward": scope["forward"]})()
 
 

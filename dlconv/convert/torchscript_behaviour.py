@@ -24,7 +24,9 @@ class Behaviour:
     deterministic: bool
 
 
-def observe(module: Any, arguments: list[Argument], inputs: Mapping[str, Drawn], constants: Mapping[str, Any]) -> Behaviour:
+def observe(
+    module: Any, arguments: list[Argument], inputs: Mapping[str, Drawn], constants: Mapping[str, Any]
+) -> Behaviour:
     """Runs A, then B, then A again on one instance, and A on another under another seed."""
     written = tuple(written_attributes(module))
     first, second = draw(inputs, seed=11), draw(inputs, seed=12)

@@ -135,7 +135,13 @@ def _member_text(kind: Any, path: tuple[Step, ...]) -> str:
     text, kind = _sure("o", kind)
     for step in path:
         if kind.kind() == "TupleType":
-            position = step if isinstance(step, int) else kind.field_names().index(step) if hasattr(kind, "field_names") else step
+            position = (
+                step
+                if isinstance(step, int)
+                else kind.field_names().index(step)
+                if hasattr(kind, "field_names")
+                else step
+            )
             is_field = isinstance(step, str)
             kind = kind.elements()[position] if isinstance(position, int) else kind.elements()[0]
             text = f"{text}.{step}" if is_field else f"{text}[{step}]"
@@ -159,7 +165,7 @@ def _scripted(source: Any, text: str) -> Any:
     file_name = f"<dlconv forward {next(_numbers)}>"
     linecache.cache[file_name] = (len(text), None, text.splitlines(keepends=True), file_name)
     scope: dict[str, Any] = {"torch": torch, "Tensor": torch.Tensor}
-    exec(compile(text, file_name, "exec"), scope)  # noqa: S102  (the text above, of names and literals alone)
+    exec(compile(text, file_name, "exec"), scope)
 
     class Outer(torch.nn.Module):
         forward = scope["forward"]

@@ -26,7 +26,8 @@ class Folding:
 def fold_constants(largest: int) -> Iterator[Folding]:
     """Within it the recorder computes what depends on no input, up to `largest` elements.
 
-    A signal and not an exception tells of trouble: on its way through the script's interpreter an exception loses its type.
+    A signal and not an exception tells of trouble: on its way through the script's interpreter an exception loses
+    its type.
     """
     import torch
     from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode, get_proxy_slot

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlconv.convert.torchscript_hints import Hints, Wanted
+    from dlconv.convert.torchscript_hints import Hint, Hints, Wanted
 
 USUAL = {
     "batch": (1, 2),
@@ -67,13 +67,15 @@ def tensor_guesses(name: str, hints: Hints, float_dtype: str) -> list[Guess]:
     named = _by_name(name, float_dtype)
     # A mask is turned into positions and biases, whose tables say nothing of its own values.
     guesses = named + guesses if "mask" in name.lower() else guesses + named
-    guesses += [Guess(float_dtype, ("batch", *["feature"] * (rank - 1)), reason="its rank") for rank in _ranks(name, hints)]
+    guesses += [
+        Guess(float_dtype, ("batch", *["feature"] * (rank - 1)), reason="its rank") for rank in _ranks(name, hints)
+    ]
     if not any(guess.dtype == "int64" for guess in guesses):
         guesses.append(Guess("int64", ("batch", "length"), 1, 0, "integers"))
     return [_own_features(name, guess) for guess in dict.fromkeys(guesses)]
 
 
-def _weight(hint: Any, hints: Hints) -> float:
+def _weight(hint: Hint, hints: Hints) -> float:
     # Attention and recurrence work along a sequence: there a linear layer's input has one more axis.
     return hint.weight + (2 if hints.is_sequence and "length" in hint.shape else 0)
 
@@ -123,8 +125,8 @@ def scalar_guesses(name: str, kind: str, hints: Hints) -> list[Any]:
 
 
 def _is_of(value: Any, kind: str) -> bool:
-    wanted = {"IntType": int, "FloatType": (int, float), "StringType": str, "NumberType": (int, float)}.get(kind, bool)
-    return isinstance(value, wanted)
+    wanted: dict[str, tuple[type, ...]] = {"IntType": (int,), "StringType": (str,), "BoolType": (bool,)}
+    return isinstance(value, wanted.get(kind, (int, float)))
 
 
 def domain(variable: str, sizes: list[int]) -> tuple[int, ...]:

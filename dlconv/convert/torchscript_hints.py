@@ -16,7 +16,8 @@ Wanted = tuple[int | str, ...]
 
 _SAME = {
     "aten::to", "aten::contiguous", "aten::detach", "aten::clone", "aten::float", "aten::double", "aten::half",
-    "aten::relu", "aten::clamp", "aten::clamp_min", "aten::dropout", "aten::neg", "aten::abs", "aten::sqrt", "aten::pow",
+    "aten::relu", "aten::clamp", "aten::clamp_min", "aten::dropout", "aten::neg", "aten::abs", "aten::sqrt",
+    "aten::pow",
     "aten::add", "aten::sub", "aten::mul", "aten::div", "aten::rsub", "aten::log", "aten::exp", "aten::tanh",
     "aten::sigmoid", "aten::type_as", "aten::long", "aten::int", "prim::unchecked_cast", "aten::nan_to_num",
     "aten::masked_fill", "aten::alias", "aten::_set_item", "aten::bernoulli", "aten::add_", "aten::sub_", "aten::mul_",
@@ -44,7 +45,6 @@ class Hints:
     compared: dict[str, list[Any]] = field(default_factory=dict)
     sizes: list[int] = field(default_factory=list)
     is_sequence: bool = False
-
 
 
 @dataclass(frozen=True)

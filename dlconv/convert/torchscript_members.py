@@ -25,7 +25,7 @@ def members_of(module: Any, argument: Argument) -> list[int | str]:
             found.add(inputs[1].toIValue())
     if not found or any(isinstance(key, int) and key < 0 for key in found):
         raise SignatureError(
-            f"forward's argument {argument.name!r} is a {argument.text}, and the program does not say how many it takes",
+            f"forward's argument {argument.name!r} is a {argument.text}, and its length is not told in the program",
             wanted="a specification of each member",
             mend=f"--input {argument.name}.0:SHAPE:DTYPE --input {argument.name}.1:SHAPE:DTYPE ...",
         )

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Shapes = dict[str, tuple[int, ...]]
 
 
-def output_specs(trial: Trial, found: Found, names: Mapping[str, str]) -> tuple[tuple[TensorSpec, ...], dict[str, list[int]]]:
+def output_specs(
+    trial: Trial, found: Found, names: Mapping[str, str]
+) -> tuple[tuple[TensorSpec, ...], dict[str, list[int]]]:
     """The outputs, and for each named size the sizes that ran.
 
     names: the search's variable -> the user's name of it. A size of an output that follows a named one has its
@@ -37,7 +39,9 @@ def output_specs(trial: Trial, found: Found, names: Mapping[str, str]) -> tuple[
     tensors = named_tensors(found.outcome.value)
     specs = tuple(TensorSpec(name, dtype_name(tensor.dtype), tuple(dims[name])) for name, tensor in tensors.items())
     if not specs:
-        raise SignatureError("the model returns no tensor", wanted="at least one output", mend="return a tensor from forward")
+        raise SignatureError(
+            "the model returns no tensor", wanted="at least one output", mend="return a tensor from forward"
+        )
     return specs, ran
 
 

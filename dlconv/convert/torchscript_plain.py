@@ -101,7 +101,8 @@ def _averages(size: int, wanted: int, like: Any) -> Any:
 
 def _encoder_layer(
     x: Any, width: int, heads: int, w_qkv: Any, b_qkv: Any, w_out: Any, b_out: Any, use_gelu: bool, norm_first: bool,
-    epsilon: float, g1: Any, h1: Any, g2: Any, h2: Any, w1: Any, c1: Any, w2: Any, c2: Any, mask: Any = None, kind: Any = None,
+    epsilon: float, g1: Any, h1: Any, g2: Any, h2: Any, w1: Any, c1: Any, w2: Any, c2: Any,
+    mask: Any = None, kind: Any = None,
 ) -> Any:  # fmt: skip
     """The fused layer of torch.nn.TransformerEncoder in its parts. A mask is left to the fused one."""
     from torch.nn.functional import gelu, layer_norm, linear
@@ -111,7 +112,9 @@ def _encoder_layer(
 
     def attend(y: Any) -> Any:
         batch, length, _ = y.shape
-        q, k, v = linear(y, w_qkv, b_qkv).reshape(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            linear(y, w_qkv, b_qkv).reshape(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4).unbind(0)
+        )
         scores = (q @ k.transpose(-1, -2) * (width // heads) ** -0.5).softmax(-1)
         return linear((scores @ v).transpose(1, 2).reshape(batch, length, width), w_out, b_out)
 

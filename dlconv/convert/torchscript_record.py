@@ -121,6 +121,11 @@ def writes_into_views(graph: Any) -> bool:
             continue
         written = getattr(node.args[0], "target", None)
         made_by = getattr(written, "_schema", None)
-        if made_by is not None and not made_by.is_mutable and made_by.arguments and made_by.arguments[0].alias_info is not None:
+        if (
+            made_by is not None
+            and not made_by.is_mutable
+            and made_by.arguments
+            and made_by.arguments[0].alias_info is not None
+        ):
             return True
     return False

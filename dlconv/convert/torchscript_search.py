@@ -69,7 +69,9 @@ class Search:
 
     def _rounded(self, found: Found, started: Sizes) -> Found:
         """Sides that were solved for at the roundest of the neighbouring sizes that run: 72 rather than 74."""
-        for variable in [name for name in found.sizes if name.startswith("side") and found.sizes[name] != started[name]]:
+        for variable in [
+            name for name in found.sizes if name.startswith("side") and found.sizes[name] != started[name]
+        ]:
             near = range(max(1, found.sizes[variable] - 8), found.sizes[variable] + 9)
             for size in sorted(near, key=lambda size: (-(size & -size), size)):
                 sizes = {**found.sizes, variable: size}
@@ -79,7 +81,9 @@ class Search:
                     break
         return found
 
-    def _repair(self, guesses: dict[str, Guess], sizes: Sizes, constants: dict[str, Any]) -> tuple[Found | None, Outcome]:
+    def _repair(
+        self, guesses: dict[str, Guess], sizes: Sizes, constants: dict[str, Any]
+    ) -> tuple[Found | None, Outcome]:
         outcome = self._run(guesses, sizes, constants)
         for _ in range(MAX_REPAIRS):
             if outcome.ran:
@@ -150,14 +154,19 @@ def materialise(guesses: Mapping[str, Guess], sizes: Sizes) -> dict[str, Drawn]:
     return drawn
 
 
-def _combinations(tensors: dict[str, list[Guess]], scalars: dict[str, list[Any]]) -> Iterator[tuple[dict[str, Guess], dict[str, Any]]]:
+def _combinations(
+    tensors: dict[str, list[Guess]], scalars: dict[str, list[Any]]
+) -> Iterator[tuple[dict[str, Guess], dict[str, Any]]]:
     """Choices of one guess an input, the sum of their ranks rising."""
     names, lists = [*tensors, *scalars], [*tensors.values(), *scalars.values()]
     widths = [range(min(len(each), 8)) for each in lists]
     if len(lists) > 5:
         # Of many inputs only one departs from its likeliest guess at a time.
         first = (0,) * len(lists)
-        order = [first, *((*first[:i], k, *first[i + 1 :]) for k in range(1, 8) for i in range(len(lists)) if k in widths[i])]
+        order = [
+            first,
+            *((*first[:i], k, *first[i + 1 :]) for k in range(1, 8) for i in range(len(lists)) if k in widths[i]),
+        ]
     else:
         order = sorted(itertools.product(*widths), key=lambda ranks: (sum(ranks), max(ranks, default=0)))
     for ranks in order[:MAX_HYPOTHESES]:
@@ -182,7 +191,9 @@ def _residual(outcome: Outcome) -> int:
 def _lowered(guesses: dict[str, Guess], outcome: Outcome) -> dict[str, Guess] | None:
     """Smaller integers, where the model said that an index was out of range."""
     text = outcome.error.lower()
-    if "dimension" in text or not ("out of range" in text or "out of bounds" in text or "smaller than num_classes" in text):
+    if "dimension" in text or not (
+        "out of range" in text or "out of bounds" in text or "smaller than num_classes" in text
+    ):
         return None
     changed = {}
     for name, guess in guesses.items():
@@ -195,7 +206,8 @@ def _lowered(guesses: dict[str, Guess], outcome: Outcome) -> dict[str, Guess] | 
 def _is_hopeless(outcome: Outcome) -> bool:
     """Whether no other size can mend this: the rank or the dtype is wrong."""
     text = outcome.error.lower()
-    words = ("expected scalar type", "to be one of: long", "expected 4d", "expected 3d", "expected 2d", "dimension out of range",
+    words = ("expected scalar type", "to be one of: long", "expected 4d", "expected 3d", "expected 2d",
+             "dimension out of range",
              "expected 3-d", "expected 2-d", "dtype", "not implemented for", "must be tensor")  # fmt: skip
     return outcome.gap is None and any(word in text for word in words)
 

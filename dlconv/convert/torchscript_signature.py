@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from dlconv.convert.torchscript_behaviour import observe
@@ -123,7 +124,9 @@ def _guesses(name: str, given: dict[str, TensorSpec], hints: Hints, float_dtype:
     read = next((guess for guess in inferred if guess.dtype == "int64" and guess.high is not None), Guess("", ()))
     if spec.shape is None:
         return [guess for guess in inferred if spec.dtype in {"", guess.dtype}]
-    shape = tuple(size if isinstance(size, int) else f"{_role(spec, axis)}@{size}" for axis, size in enumerate(spec.shape))
+    shape = tuple(
+        size if isinstance(size, int) else f"{_role(spec, axis)}@{size}" for axis, size in enumerate(spec.shape)
+    )
     dtypes = [spec.dtype] if spec.dtype else list(dict.fromkeys(guess.dtype for guess in inferred))
     return [Guess(dtype, shape, read.high, read.low, "given") for dtype in dtypes]
 
@@ -155,7 +158,9 @@ def _with_optional(
     float_dtype: str,
 ) -> Found | None:
     """The search again with the optional tensors given."""
-    more = {a.name: tensor_guesses(a.name, hints, float_dtype) for a in arguments if a.is_tensor and a.name not in tensors}
+    more = {
+        a.name: tensor_guesses(a.name, hints, float_dtype) for a in arguments if a.is_tensor and a.name not in tensors
+    }
     return search.find({**tensors, **more}, scalars) if more else None
 
 
@@ -168,10 +173,16 @@ def _told(
     scalars: dict[str, list[Any]],
     fixed: dict[str, Scalar],
 ) -> dict[str, Any]:
-    names = {v: v.partition("@")[2] for v in found.sizes if any(v.partition("@")[2] in (s.shape or ()) for s in given.values())}
+    names = {
+        v: v.partition("@")[2]
+        for v in found.sizes
+        if any(v.partition("@")[2] in (s.shape or ()) for s in given.values())
+    }
     outputs, ran = output_specs(trial, found, names)
     specs = tuple(
-        TensorSpec(name, guess.dtype, tuple(names.get(s, found.sizes[s]) if isinstance(s, str) else s for s in guess.shape))
+        TensorSpec(
+            name, guess.dtype, tuple(names.get(s, found.sizes[s]) if isinstance(s, str) else s for s in guess.shape)
+        )
         for name, guess in found.guesses.items()
     )
     behaviour = observe(trial.module, trial.arguments, found.inputs(), found.constants)
@@ -203,7 +214,11 @@ def _constant_flags(constants: dict[str, Any]) -> list[str]:
 
 
 def _notes(
-    found: Found, given: dict[str, TensorSpec], names: dict[str, str], scalars: dict[str, list[Any]], fixed: dict[str, Scalar]
+    found: Found,
+    given: dict[str, TensorSpec],
+    names: dict[str, str],
+    scalars: dict[str, list[Any]],
+    fixed: dict[str, Scalar],
 ) -> list[str]:
     notes = []
     for name, guess in found.guesses.items():
@@ -246,18 +261,20 @@ def _nothing_runs(
     arguments: list[Argument], given: dict[str, TensorSpec], hints: Hints, search: Search, path: str, seed: int
 ) -> SignatureError:
     has = "; ".join(
-        f"{argument.name} ({argument.text})" + _wants(hints, argument.name) for argument in arguments if not argument.has_default
+        f"{argument.name} ({argument.text})" + _wants(hints, argument.name)
+        for argument in arguments
+        if not argument.has_default
     )
     mend = "--input " + " --input ".join(f"{a.name}:SHAPE:DTYPE" for a in arguments if not a.is_scalar)
     if not given:
         met = f"no shape was found with which the model runs ({search.trial.count} runs)"
         return SignatureError(met, wanted=f"inputs for {has}", mend=mend, problems=tuple(search.tried[:20]))
-    try:
+    with contextlib.suppress(SignatureError):
         mend = infer(path, seed=seed, seconds=20.0)["flag"] + " runs"
-    except SignatureError:
-        pass
     asked = ", ".join(str(spec) for spec in given.values())
-    return SignatureError(f"the model does not run with {asked}", wanted=f"inputs for {has}", mend=mend, problems=tuple(search.tried[:20]))
+    return SignatureError(
+        f"the model does not run with {asked}", wanted=f"inputs for {has}", mend=mend, problems=tuple(search.tried[:20])
+    )
 
 
 def _wants(hints: Hints, name: str) -> str:

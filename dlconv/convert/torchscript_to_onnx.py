@@ -83,7 +83,9 @@ def _prepared(way: str, flat: Flat) -> Any:
     if way == "recorded":
         graph = record(flat)
         if writes_into_views(graph):
-            raise Unsupported("the program writes into parts of a tensor, which this exporter loses", mend="the way exported")
+            raise Unsupported(
+                "the program writes into parts of a tensor, which this exporter loses", mend="the way exported"
+            )
         return graph
     return torch.jit.freeze(flat.module) if way == "frozen" else flat.module
 
@@ -92,7 +94,9 @@ def _export_script(module: Any, flat: Flat, path: Path, opset: int) -> None:
     import torch
 
     specs = (*flat.signature.inputs, *flat.signature.outputs)
-    free = {spec.name: {axis: size for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)} for spec in specs}
+    free = {
+        spec.name: {axis: size for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)} for spec in specs
+    }
     with torch.no_grad():
         torch.onnx.export(
             module,

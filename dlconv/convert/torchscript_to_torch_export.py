@@ -11,7 +11,7 @@ from dlconv.model import Signature, TensorSpec
 
 
 def convert(step: Step) -> Made:
-    """Writes model.pt2. Its inputs are named as Python allows (dots become underscores); its outputs keep their names."""
+    """Writes model.pt2. Its inputs are named as Python allows (dots become underscores), its outputs as they were."""
     import torch
 
     flat = open_flat(step.source, step.signature, step.sample)

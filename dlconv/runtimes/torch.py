@@ -25,7 +25,9 @@ def probe() -> dict[str, Any]:
     return {"version": torch.__version__, "devices": ["CPU"]}
 
 
-def open(path: Path | str, signature: Signature | dict[str, Any], settings: dict[str, Any] | None = None) -> TorchSession:  # noqa: A001
+def open(
+    path: Path | str, signature: Signature | dict[str, Any], settings: dict[str, Any] | None = None
+) -> TorchSession:
     """A session of a TorchScript archive or a .pt2 file.
 
     settings: {"double": bool} runs it in float64: parameters, constants, and dtypes that the program names itself.

@@ -43,7 +43,9 @@ def _exported(path: str) -> dict[str, Any]:
     program = load_exported(path)
     read = read_program(program)
     names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    inputs = ", ".join(f"{spec['name']}: {spec['dtype']}[{', '.join(map(str, spec['shape']))}]" for spec in read["signature"]["inputs"])
+    inputs = ", ".join(
+        f"{spec['name']}: {spec['dtype']}[{', '.join(map(str, spec['shape']))}]" for spec in read["signature"]["inputs"]
+    )
     return {
         "kind": "torch-export",
         "schema": f"forward({inputs})",

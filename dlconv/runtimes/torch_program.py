@@ -62,7 +62,7 @@ class ExportedProgram:
         from torch.utils._pytree import tree_unflatten
 
         module = fresh(self.module) if self._keeps_state else self.module
-        flat = [values[name] if name in values else constant for name, constant in self._names.items()]
+        flat = [values.get(name, constant) for name, constant in self._names.items()]
         args, kwargs = tree_unflatten(flat, self.program.call_spec.in_spec)
         return module(*args, **kwargs)
 

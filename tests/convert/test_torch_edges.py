@@ -103,7 +103,9 @@ def drawn(signature: Signature, found: dict[str, Any], which: int = 0, seed: int
     return arrays
 
 
-def step(path: Path, folder: Path, inputs: list[dict[str, Any]] | None = None, **settings: Any) -> tuple[Step, dict[str, Any]]:
+def step(
+    path: Path, folder: Path, inputs: list[dict[str, Any]] | None = None, **settings: Any
+) -> tuple[Step, dict[str, Any]]:
     found = infer(str(path), inputs)
     signature = Signature.from_dict(found["signature"])
     out = folder / "out"
@@ -114,7 +116,9 @@ def step(path: Path, folder: Path, inputs: list[dict[str, Any]] | None = None, *
 def answers_of_onnx(made: Made, folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     session = ort.InferenceSession(str(folder / made.entry), providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
-    return dict(zip(names, session.run(names, {i.name: arrays[i.source_name] for i in made.signature.inputs}), strict=True))
+    return dict(
+        zip(names, session.run(names, {i.name: arrays[i.source_name] for i in made.signature.inputs}), strict=True)
+    )
 
 
 def answers_of_openvino(made: Made, folder: Path, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -124,7 +128,9 @@ def answers_of_openvino(made: Made, folder: Path, arrays: dict[str, np.ndarray])
     return {spec.name: found[model.output(spec.name)] for spec in made.signature.outputs}
 
 
-def assert_same(candidate: dict[str, np.ndarray], source: Path, signature: Signature, arrays: dict[str, np.ndarray]) -> None:
+def assert_same(
+    candidate: dict[str, np.ndarray], source: Path, signature: Signature, arrays: dict[str, np.ndarray]
+) -> None:
     reference = open_torch(source, signature, {"double": True}).run(arrays)
     assert list(candidate) == list(reference)
     for name, wanted in reference.items():
