@@ -1,7 +1,8 @@
-"""Constants of an ONNX graph folded, sizes and branches settled: exact, and in Python, so that no model ends it.
+"""Constants of an ONNX graph folded, sizes and branches settled.
 
 With the inputs' sizes known, what computes sizes becomes constant, and an If whose condition is constant becomes one
-of its branches. Worker-side; needs onnx alone.
+of its branches. The simplifiers do this too, and more, and end the process on some models; here the graph is changed
+in Python and ONNX Runtime computes constants alone. Worker-side; needs onnx and onnxruntime.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.convert.onnx_graph import subgraphs_of
+from dlconv.convert.onnx_trial import Trial
 
 if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto
@@ -59,7 +61,7 @@ def _settle_shapes(graph: Proto) -> int:
 
 
 def _fold_constants(model: Proto) -> int:
-    """Nodes whose inputs are all constant are computed, all of them in one run of onnx's own evaluator."""
+    """Nodes whose inputs are all constant are computed, all of them in one run."""
     helper: Any = import_module("onnx.helper")
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -76,10 +78,9 @@ def _fold_constants(model: Proto) -> int:
     needed = {name for node in nodes for name in node.input}
     values = [helper.make_empty_tensor_value_info(name) for name in wanted]
     part = helper.make_graph(nodes, "constants", [], values, [weights[name] for name in needed if name in weights])
-    evaluator: Any = import_module("onnx.reference").ReferenceEvaluator
     whole = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
-    found = dict(zip(wanted, evaluator(whole).run(None, {}), strict=True))
-    small = {name: np.asarray(value) for name, value in found.items() if np.asarray(value).nbytes <= _LIMIT_BYTES}
+    computed = Trial(whole.SerializeToString()).answers({}) or {}
+    small = {name: value for name, value in computed.items() if value.nbytes <= _LIMIT_BYTES}
     _replace(graph, small)
     return len(small)
 

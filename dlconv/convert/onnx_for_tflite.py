@@ -42,6 +42,7 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> tuple[Proto,
         count = _apply(copy.graph, mend)
         if count:
             counts[what] = count
+            del copy.graph.value_info[:]  # inference went astray where the operator is one of those mended
             copy = onnx.shape_inference.infer_shapes(copy)
     return copy, tuple(f"{count} {what}" for what, count in counts.items())
 
@@ -230,8 +231,43 @@ def _spell_out_integer_abs(node: Proto, known: Rewriting) -> list[Proto]:
     return [negate, known.node("Max", [node.input[0], turned], [node.output[0]])]
 
 
+def _spell_out_einsum(node: Proto, known: Rewriting) -> list[Proto]:
+    """An Einsum of two operands without repeated or summed-out lone labels, as a matrix product."""
+    shapes = [known.shapes.get(name) for name in node.input] if node.op_type == "Einsum" else []
+    if len(shapes) != 2 or shapes[0] is None or shapes[1] is None:
+        return []
+    equation = _attributes(node)["equation"].decode().replace(" ", "")
+    operands, arrow, result = equation.partition("->")
+    left, right = operands.split(",")
+    plain = all(word.isalpha() and len(set(word)) == len(word) for word in (left, right, result))
+    both = [label for label in left if label in right]
+    batch, summed = ([label for label in both if (label in result) is wanted] for wanted in (True, False))
+    rows, columns = ([label for label in word if label not in both] for word in (left, right))
+    if not arrow or not plain or set(result) != {*batch, *rows, *columns}:
+        return []
+    size = dict(zip(left + right, (*shapes[0], *shapes[1]), strict=True))
+    labels_of = {"batch": batch, "rows": rows, "summed": summed, "columns": columns}
+    count = {part: int(np.prod([size[label] for label in labels])) for part, labels in labels_of.items()}
+    made: list[Proto] = []
+
+    def matrix(name: str, labels: str, order: list[str], parts: tuple[str, str]) -> str:
+        turned = known.name("turned")
+        made.append(known.node("Transpose", [name], [turned], perm=[labels.index(label) for label in order]))
+        made.append((reshaped := known.reshape(turned, (count["batch"], count[parts[0]], count[parts[1]])))[0])
+        return reshaped[1]
+
+    one = matrix(node.input[0], left, [*batch, *rows, *summed], ("rows", "summed"))
+    other = matrix(node.input[1], right, [*batch, *summed, *columns], ("summed", "columns"))
+    product, order = known.name("product"), [*batch, *rows, *columns]
+    made.append(known.node("MatMul", [one, other], [product]))
+    apart, unfolded = known.reshape(product, tuple(size[label] for label in order))
+    turn = known.node("Transpose", [unfolded], [node.output[0]], perm=[order.index(label) for label in result])
+    return [*made, apart, turn]
+
+
 _MENDS: dict[str, Callable[[Proto, Rewriting], list[Proto]]] = {
     "grouped convolutions over one axis written as over two": _lift_grouped_conv1d,
+    "Einsums written as matrix products": _spell_out_einsum,
     "absolute values of integers spelled out": _spell_out_integer_abs,
     "operators on tensors of more than five axes written on three": _flatten_high_rank,
     "transpositions of more than five axes merged": _merge_transpose,

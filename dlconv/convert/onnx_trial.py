@@ -23,10 +23,10 @@ _GROWTHS = ((1, 1), (2, 0), (1, 8), (3, 0), (4, 0), (1, 2), (8, 0))
 
 
 class Trial:
-    """The source at `path`, run by ONNX Runtime without optimisation."""
+    """A source, a file or a serialised model, run by ONNX Runtime without optimisation."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, source: Path | bytes) -> None:
+        self._source = source if isinstance(source, bytes) else str(source)
 
     def answers(self, fed: Tensors) -> Tensors | None:
         """The outputs by name; None where the source does not take `fed`."""
@@ -68,4 +68,4 @@ class Trial:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
         options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(self._source, options, providers=["CPUExecutionProvider"])

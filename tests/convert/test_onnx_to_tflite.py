@@ -275,3 +275,42 @@ def test_absolute_values_of_integers(worker: Worker, tmp_path: Path) -> None:
     graph = Graph(tmp_path / "m.onnx", nodes, {"ids": (INT64, [2, 5])}, {"y": [2, 5, 3]}, **given)
     made, out_dir = converted(worker, graph)
     assert_same(graph, made, out_dir)
+
+
+@pytest.mark.parametrize(
+    ("equation", "left", "right", "result"),
+    [
+        ("bhwc,hkc->bhwk", [2, 3, 4, 5], [3, 6, 5], [2, 3, 4, 6]),
+        ("ij,kj->ki", [3, 4], [5, 4], [5, 3]),
+        ("i,j->ji", [3], [4], [4, 3]),
+    ],
+)
+def test_einsum(
+    worker: Worker, tmp_path: Path, equation: str, left: list[int], right: list[int], result: list[int]
+) -> None:
+    nodes = [node("Einsum", "a b", "y", equation=equation)]
+    graph = Graph(tmp_path / "m.onnx", nodes, {"a": left, "b": right}, {"y": result})
+    made, out_dir = converted(worker, graph)
+    assert any("Einsum" in note for note in made.notes)
+    assert_same(graph, made, out_dir)
+
+
+def test_a_branch_on_a_constant_is_taken(worker: Worker, tmp_path: Path) -> None:
+    from onnx import helper
+
+    def branch(kind: str) -> Any:
+        inner = [node(kind, "x", "h"), node("Neg", "h", "r")]  # both branches use the same names
+        return helper.make_graph(inner, kind, [], [helper.make_tensor_value_info("r", FLOAT, None)])
+
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Gather", "s zero", "n"),
+        node("Equal", "n two", "is_two"),
+        node("If", "is_two", "a", then_branch=branch("Exp"), else_branch=branch("Abs")),
+        node("Equal", "n zero", "is_none"),
+        node("If", "is_none", "b", then_branch=branch("Exp"), else_branch=branch("Abs")),
+        node("Sub", "a b", "y"),
+    ]
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [2, 3]}, {"y": [2, 3]}, zero=np.array(0), two=np.array(2))
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)
