@@ -53,7 +53,7 @@ def main() -> None:
         except Exception as failure:  # a base line: what fails is counted, whatever it is
             cell = {"word": "ERROR", "reason": f"{type(failure).__name__}: {failure}"[:300]}
         for target in targets:
-            print(json.dumps({"target": target, **cell}), flush=True)  # noqa: T201
+            print(json.dumps({"target": target, **cell}), flush=True)
 
 
 def _draw(torch: Any, spec: dict[str, Any]) -> Any:

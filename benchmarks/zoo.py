@@ -73,7 +73,7 @@ def _run(described: Path, what: str, results: Results) -> None:
             words = () if what == "exported" else tuple(_flags(specs, what == "free"))
             cells = export(model, TARGETS, Path(out), ("--draws", "4", *words))
     results.add({"key": f"{described.stem}/{what}", "cells": cells})
-    print(described.stem, what, {target: cell["word"] for target, cell in cells.items()}, flush=True)  # noqa: T201
+    print(described.stem, what, {target: cell["word"] for target, cell in cells.items()}, flush=True)
 
 
 def _flags(specs: list[dict[str, Any]], is_free: bool) -> list[str]:
@@ -113,7 +113,7 @@ def _table(results: Results) -> str:
         "## Architectures",
         "",
         f"{len(names)} architectures from `transformers` configurations, small and randomly initialised",
-        "(`benchmarks/zoo_models.py`), with weights large enough that every layer shows. How many have a verdict of PASS:",
+        "(`benchmarks/zoo_models.py`), with weights so large that every layer shows. How many have a verdict of PASS:",
         "",
         "| | " + " | ".join(TARGETS) + " | all |",
         "|---|" + "---|" * (len(TARGETS) + 1),

@@ -28,5 +28,5 @@ class Session(Protocol):
         ...
 
     def placement(self) -> dict[str, Any]:
-        """What really ran: {"device": "CPU", "precision": "float32", "threads": 2, ...}, from the runtime's own account."""
+        """What really ran, from the runtime's own account: {"device": "CPU", "precision": "float32", ...}."""
         ...

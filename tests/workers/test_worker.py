@@ -123,8 +123,8 @@ def test_a_time_out_ends_it_and_its_children(start: Callable[..., Worker], tmp_p
     code = f"p = subprocess.Popen(['sleep', '60']); open({str(note)!r}, 'w').write(str(p.pid)); time.sleep(60)"
     begun = time.monotonic()
     with pytest.raises(WorkerTimedOut, match="the code did not finish"):
-        run(start(timeout_s=1.5), code)
-    assert time.monotonic() - begun < 10
+        run(start(timeout_s=8), code)
+    assert time.monotonic() - begun < 30
     assert not _is_running(int(note.read_text()))
 
 
