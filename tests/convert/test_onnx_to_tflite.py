@@ -180,6 +180,7 @@ def test_a_free_batch_stays_free(worker: Worker, tmp_path: Path) -> None:
     graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", 3, 8, 8]}, {"y": ["N", 2]}, **given)
     made, out_dir = converted(worker, graph)
     assert (made.signature.inputs[0].shape, made.signature.outputs[0].shape) == (("N", 3, 8, 8), ("N", 2))
+    assert not any("cannot stay free" in note for note in made.notes)
     for count in (1, 3, 7):
         assert_same(graph, made, out_dir, N=count)
 
@@ -198,6 +199,7 @@ def test_tokens_that_are_repeated_for_the_batch(worker: Worker, tmp_path: Path) 
     graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", 5, 4]}, {"y": ["M", 2]}, token=weights(1, 1, 4), **given)
     made, out_dir = converted(worker, graph)
     assert (made.signature.inputs[0].shape, made.signature.outputs[0].shape) == (("N", 5, 4), ("M", 2))
+    assert not any("cannot stay free" in note for note in made.notes)
     for count in (1, 3, 6):
         assert_same(graph, made, out_dir, N=count)
 
