@@ -77,7 +77,7 @@ def write_onnx(program: Any, signature: Signature, path: Path, opset: int) -> No
 
     with torch.no_grad():
         exported = torch.onnx.export(
-            program,
+            _without_fused(program),
             dynamo=True,
             opset_version=opset,
             input_names=[spec.name for spec in signature.inputs],
@@ -87,6 +87,18 @@ def write_onnx(program: Any, signature: Signature, path: Path, opset: int) -> No
     _name_sizes(exported, signature)
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     exported.save(str(path), external_data=size > LARGE_BYTES)
+
+
+def _without_fused(program: Any) -> Any:
+    """The program with the fused layers of torch.nn.TransformerEncoder, which the exporter lacks, in their parts."""
+    import torch
+
+    from dlconv.convert.torchscript_plain import plain_operators
+
+    fused = torch.ops.aten._transformer_encoder_layer_fwd.default
+    if not any(node.target == fused for node in program.graph.nodes):
+        return program
+    return program.run_decompositions({fused: plain_operators()[fused]})
 
 
 def _name_sizes(exported: Any, signature: Signature) -> None:

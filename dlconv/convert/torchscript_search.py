@@ -128,7 +128,8 @@ class Search:
                 return None
             slope = (_residual(now) - gap) / (size - before)
             before, gap = size, _residual(now)
-            size = max(1, min(MAX_SIZE, round(size - gap / slope)))
+            # A size of 1 fits everything by broadcasting, and proves nothing.
+            size = max(2, min(MAX_SIZE, round(size - gap / slope)))
             if size == before:
                 return None
         return None
@@ -178,6 +179,13 @@ def _assignments(variables: list[str], named_sizes: list[int]) -> Iterator[Sizes
     domains = {variable: domain(variable, named_sizes) for variable in variables}
     base = {variable: values[0] for variable, values in domains.items()}
     yield dict(base)
+    # Sizes of one role are changed together first: two sequences share a table of positions that ends somewhere.
+    roles = {
+        role: [v for v in variables if v.partition("@")[0] == role] for role in ("length", "audio", "side", "feature")
+    }
+    for members in roles.values():
+        for size in domains[members[0]][1:] if len(members) > 1 else ():
+            yield {**base, **dict.fromkeys(members, size)}
     for variable in sorted(variables, key=lambda name: (name == "batch", name)):
         for size in domains[variable][1:]:
             yield {**base, variable: size}

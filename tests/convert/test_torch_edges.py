@@ -32,16 +32,20 @@ ort = pytest.importorskip("onnxruntime")
 
 
 class Tagger(nn.Module):
-    """Integers and a mask in, a dict out, an LSTM within, and arithmetic on sizes."""
+    """Integers and a mask in, a dict out, arithmetic on sizes; an LSTM within, or attention.
 
-    def __init__(self) -> None:
+    torch.export takes an LSTM apart step by step, so that its length cannot stay free there.
+    """
+
+    def __init__(self, recurrent: bool = True) -> None:
         super().__init__()
         self.embed = nn.Embedding(19, 8)
-        self.cells = nn.LSTM(8, 4, batch_first=True, bidirectional=True)
+        self.cells = nn.LSTM(8, 4, batch_first=True, bidirectional=True) if recurrent else None
         self.head = nn.Linear(8, 3)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-        y, _ = self.cells(self.embed(ids))
+        y = self.embed(ids)
+        y = self.cells(y)[0] if self.cells is not None else (y @ y.transpose(1, 2)).softmax(-1) @ y
         y = y.reshape(ids.shape[0], ids.shape[1], 8) * mask[:, :, None].to(y.dtype)
         return {"tags": self.head(y), "pooled": y.mean(1)}
 
@@ -156,10 +160,24 @@ def test_image_to_onnx_in_every_way(tmp_path: Path, ways: list[str]) -> None:
 
 @pytest.mark.parametrize("ways", [["plain"], ["exported"]], ids=lambda ways: ways[0])
 def test_free_sizes_stay_free(tmp_path: Path, ways: list[str]) -> None:
-    path = script(Tagger(), tmp_path, torch.ones(2, 5, dtype=torch.int64), torch.ones(2, 5, dtype=torch.int64))
+    ids = torch.ones(2, 5, dtype=torch.int64)
+    path = script(Tagger(recurrent=ways == ["plain"]), tmp_path, ids, ids)
     told, found = step(path, tmp_path, TOKENS, ways=ways)
     made = torchscript_to_onnx.convert(told)
     assert [str(spec) for spec in made.signature.inputs] == ["ids:batchxtime:int64", "mask:batchxtime:int64"]
+    for which in (0, 1):
+        arrays = drawn(told.signature, found, which, seed=5)
+        assert_same(answers_of_onnx(made, told.out_dir, arrays), path, told.signature, arrays)
+
+
+def test_a_fused_encoder_keeps_its_free_sizes(tmp_path: Path) -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    path = tmp_path / "source.pt"
+    with torch.no_grad():
+        traced = torch.jit.trace(nn.TransformerEncoder(layer, 1).eval(), torch.randn(2, 5, 8), check_trace=False)
+    traced.save(str(path))
+    told, found = step(path, tmp_path, [{"name": "src", "dtype": "float32", "shape": ["batch", "time", 8]}])
+    made = torchscript_to_onnx.convert(told)
     for which in (0, 1):
         arrays = drawn(told.signature, found, which, seed=5)
         assert_same(answers_of_onnx(made, told.out_dir, arrays), path, told.signature, arrays)
@@ -201,7 +219,8 @@ def test_state_with_free_sizes_is_refused(tmp_path: Path) -> None:
 
 
 def test_by_way_of_torch_export(tmp_path: Path) -> None:
-    path = script(Tagger(), tmp_path, torch.ones(2, 5, dtype=torch.int64), torch.ones(2, 5, dtype=torch.int64))
+    ids = torch.ones(2, 5, dtype=torch.int64)
+    path = script(Tagger(recurrent=False), tmp_path, ids, ids)
     told, found = step(path, tmp_path, TOKENS)
     exported = torchscript_to_torch_export.convert(told)
     assert exported.entry == "model.pt2" and [spec.name for spec in exported.signature.outputs] == ["tags", "pooled"]
@@ -227,6 +246,24 @@ def test_to_openvino_without_onnx(tmp_path: Path, through: str) -> None:
         made, folder = torchscript_to_openvino.convert(told), told.out_dir
     arrays = drawn(told.signature, found, seed=5)
     assert_same(answers_of_openvino(made, folder, arrays), path, told.signature, arrays)
+
+
+class Written(nn.Module):
+    """Writes into a part of a tensor, pools unevenly, cuts windows: what exporters lose or lack."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.adaptive_avg_pool2d(x.view(1, 2, 7, 7), 3)
+        z = y.flatten(1).unfold(1, 4, 2) * 2.0
+        z[..., :2] += z[..., 2:]
+        return z
+
+
+def test_what_exporters_lose_or_lack(tmp_path: Path) -> None:
+    path = script(Written(), tmp_path, torch.randn(1, 98))
+    told, found = step(path, tmp_path, [{"name": "x", "dtype": "float32", "shape": [1, 98]}])
+    made = torchscript_to_onnx.convert(told)
+    arrays = drawn(told.signature, found, seed=5)
+    assert_same(answers_of_onnx(made, told.out_dir, arrays), path, told.signature, arrays)
 
 
 def test_weights_in_several_files_become_one(tmp_path: Path) -> None:
