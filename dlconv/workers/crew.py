@@ -19,6 +19,7 @@ WARM: dict[str, list[str]] = {
     "torch": ["torch", "torch.onnx", "onnx"],
     "onnx": ["onnx", "onnxruntime"],
     "openvino": ["dlconv.runtimes.openvino_ports:import_openvino"],
+    "onnx2tf": ["onnx", "onnxruntime", "onnx2tf.tflite_builder"],
 }
 """What a toolchain's workers will import anyway, and what takes long."""
 
