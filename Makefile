@@ -45,9 +45,7 @@ demo: setup ## the main job on a trained model: export, verify, report
 	$(BIN)/dlconv export models/digits/digits.pt --to $(TARGETS) --samples models/digits/samples.npz -o out/demo
 
 test: setup ## all tests that a machine without a GPU can run, with branch coverage
-	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS)
-	@$(BIN)/coverage combine --quiet
+	$(BIN)/python -m pytest --cov --cov-report= $(PYTEST_FLAGS)
 
 test-fast: $(PACKAGES) ## without the slow ones, and without coverage
 	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS)
