@@ -8,8 +8,8 @@ FOLDER takes the models, which `zoo_models.py` makes where they are absent. What
 - fixed: NAME.pt with the traced sizes;
 - free: NAME.pt with free dimensions (batch, sequence), where the architecture has them;
 - exported: NAME.pt2, whose own free dimensions it brings along;
-- hand: the usual commands in one script, without dlconv: torch.onnx.export and onnxsim, then ONNX Runtime,
-  OpenVINO's converter or onnx2tf, right where every output lies within 1e-4 of the float64 source's scale.
+- hand: the usual commands in one script, without dlconv, from the model's Python source: torch.onnx.export and onnxsim,
+  then ONNX Runtime, OpenVINO's converter or onnx2tf; right where every output lies within 1e-4 of the source's scale.
 
 Results are kept in benchmarks/results/zoo.jsonl; what is there already is not run again. `table` writes the counts
 into docs/compatibility.md.
@@ -33,7 +33,7 @@ HEADS = {
     "fixed": "TorchScript, the traced sizes",
     "free": "TorchScript, free dimensions",
     "exported": ".pt2, free dimensions",
-    "hand": "TorchScript by hand, the traced sizes",
+    "hand": "by hand from the Python source, the traced sizes",
 }
 
 
