@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from dataclasses import replace
 from importlib import import_module
@@ -64,11 +65,13 @@ def _wanted(declared: Signature, step: Step) -> Signature:
 
 def _onnxsim(source: Path, target: Path) -> None:
     onnxsim: Any = import_module("onnxsim")
-    _, checked = onnxsim.simplify(
-        str(source),
-        output_path=str(target),
-        tensor_size_threshold=_FOLD_LIMIT,
-    )
+    words: dict[str, Any] = {"tensor_size_threshold": _FOLD_LIMIT}
+    writes_itself = "output_path" in inspect.signature(onnxsim.simplify).parameters  # 0.8 and later
+    if writes_itself:
+        words["output_path"] = str(target)
+    simple, checked = onnxsim.simplify(str(source), **words)
+    if not writes_itself:
+        import_module("onnx").save(simple, str(target))
     _name_data(target)
     if not checked:
         raise StepError("onnxsim's result does not pass its own check", mend="another simplifier is tried")

@@ -31,12 +31,14 @@ class Trial:
     def answers(self, fed: Tensors) -> Tensors | None:
         """The outputs by name; None where the source does not take `fed`."""
         state: Any = import_module("onnxruntime.capi.onnxruntime_pybind11_state")
-        refusals = tuple(
-            kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+        kinds: list[Any] = [kind for kind in vars(state).values() if isinstance(kind, type)]
+        refusals: tuple[type[Exception], ...] = (
+            *(kind for kind in kinds if issubclass(kind, Exception)),
+            *(RuntimeError, ValueError),
         )
         try:
             answers = self._session.run(None, fed)
-        except (*refusals, RuntimeError, ValueError):
+        except refusals:
             return None
         return dict(zip((value.name for value in self._session.get_outputs()), answers, strict=True))
 

@@ -84,6 +84,7 @@ def write_onnx(program: Any, signature: Signature, path: Path, opset: int) -> No
             output_names=[spec.name for spec in signature.outputs],
             verbose=False,
         )
+    assert exported is not None, "the exporter returns nothing only where dynamo is off"
     _name_sizes(exported, signature)
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     exported.save(str(path), external_data=size > LARGE_BYTES)
@@ -108,7 +109,8 @@ def _name_sizes(exported: Any, signature: Signature) -> None:
     graph = exported.model.graph
     for value in (*graph.inputs, *graph.outputs):
         shape = specs[value.name].shape if value.name in specs else None
-        for size, dim in zip(shape or (), value.shape or (), strict=False):
+        dims: tuple[Any, ...] = tuple(value.shape or ())
+        for size, dim in zip(shape or (), dims, strict=False):
             if isinstance(size, str) and not isinstance(dim, int) and dim.value is not None:
                 names.setdefault(str(dim.value), size)
     if names:

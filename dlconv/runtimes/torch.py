@@ -19,7 +19,7 @@ def probe() -> dict[str, Any]:
     """The version and devices of PyTorch, proved by running a traced linear layer."""
     import torch
 
-    layer = torch.jit.trace(torch.nn.Linear(3, 2), torch.ones(1, 3))
+    layer: Any = torch.jit.trace(torch.nn.Linear(3, 2), torch.ones(1, 3))
     if tuple(layer(torch.ones(2, 3)).shape) != (2, 2):
         raise RuntimeError("a traced linear layer gave a wrong shape")
     return {"version": torch.__version__, "devices": ["CPU"]}

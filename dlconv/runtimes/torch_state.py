@@ -59,7 +59,7 @@ def _writes_first(node: Any) -> bool:
         return True
     if not node.kind().startswith("aten::") or node.schema() == "(no schema)":
         return False
-    schema = torch._C.parse_schema(node.schema())
+    schema = torch._C.parse_schema(node.schema())  # pyright: ignore[reportPrivateUsage]
     first = schema.arguments[0] if schema.arguments else None
     return bool(first and first.alias_info is not None and first.alias_info.is_write)
 
