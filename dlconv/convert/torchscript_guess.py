@@ -109,8 +109,9 @@ def _merged(guess: Guess, others: list[Guess]) -> Guess:
 
 
 def _own_features(name: str, guess: Guess) -> Guess:
-    """Unknown features are each their own; batch, length and side are shared by the inputs."""
-    shape = tuple(f"feature@{name}.{axis}" if size == "feature" else size for axis, size in enumerate(guess.shape))
+    """Unknown features are each their own, as is a length of floats; tokens, batch and side are shared by inputs."""
+    own = {"feature"} if guess.dtype.startswith("int") else {"feature", "length"}
+    shape = tuple(f"{size}@{name}.{axis}" if size in own else size for axis, size in enumerate(guess.shape))
     return Guess(guess.dtype, shape, guess.high, guess.low, guess.reason)
 
 

@@ -104,7 +104,7 @@ class Search:
     ) -> tuple[Sizes, Outcome] | None:
         """Sizes with which the failing operator is passed: the first free size that moves its gap is solved for."""
         for variable in sorted(sizes, key=lambda name: (name == "batch", name == "side")):
-            for size in outcome.numbers[:6]:
+            for size in [number for number in outcome.numbers[:6] if number > 1]:
                 better = self._passes(guesses, {**sizes, variable: size}, constants, outcome)
                 if better is not None and variable.startswith(("audio", "feature", "length")):
                     return better
