@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-_WHERE = re.compile(r"Exception from |FrontEnd API failed|Check '.*' failed at |Traceback |  File ")
+_WHERE = re.compile(
+    r"Exception from |FrontEnd API failed|Model wasn't fully converted|-- .* with a message:|\[ONNX Frontend\]|"
+    r"While validating|Check '.*' failed at |Traceback |  File "
+)
 
 
 def cause_of(message: str) -> str:

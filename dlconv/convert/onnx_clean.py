@@ -72,6 +72,34 @@ def _strip_trailing_inputs(model: Proto) -> int:
     return stripped
 
 
+def pool_globally(model: Proto) -> int:
+    """Make average pools global whose window is larger than the image, where sizes are known; how many there were.
+
+    ceil_mode allows such windows. OpenVINO refuses them and onnx2tf gets them wrong; without padding, what they average
+    is the image.
+    """
+    graph = model.graph
+    if not any(node.op_type == "AveragePool" for node in graph.node):
+        return 0
+    inferred: Any = import_module("onnx.shape_inference").infer_shapes(model)
+    sizes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim][2:]
+        for value in (*inferred.graph.input, *inferred.graph.value_info)
+    }
+    changed = 0
+    for node in graph.node:
+        if node.op_type != "AveragePool" or not sizes.get(node.input[0]):
+            continue
+        told = {item.name: list(item.ints) or item.s or item.i for item in node.attribute}
+        pads = any(told.get("pads", ())) or told.get("auto_pad", b"NOTSET") != b"NOTSET"
+        windows = zip(told["kernel_shape"], sizes[node.input[0]], strict=True)
+        if told.get("ceil_mode") and not pads and all(0 < size <= kernel for kernel, size in windows):
+            node.op_type = "GlobalAveragePool"
+            del node.attribute[:]
+            changed += 1
+    return changed
+
+
 def _free_weights(model: Proto) -> int:
     true_inputs = {value.name for value in inputs_of(model.graph)}
     stored = [place for place, value in enumerate(model.graph.input) if value.name not in true_inputs]

@@ -48,9 +48,19 @@ def convert(step: Step) -> Made:
     simplifier = step.settings.get("simplifier", "onnxsim")
     _SIMPLIFIERS[simplifier](source, step.out_dir / ENTRY)
     shutil.rmtree(scratch, ignore_errors=True)
+    pools = _pool_globally(step.out_dir / ENTRY)
     made, after = _inspected(step.out_dir / ENTRY, wanted)
-    notes += [*done, f"{before} nodes became {after} ({simplifier})"]
+    notes += [*done, *pools, f"{before} nodes became {after} ({simplifier})"]
     return Made(ENTRY, made, tuple(notes))
+
+
+def _pool_globally(path: Path) -> tuple[str, ...]:
+    """After the simplifier, which makes sizes known."""
+    model = onnx_graph.read_model(path)
+    count = onnx_clean.pool_globally(model)
+    if count:
+        import_module("onnx").save_model(model, str(path))
+    return (f"{count} pools of more than the whole image made global",) if count else ()
 
 
 def _wanted(declared: Signature, step: Step) -> Signature:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlconv.convert.onnx_clean import clean
+from dlconv.convert.onnx_clean import clean, pool_globally
 
 pytestmark = pytest.mark.onnx
 
@@ -106,3 +106,23 @@ def test_a_clean_model_is_left_alone() -> None:
     before = model.SerializeToString()
     assert clean(model) == ()
     assert model.SerializeToString() == before
+
+
+@pytest.mark.parametrize(("pads", "is_global"), [([0, 0, 0, 0], True), ([1, 1, 1, 1], False)])
+def test_a_pool_of_more_than_the_whole_image_is_global(pads: list[int], is_global: bool) -> None:
+    import onnxruntime
+    from onnx import helper
+
+    pool = _node("AveragePool", ["x"], ["y"], kernel_shape=[9, 9], strides=[9, 9], ceil_mode=1, pads=pads)
+    image = helper.make_tensor_value_info("x", 1, [1, 2, 3, 5])
+    graph = helper.make_graph([pool], "g", [image], [helper.make_tensor_value_info("y", 1, [1, 2, 1, 1])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    x = np.random.default_rng(0).standard_normal((1, 2, 3, 5)).astype(np.float32)
+
+    def answer() -> np.ndarray[Any, Any]:
+        return np.asarray(onnxruntime.InferenceSession(model.SerializeToString()).run(["y"], {"x": x})[0])
+
+    before = answer()
+    assert pool_globally(model) == is_global
+    assert (model.graph.node[0].op_type == "GlobalAveragePool") == is_global
+    np.testing.assert_allclose(answer(), before, rtol=1e-6)
