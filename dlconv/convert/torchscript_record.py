@@ -114,18 +114,23 @@ def _use_known_operators(graph: Any) -> None:
 
 
 def writes_into_views(graph: Any) -> bool:
-    """Whether the graph writes through a view (x[:, :2] += y): the exporter for scripts loses such a write."""
-    for node in graph.graph.nodes:
+    """Whether the whole is read after a write through a view (x[:, :2] += y), which the script exporter loses."""
+    nodes = list(graph.graph.nodes)
+    place = {node: position for position, node in enumerate(nodes)}
+    for node in nodes:
         schema = getattr(node.target, "_schema", None)
         if node.op != "call_function" or schema is None or not schema.is_mutable:
             continue
-        written = getattr(node.args[0], "target", None)
-        made_by = getattr(written, "_schema", None)
-        if (
-            made_by is not None
-            and not made_by.is_mutable
-            and made_by.arguments
-            and made_by.arguments[0].alias_info is not None
-        ):
-            return True
+        base = node.args[0]
+        while _is_view(base):
+            base = base.args[0]
+            if any(place[user] > place[node] for user in base.users):
+                return True
     return False
+
+
+def _is_view(node: Any) -> bool:
+    schema = getattr(getattr(node, "target", None), "_schema", None)
+    return bool(
+        schema is not None and not schema.is_mutable and schema.arguments and schema.arguments[0].alias_info is not None
+    )
