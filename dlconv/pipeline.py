@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dlconv.candidate import Candidate
+    from dlconv.convert.graph import Converter
     from dlconv.model import Artifact
     from dlconv.options import ExportOptions
     from dlconv.planning import Plan, TargetPlan
@@ -64,6 +65,18 @@ class _Attempt:
     entry: dict[str, Any]
     candidate: Candidate | None
     error: DlconvError | None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What all targets of one export share. reference waits for the source's answers."""
+
+    source: Source
+    reference: Callable[[], Reference]
+    runner: StepRunner
+    options: ExportOptions
+    crew: Crew
+    told: Listener
 
 
 def plan(path: Path, options: ExportOptions) -> Plan:
@@ -125,10 +138,8 @@ def _export(
     with ThreadPoolExecutor(len(planned.targets) + 1, thread_name_prefix="dlconv") as pool:
         try:
             reference = pool.submit(_reference, source, options, crew, cache, told)
-            running = [
-                pool.submit(_target, goal, places[goal.target], source, reference.result, runner, options, crew, told)
-                for goal in planned.targets
-            ]
+            run = _Run(source, reference.result, runner, options, crew, told)
+            running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
             return ExportResult(tuple(future.result() for future in running))
         except BaseException:
             crew.end()  # else the pool would wait for workers that nobody wants any more
@@ -147,23 +158,15 @@ def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache,
     return reference
 
 
-def _target(
-    goal: TargetPlan,
-    place: Path,
-    source: Source,
-    reference: Callable[[], Reference],
-    runner: StepRunner,
-    options: ExportOptions,
-    crew: Crew,
-    told: Listener,
-) -> BundleResult:
+def _target(goal: TargetPlan, place: Path, run: _Run) -> BundleResult:
     start = time.perf_counter()
     try:
         attempts: list[_Attempt] = []
         for planned in goal.routes:
-            if not planned.is_possible or runner.known_failure(planned.route.edges):
+            # The first is tried even where another target saw it fail: its error is this target's too.
+            if not planned.is_possible or (attempts and run.runner.known_failure(planned.route.edges)):
                 continue
-            attempt = _attempt(goal.target, planned.route.edges, source, reference, runner, options, crew, told)
+            attempt = _attempt(goal.target, planned.route.edges, run)
             attempts.append(attempt)
             if len(attempts) == MAX_ATTEMPTS:
                 break
@@ -173,10 +176,10 @@ def _target(
         if taken.candidate is None:
             raise _no_route(goal.target, attempts)
         entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in attempts]
-        entries += _not_tried(goal, entries, runner)
-        receipt = bundle.publish(place, goal.target, source, reference(), taken.candidate, entries)
+        entries += _not_tried(goal, entries, run.runner)
+        receipt = bundle.publish(place, goal.target, run.source, run.reference(), taken.candidate, entries)
         verdict = taken.candidate.verdict
-        told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))
+        run.told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))
         return BundleResult(goal.target, place, verdict, None, receipt, time.perf_counter() - start)
     except DlconvError as error:
         return BundleResult(goal.target, None, None, error, None, time.perf_counter() - start)
@@ -197,28 +200,18 @@ def _not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner
     return entries
 
 
-def _attempt(
-    target: str,
-    edges: tuple[Any, ...],
-    source: Source,
-    reference: Callable[[], Reference],
-    runner: StepRunner,
-    options: ExportOptions,
-    crew: Crew,
-    told: Listener,
-) -> _Attempt:
+def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> _Attempt:
     entry: dict[str, Any] = {"edges": [edge.name for edge in edges], "reason": "", "steps": []}
     try:
-        product = runner.run(edges, target)
+        product = run.runner.run(edges, target)
         entry["steps"] = [record.to_dict() for record in product.records]
-        answers = reference()
-        judged = candidate.run(product, target, source, answers, crew, _asked_dims(options))
+        judged = candidate.run(product, target, run.source, run.reference(), run.crew, _asked_dims(run.options))
     except StepError as error:
         entry["reason"] = error.met
-        told.on(Event("step-failed", target, error.met, data=error.to_dict()))
+        run.told.on(Event("step-failed", target, error.met, data=error.to_dict()))
         return _Attempt(entry, None, error)
     entry["reason"] = "; ".join(judged.verdict.reasons)
-    told.on(Event("judged", target, judged.verdict.word, judged.seconds, {"reasons": list(judged.verdict.reasons)}))
+    run.told.on(Event("judged", target, judged.verdict.word, judged.seconds, {"reasons": list(judged.verdict.reasons)}))
     return _Attempt(entry, judged, None)
 
 

@@ -241,7 +241,12 @@ def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
             assert isinstance(got, dict)
             return {**got, "log": str(worker.log)}
 
-    single = run("the reference in float32", samples, double=False)
+    try:
+        single = run("the reference in float32", samples, double=False)
+    except StepError as error:
+        raise SourceError(
+            f"the source itself does not run here: {error.met}", mend=error.mend, log=error.log
+        ) from error
     taken = [index for index, error in enumerate(single["errors"]) if not error]
     if 0 not in taken:
         raise SourceError(
