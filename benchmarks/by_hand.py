@@ -24,10 +24,7 @@ def main() -> None:
     described, out, onnx2tf = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     import torch
 
-    torch.manual_seed(1)
-    specs = json.loads(described.read_text(encoding="utf-8"))
-    inputs = {spec["name"]: _draw(torch, spec) for spec in specs}
-    module = _module(torch, described.stem)
+    module, inputs = _module(torch, described.stem)
     with torch.no_grad():
         right = [tensor.double().numpy() for tensor in _flat(module(*inputs.values()))]
     torch.onnx.export(
@@ -56,11 +53,12 @@ def main() -> None:
             print(json.dumps({"target": target, **cell}), flush=True)
 
 
-def _module(torch: Any, name: str) -> Any:
-    """The model itself, returning a tuple: by hand one has the Python source, and writes such a wrapper."""
+def _module(torch: Any, name: str) -> tuple[Any, dict[str, Any]]:
+    """The model, returning a tuple, and its example inputs: by hand one has the Python source, and such a wrapper."""
     import zoo_models
 
-    made = zoo_models.built(next(entry for entry in zoo_models.entries() if entry.name == name)).module
+    built = zoo_models.built(next(entry for entry in zoo_models.entries() if entry.name == name))
+    made = built.module
 
     class Tuple(torch.nn.Module):  # type: ignore[misc,name-defined]
         def __init__(self) -> None:
@@ -70,16 +68,7 @@ def _module(torch: Any, name: str) -> Any:
         def forward(self, *inputs: Any) -> tuple[Any, ...]:
             return tuple(_flat(self.made(*inputs)))
 
-    return Tuple().eval()
-
-
-def _draw(torch: Any, spec: dict[str, Any]) -> Any:
-    shape = spec["traced"]
-    if "mask" in spec["name"] or spec["dtype"] == "bool":
-        return torch.ones(shape, dtype=getattr(torch, spec["dtype"]))
-    if spec["dtype"].startswith("int"):
-        return torch.randint(5, 90, shape, dtype=getattr(torch, spec["dtype"]))
-    return torch.randn(shape)
+    return Tuple().eval(), dict(built.inputs)
 
 
 def _flat(value: Any) -> list[Any]:
@@ -116,7 +105,7 @@ def _tflite(out: Path, inputs: dict[str, np.ndarray], onnx2tf: str) -> list[np.n
     interpreter = Interpreter(model_path=str(out / "tf" / "model_float32.tflite"))
     interpreter.allocate_tensors()
     for detail in interpreter.get_input_details():
-        array = next(array for name, array in inputs.items() if name in detail["name"])
+        array = inputs[max((name for name in inputs if name in detail["name"]), key=len)]
         interpreter.set_tensor(detail["index"], array.astype(detail["dtype"]))
     interpreter.invoke()
     return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
