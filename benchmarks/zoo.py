@@ -118,8 +118,11 @@ def _table(results: Results) -> str:
         "| | " + " | ".join(TARGETS) + " | all |",
         "|---|" + "---|" * (len(TARGETS) + 1),
     ]
-    for what, head in HEADS.items():
-        rows = [row["cells"] for key, row in results.rows.items() if key.endswith(f"/{what}")]
+    by_hand = {key.partition("/")[0] for key in results.rows if key.endswith("/hand")}
+    heads = [(what, head, set(names)) for what, head in HEADS.items()]
+    heads.insert(1, ("fixed", "the same, those of the last row alone", by_hand))
+    for what, head, models in heads:
+        rows = [results.rows[f"{name}/{what}"]["cells"] for name in sorted(models) if f"{name}/{what}" in results.rows]
         if not rows:
             continue
         each = [sum(row[target]["word"] == "PASS" for row in rows) for target in TARGETS]
