@@ -193,7 +193,10 @@ def _not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner
         if names in done:
             continue
         failed = runner.known_failure(planned.route.edges)
-        reason = f"{failed} had failed" if failed else "a route before it was taken"
+        enough = f"{MAX_ATTEMPTS} routes were tried before it"
+        reason = enough if len(tried) == MAX_ATTEMPTS else "a route before it was taken"
+        if failed:
+            reason = f"{failed} had failed"
         if planned.lacks:
             reason = "; ".join(f"lacks {lack.toolchain}: {lack.problem}" for lack in planned.lacks)
         entries.append({"edges": names, "outcome": "not-tried", "reason": reason, "steps": []})
