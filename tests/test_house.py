@@ -24,8 +24,8 @@ LAYERS = (
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
     ("stages of the two lines", "cache candidate source steps"),
-    ("bundle", "bundle"),
-    ("the two lines", "doctor inspection pipeline planning"),
+    ("bundles and outcomes", "bundle outcome"),
+    ("the two lines", "benching doctor inspection judging pipeline planning project verification"),
     ("doors", "__main__ cli reports"),
 )
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}
