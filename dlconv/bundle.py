@@ -5,32 +5,25 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from dlconv import __version__
 from dlconv.errors import OutputError
 from dlconv.jsonfile import write_json
-from dlconv.model import digest_of, files_of
+from dlconv.model import files_of
+from dlconv.receipt import made
 from dlconv.samples import save_npz, to_arrays
-from dlconv.validators.parity import Evidence, bar_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlconv.candidate import Candidate
-    from dlconv.model import TensorSpec
     from dlconv.source import Reference, Source
 
-SCHEMA: Final = 1
 RECEIPT: Final = "dlconv.json"
 SAMPLES: Final = "samples.npz"
 REFERENCE: Final = "reference.npz"
@@ -116,107 +109,6 @@ def publish(
         (aside / LOGS).mkdir()
         for log in candidate.product.logs:
             shutil.copyfile(log, aside / LOGS / log.name)
-        written = receipt(target, source, reference, candidate, routes, aside, deployed)
+        written = made(target, source, reference, candidate, routes, aside, deployed)
         write_json(aside / RECEIPT, written)
     return written
-
-
-def receipt(
-    target: str,
-    source: Source,
-    reference: Reference,
-    candidate: Candidate,
-    routes: list[dict[str, Any]],
-    folder: Path,
-    deployed: list[Path],
-) -> dict[str, Any]:
-    """The receipt as data; `receipt.schema.json` describes it."""
-    files: list[dict[str, Any]] = [
-        {"path": path.as_posix(), "digest": digest_of(folder / path), "size_bytes": (folder / path).stat().st_size}
-        for path in deployed
-    ]
-    product = candidate.product
-    return {
-        "schema": SCHEMA,
-        "dlconv": __version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "source": {
-            "name": source.artifact.path.name,
-            "digest": source.artifact.digest,
-            "format": source.artifact.format.value,
-            "signature": source.signature.to_dict(),
-            "facts": source.facts,
-            "notes": list(source.notes),
-            "input_flag": source.flag,
-        },
-        "target": target,
-        "precision": "fp32",
-        "routes": routes,
-        "artifact": {
-            "entry": product.entry,
-            "files": files,
-            "size_bytes": sum(file["size_bytes"] for file in files),
-            "inputs": [_tensor(spec) for spec in product.signature.inputs],
-            "outputs": [_tensor(spec) for spec in product.signature.outputs],
-        },
-        "reference": {
-            "runtime": reference.runtime,
-            "precision": reference.precision,
-            "reason": reference.reason,
-            "versions": reference.versions,
-            "digest": reference.digest,
-            "notes": list(reference.notes),
-            "samples": {
-                "count": len(reference.samples.samples),
-                "origin": reference.samples.origin,
-                "seed": reference.samples.seed,
-                "digest": reference.samples.digest,
-            },
-        },
-        "evidence": _evidence(candidate),
-        "verdict": candidate.verdict.to_dict(),
-        "environment": environment(candidate.versions),
-    }
-
-
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    layout = "as the source"
-    if spec.permutation:
-        layout = "source axes " + ",".join(map(str, spec.permutation))
-    return {**spec.to_dict(), "layout": layout}
-
-
-def _evidence(candidate: Candidate) -> dict[str, Any]:
-    evidence: Evidence = candidate.evidence
-    return {
-        "runtime": candidate.runtime,
-        "versions": candidate.versions,
-        "placement": candidate.placement,
-        "seconds": round(candidate.seconds, 3),
-        "samples": evidence.samples,
-        "factor": evidence.factor,
-        "outputs": [{**output.to_dict(), "bar": bar_of(output, evidence.factor)} for output in evidence.outputs],
-        "problems": list(evidence.problems),
-        "controls": dict(evidence.controls),
-        "limits": list(candidate.limits),
-    }
-
-
-def environment(versions: dict[str, str]) -> dict[str, Any]:
-    """Where this was done: CPU, cores, system, Python, and the packages that took part."""
-    return {
-        "cpu": _cpu(),
-        "cores": os.cpu_count() or 1,
-        "os": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {"dlconv": __version__, "numpy": np.__version__, **versions},
-    }
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

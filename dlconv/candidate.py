@@ -1,130 +1,173 @@
-"""A candidate: an artifact run in its target's runtime, measured against the reference, and judged."""
+"""A candidate: an artifact run in its target's runtime on the reference's samples, and measured against its answers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlconv.bars import Bars
 from dlconv.errors import StepError, Unsupported, cause_of
+from dlconv.formats import Format
 from dlconv.validators.controls import with_controls
+from dlconv.validators.judging import checks
 from dlconv.validators.pairing import to_artifact, to_source
-from dlconv.validators.parity import FACTORS, Evidence, judge, measure
-from dlconv.validators.verdict import Verdict
+from dlconv.validators.parity import FACTORS, measure
+from dlconv.validators.verdict import joined
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from dlconv.model import Dim, Signature, TensorSpec
     from dlconv.samples import Sample
-    from dlconv.source import Reference, Source
+    from dlconv.source import Reference
     from dlconv.steps import Product
+    from dlconv.validators.evidence import Evidence
+    from dlconv.validators.verdict import Check, Verdict
     from dlconv.workers.crew import Crew
 
 
 @dataclass(frozen=True)
 class TargetRuntime:
-    """What runs a target: its name, the toolchain it is in, the adapter, and what is asked of it."""
+    """What runs a target: its name, its toolchain, the adapter, what is asked of it, and the format that it opens."""
 
     name: str
     toolchain: str
     adapter: str
     settings: Mapping[str, Any]
+    format: Format
 
 
 _ORT = "dlconv.runtimes.onnxruntime"
 RUNTIMES = {
-    "onnx": TargetRuntime("onnxruntime", "onnx", _ORT, {"optimisation": "all"}),
+    "onnx": TargetRuntime("onnxruntime", "onnx", _ORT, {"optimisation": "all"}, Format.ONNX),
     # Optimised when it was made: to optimise again would be to judge another model.
-    "onnxruntime": TargetRuntime("onnxruntime", "onnx", _ORT, {"optimisation": "none"}),
-    "openvino": TargetRuntime("openvino", "openvino", "dlconv.runtimes.openvino", {}),
-    "tflite": TargetRuntime("tflite", "tflite", "dlconv.runtimes.tflite", {}),
+    "onnxruntime": TargetRuntime("onnxruntime", "onnx", _ORT, {"optimisation": "none"}, Format.ONNX),
+    "openvino": TargetRuntime("openvino", "openvino", "dlconv.runtimes.openvino", {}, Format.OPENVINO),
+    "tflite": TargetRuntime("tflite", "tflite", "dlconv.runtimes.tflite", {}, Format.TFLITE),
 }
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A judged artifact: what made it, what ran, what was measured, and the verdict.
+class Wanted:
+    """What an artifact is held against: the source's signature, its answers, and what else is known and asked.
 
-    limits: what it does not do that the source does; they stand in the verdict's reasons too.
+    facts: of the source ("stateful", "state"). dims: free dimensions that the artifact must have kept, since the user
+    named them. labels: right classes by output.
     """
 
-    product: Product
+    signature: Signature
+    reference: Reference
+    facts: Mapping[str, Any]
+    bars: Bars = field(default_factory=Bars)
+    dims: frozenset[str] = frozenset()
+    labels: Mapping[str, np.ndarray[Any, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An artifact that was run and measured. limits: what it does not do that the source does, though it be right."""
+
     runtime: str
     versions: dict[str, str]
     placement: dict[str, Any]
     evidence: Evidence
-    verdict: Verdict
+    bars: Bars
     seconds: float
     limits: tuple[str, ...] = ()
 
+    @cached_property
+    def checks(self) -> tuple[Check, ...]:
+        return checks(self.evidence, self.bars)
 
-def run(
-    product: Product, target: str, source: Source, reference: Reference, crew: Crew, asked: frozenset[str] = frozenset()
-) -> Candidate:
-    """Run the product on the reference's samples and judge it.
+    @property
+    def verdict(self) -> Verdict:
+        return joined(self.checks)
 
-    asked: the free dimensions that the user named. Raises StepError where one of them did not survive the route,
-    and where the runtime cannot open the artifact, or ends.
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a route made, and how it did."""
+
+    product: Product
+    trial: Trial
+
+
+def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wanted, crew: Crew) -> Trial:
+    """Run the artifact on the reference's samples, twice, and measure it.
+
+    signature: the artifact's, its tensors paired with the source's by `source` and `permutation`. Raises StepError
+    where it cannot take the samples, and where the runtime cannot open it, or ends; MachineError without the runtime.
     """
-    runtime = RUNTIMES[target]
     located = toolchains.locate(toolchains.get(runtime.toolchain))
     if isinstance(located, toolchains.Missing):
         raise located.error()
-    signature = product.signature
-    _check_inputs(source.signature, signature)
-    _check_dims(source.signature, signature, asked)
-    fixed = [index for index, sample in enumerate(reference.samples.samples) if _takes(signature, sample)]
+    _check_inputs(wanted.signature, signature)
+    _check_dims(wanted.signature, signature, wanted.dims)
+    samples = wanted.reference.samples.samples
+    fixed = [index for index, sample in enumerate(samples) if _takes(signature, sample)]
     if not fixed:
         raise StepError("the artifact takes none of the samples' sizes")
-    samples = [reference.samples.samples[index] for index in fixed]
     with crew.lease(runtime.toolchain) as worker:
         got = worker.call(
             "dlconv.workers.tasks:answer",
-            what=f"running {product.entry} in {runtime.name}",
+            what=f"running {path.name} in {runtime.name}",
             runtime=runtime.adapter,
-            path=str(product.path),
+            path=str(path),
             signature=signature.to_dict(),
             settings=dict(runtime.settings),
-            samples=[to_artifact(sample, signature) for sample in samples],
+            samples=[to_artifact(samples[index], signature) for index in fixed],
+            twice=True,
         )
-    outputs = [to_source(sample, signature) for sample in got["outputs"]]
-    evidence = _evidence(got["errors"], outputs, source.signature, signature, reference, fixed, runtime.name)
-    limits = _limits(source, product.signature, all_judged=len(fixed) == len(reference.samples.samples))
-    verdict = judge(evidence)
-    # Right answers to first calls do not show that a sequence of calls is right, so they are no PASS.
-    word = "INCONCLUSIVE" if verdict.word == "PASS" and source.facts.get("stateful") else verdict.word
-    verdict = Verdict(word, (*verdict.reasons, *limits))
-    return Candidate(
-        product, runtime.name, located.versions, got["placement"], evidence, verdict, got["seconds"], limits
+    return Trial(
+        runtime.name,
+        located.versions,
+        got["placement"],
+        _evidence(got, signature, wanted, fixed, runtime.name),
+        wanted.bars,
+        got["seconds"],
+        _limits(signature, wanted.facts, all_judged=len(fixed) == len(samples)),
     )
 
 
-def _limits(source: Source, artifact: Signature, *, all_judged: bool) -> tuple[str, ...]:
-    """What the artifact does not do that the source does, though every answer be right."""
-    limits = [f"made for {spec} alone" for spec in artifact.inputs if not all_judged and not spec.is_dynamic]
-    if source.facts.get("stateful"):
-        state = ", ".join(source.facts.get("state", ())) or "in lists"
-        limits.append(f"the source keeps state from call to call ({state}); the artifact answers as on a first call")
-    return tuple(limits)
-
-
 def _evidence(
-    errors: list[str],
-    outputs: list[Sample],
-    source: Signature,
-    signature: Signature,
-    reference: Reference,
-    indices: list[int],
-    runtime: str,
+    got: Mapping[str, Any], signature: Signature, wanted: Wanted, indices: list[int], runtime: str
 ) -> Evidence:
+    reference, narrowed = wanted.reference, _narrowed(wanted.signature, signature)
     answers = reference.answers.at(indices)
-    narrowed = _narrowed(source, signature)
-    broken = _broken(errors, indices)
-    evidence = measure(answers, outputs, FACTORS[runtime], reference.floors, narrowed, problems=tuple(broken))
-    return with_controls(evidence, answers, outputs, reference.floors, narrowed)
+    outputs, again = ([to_source(sample, signature) for sample in got[key]] for key in ("outputs", "again"))
+    evidence = measure(
+        answers,
+        outputs,
+        FACTORS[runtime],
+        reference.floors,
+        narrowed,
+        problems=tuple(_broken(got["errors"], indices)),
+        again=again,
+        labels=wanted.labels,
+        doubts=_doubts(wanted.facts),
+    )
+    return with_controls(evidence, answers, outputs, reference.floors, narrowed, wanted.bars)
+
+
+def _doubts(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    if not facts.get("stateful"):
+        return ()
+    # Right answers to first calls do not show that a sequence of calls is right.
+    return (f"the source keeps state from call to call ({_state(facts)}); the artifact answers as on a first call",)
+
+
+def _state(facts: Mapping[str, Any]) -> str:
+    return ", ".join(facts.get("state", ())) or "in lists"
+
+
+def _limits(artifact: Signature, facts: Mapping[str, Any], *, all_judged: bool) -> tuple[str, ...]:
+    limits = [f"made for {spec} alone" for spec in artifact.inputs if not all_judged and not spec.is_dynamic]
+    return (*limits, *_doubts(facts))
 
 
 def _broken(errors: list[str], indices: list[int]) -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import keyword
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.model import Dim, TensorSpec
 
@@ -40,6 +41,7 @@ class ExportOptions:
     sample. draws: number of random samples where none are given. memory_limit_bytes: of each worker, None for a
     share of the machine's. timeout_s: of each step, in seconds. jobs: workers side by side, None for as many as fit.
     opset: of ONNX, None for the route's own. name: of the bundles, None for the file's.
+    bars: what has to hold besides the model's own bar.
     """
 
     targets: tuple[str, ...]
@@ -57,6 +59,7 @@ class ExportOptions:
     precision: Literal["fp32"] = "fp32"
     opset: int | None = None
     name: str | None = None
+    bars: Bars = field(default_factory=Bars)
 
     def __post_init__(self) -> None:
         """Raises RequestError, with all that is wrong at once."""

@@ -15,6 +15,7 @@ import psutil
 from dlconv import bundle, candidate, formats, planning
 from dlconv import source as sources
 from dlconv.cache import Cache
+from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import ConversionError, DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
@@ -25,7 +26,6 @@ from dlconv.workers.crew import Crew
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dlconv.candidate import Candidate
     from dlconv.convert.graph import Converter
     from dlconv.model import Artifact
     from dlconv.options import ExportOptions
@@ -77,6 +77,12 @@ class _Run:
     options: ExportOptions
     crew: Crew
     told: Listener
+
+    def wanted(self) -> Wanted:
+        """What every candidate is held against. Waits for the reference."""
+        return Wanted(
+            self.source.signature, self.reference(), self.source.facts, self.options.bars, _asked_dims(self.options)
+        )
 
 
 def plan(path: Path, options: ExportOptions) -> Plan:
@@ -170,7 +176,7 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> BundleResult:
             attempts.append(attempt)
             if len(attempts) == MAX_ATTEMPTS:
                 break
-            if attempt.candidate is not None and attempt.candidate.verdict.word != "FAIL":
+            if attempt.candidate is not None and attempt.candidate.trial.verdict.word != "FAIL":
                 break
         taken = _best(attempts)
         if taken.candidate is None:
@@ -178,7 +184,7 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> BundleResult:
         entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in attempts]
         entries += _not_tried(goal, entries, run.runner)
         receipt = bundle.publish(place, goal.target, run.source, run.reference(), taken.candidate, entries)
-        verdict = taken.candidate.verdict
+        verdict = taken.candidate.trial.verdict
         run.told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))
         return BundleResult(goal.target, place, verdict, None, receipt, time.perf_counter() - start)
     except DlconvError as error:
@@ -208,14 +214,16 @@ def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> _Attempt:
     try:
         product = run.runner.run(edges, target)
         entry["steps"] = [record.to_dict() for record in product.records]
-        judged = candidate.run(product, target, run.source, run.reference(), run.crew, _asked_dims(run.options))
+        signature, runtime = product.signature, candidate.RUNTIMES[target]
+        trial = candidate.try_out(product.path, signature, runtime, run.wanted(), run.crew)
     except StepError as error:
         entry["reason"] = error.met
         run.told.on(Event("step-failed", target, error.met, data=error.to_dict()))
         return _Attempt(entry, None, error)
-    entry["reason"] = "; ".join(judged.verdict.reasons)
-    run.told.on(Event("judged", target, judged.verdict.word, judged.seconds, {"reasons": list(judged.verdict.reasons)}))
-    return _Attempt(entry, judged, None)
+    verdict = trial.verdict
+    entry["reason"] = "; ".join(verdict.reasons)
+    run.told.on(Event("judged", target, verdict.word, trial.seconds, {"reasons": list(verdict.reasons)}))
+    return _Attempt(entry, Candidate(product, trial), None)
 
 
 def _asked_dims(options: ExportOptions) -> frozenset[str]:
@@ -224,7 +232,7 @@ def _asked_dims(options: ExportOptions) -> frozenset[str]:
 
 def _best(attempts: list[_Attempt]) -> _Attempt:
     """The last, if it did not fail; else of those that could be judged the one with the least error."""
-    if attempts[-1].candidate is not None and attempts[-1].candidate.verdict.word != "FAIL":
+    if attempts[-1].candidate is not None and attempts[-1].candidate.trial.verdict.word != "FAIL":
         return attempts[-1]
     judged = [attempt for attempt in attempts if attempt.candidate is not None]
     return min(judged or attempts, key=lambda attempt: _error(attempt.candidate))
@@ -233,7 +241,9 @@ def _best(attempts: list[_Attempt]) -> _Attempt:
 def _error(judged: Candidate | None) -> tuple[int, float]:
     if judged is None:
         return 0, 0.0
-    return len(judged.evidence.problems), max((output.error for output in judged.evidence.outputs), default=0.0)
+    return len(judged.trial.evidence.problems), max(
+        (output.error for output in judged.trial.evidence.outputs), default=0.0
+    )
 
 
 def _no_route(target: str, attempts: list[_Attempt]) -> DlconvError:

@@ -20,10 +20,10 @@ FRAMEWORKS = {
 
 # Imports point to the same line or to one above. A new module is given its place here.
 LAYERS = (
-    ("values", "archives errors events formats jsonfile model options pickles protobuf samples"),
+    ("values", "archives bars errors events formats jsonfile model options pickles protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    ("stages of the two lines", "cache candidate source steps"),
+    ("stages of the two lines", "cache candidate hardware receipt source steps"),
     ("bundles and outcomes", "bundle outcome"),
     ("the two lines", "benching doctor inspection judging pipeline planning project verification"),
     ("doors", "__main__ cli reports"),

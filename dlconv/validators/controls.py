@@ -6,19 +6,26 @@ A control that is not found means that these samples, on these outputs, could no
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dlconv.validators.parity import Answers, judge, measure
+from dlconv.bars import Bars, OutputBars
+from dlconv.validators.judging import bar_of, judge
+from dlconv.validators.parity import Answers, measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dlconv.samples import Sample
-    from dlconv.validators.parity import Evidence
+    from dlconv.validators.evidence import Evidence
 
 Arrays = list["np.ndarray[Any, Any]"]
+
+_SHIFT: Final = 0.02
+"""Everything moved by this share of the scale; twice the bar, where a wider one was asked for."""
+_COARSE: Final = 2.0**-9
+"""Cutting to bfloat16 moves a value by up to 2^-8 of itself: under a bar of half of that it has to be seen."""
 
 
 def with_controls(
@@ -27,28 +34,37 @@ def with_controls(
     candidate: Sequence[Sample],
     floors: Mapping[str, float],
     narrowed: Mapping[str, str] | None = None,
+    bars: Bars | None = None,
 ) -> Evidence:
     """The evidence with each planted fault's name, and whether the judge found it.
 
     Only of a candidate that would pass is it asked: a failing one needs no proof that it could fail.
     """
-    if judge(evidence).word != "PASS":
+    if judge(evidence, bars).word != "PASS":
         return evidence
+    asked = bars or Bars()
+    # The figures besides the error are not measured again, so that their bars are not asked.
+    errors_alone = Bars(asked.factor, {name: OutputBars(own.max_error) for name, own in asked.outputs.items()})
     found: dict[str, bool] = {}
 
     def plant(fault: str, planted: Mapping[str, Arrays | None]) -> None:
         if any(arrays is None for arrays in planted.values()):
             return
-        sight = _only(answers, planted)
         shown = [{name: (planted[name] or [])[i] for name in planted} for i in range(len(candidate))]
-        found[fault] = judge(measure(sight, shown, evidence.factor, floors, narrowed)).word == "FAIL"
+        named = replace(errors_alone, outputs={n: b for n, b in errors_alone.outputs.items() if n in {*planted, "*"}})
+        seen = measure(_only(answers, planted), shown, evidence.factor, floors, narrowed)
+        found[fault] = judge(seen, named).word == "FAIL"
 
-    for name in (output.name for output in evidence.outputs):
+    for output in evidence.outputs:
+        name = output.name
+        bar = bar_of(output, evidence.factor if asked.factor is None else asked.factor, asked.of(name))
         arrays = [sample[name] for sample in candidate]
         plant(f"a NaN in {name}", {name: _nan(arrays)})
-        plant(f"{name} shifted", {name: _shift(arrays)})
+        plant(f"{name} shifted", {name: _shift(arrays, max(_SHIFT, 2 * bar))})
+        plant(f"two axes of {name} swapped", {name: _turn(arrays, [sample[name] for sample in answers.best])})
         plant(f"a stale sample in {name}", {name: _stale(arrays)})
-        plant(f"{name} rounded to bfloat16", {name: _coarse(arrays)})
+        if bar < _COARSE:
+            plant(f"{name} rounded to bfloat16", {name: _coarse(arrays)})
     for one, other in zip(evidence.outputs, evidence.outputs[1:], strict=False):
         first, second = ([sample[name] for sample in candidate] for name in (one.name, other.name))
         if first[0].shape == second[0].shape and first[0].dtype == second[0].dtype:  # else their form tells them apart
@@ -72,14 +88,34 @@ def _nan(arrays: Arrays) -> Arrays | None:
     return [*arrays[:-1], last]
 
 
-def _shift(arrays: Arrays) -> Arrays:
-    """Everything moved by a fiftieth of the largest value; an integer by one; a boolean turned."""
+def _shift(arrays: Arrays, share: float) -> Arrays:
+    """Everything moved by a share of the largest value; an integer by one; a boolean turned."""
     if arrays[0].dtype.kind == "b":
         return [~array for array in arrays]
     if arrays[0].dtype.kind != "f":
         return [array + array.dtype.type(1) for array in arrays]
     largest = max(float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array))) for array in arrays)
-    return [array + array.dtype.type(0.02 * largest) for array in arrays]
+    return [array + array.dtype.type(share * largest) for array in arrays]
+
+
+def _turn(arrays: Arrays, reference: Arrays) -> Arrays | None:
+    """The last two axes of one length exchanged: others show in the shape. No fault where the source's own answers are
+    symmetric, to their last digits."""
+    shape = arrays[0].shape
+    pairs = [(a, b) for b in range(len(shape)) for a in range(b) if shape[a] == shape[b] > 1]
+    if not pairs or any(array.shape != shape for array in arrays):
+        return None
+    turned = [np.swapaxes(array, *pairs[-1]) for array in arrays]
+    mirrored = [np.swapaxes(array, *pairs[-1]) for array in reference]
+    return None if all(_same(a, b) for a, b in zip(reference, mirrored, strict=True)) else turned
+
+
+def _same(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> bool:
+    if one.dtype.kind != "f":
+        return np.array_equal(one, two)
+    digits = 8 * float(np.finfo(one.dtype).eps)
+    largest = float(np.max(np.abs(one), initial=0.0, where=np.isfinite(one)))
+    return np.allclose(one, two, rtol=0, atol=digits * largest, equal_nan=True)
 
 
 def _stale(arrays: Arrays) -> Arrays | None:

@@ -1,6 +1,4 @@
-"""Parity: how far a candidate's answers lie from the reference's, and whether that is too far.
-
-`measure` makes evidence, numbers alone; `judge` makes a verdict of it, and of nothing else.
+"""Parity: how far a candidate's answers lie from the reference's. Numbers alone; `judging` makes a verdict of them.
 
 The error of an output is max|y - y64| / scale, over all samples, where scale = max|y64| over all samples of that
 output alone, and y64 is the source's answer in float64. The model's noise floor is the same figure for its own
@@ -10,92 +8,24 @@ float32 answers y32. The bar is `factor` times the floor. An integer or boolean 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dlconv.validators.verdict import Verdict
+from dlconv.validators.classes import accuracy, agreement
+from dlconv.validators.evidence import Accuracy, Evidence, OutputEvidence, Worst
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dlconv.samples import Sample
 
-RESOLUTION: Final = 2.0**-23
-"""The floor is never taken as less than float32's machine epsilon: an exact y32 does not ask for an exact y."""
-
 FACTORS: Final[Mapping[str, float]] = {"onnxruntime": 40.0, "openvino": 40.0, "tflite": 80.0}
 """Bar in units of the noise floor, by runtime. Right float32 artifacts of 85 vision architectures lie at up to 4.2
 floors in ONNX Runtime, 3.9 in OpenVINO, and 27 in TFLite, whose XNNPACK kernels sum in another order."""
 
-WIDEST_BAR: Final = 1e-2
-"""A bar wider than this judges nothing: the model's own float32 answers are too far from its float64 ones."""
-
 _TINY: Final = float(np.finfo(np.float64).tiny)
-
-
-@dataclass(frozen=True)
-class Worst:
-    """The element with the largest error: its sample, its index, and both values."""
-
-    sample: int
-    index: tuple[int, ...]
-    reference: float
-    candidate: float
-
-
-@dataclass(frozen=True)
-class OutputEvidence:
-    """What was measured of one output. Errors are relative to scale; sqnr_db is NaN-free: None where undefined.
-
-    kind is "float" or "exact". mismatches counts unequal elements of an exact output, undetermined those of them
-    where the reference's own float32 and float64 answers differ. varies: the reference's answers are not the same
-    for all samples. problems are faults of form (name, shape, dtype, NaN), a line each.
-    """
-
-    name: str
-    dtype: str
-    kind: str
-    elements: int
-    scale: float
-    floor: float
-    error: float
-    rms_error: float | None = None
-    sqnr_db: float | None = None
-    cosine: float | None = None
-    mismatches: int = 0
-    undetermined: int = 0
-    varies: bool = True
-    worst: Worst | None = None
-    problems: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        data = {key: _json_number(value) for key, value in vars(self).items()}
-        data["problems"] = list(self.problems)
-        data["worst"] = None
-        if self.worst is not None:
-            data["worst"] = {
-                "sample": self.worst.sample,
-                "index": list(self.worst.index),
-                "reference": _json_number(self.worst.reference),
-                "candidate": _json_number(self.worst.candidate),
-            }
-        return data
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that was measured of a candidate: its outputs, and the problems of the set as a whole.
-
-    controls maps the name of each planted fault to whether the judge found it.
-    """
-
-    outputs: tuple[OutputEvidence, ...]
-    samples: int
-    factor: float
-    problems: tuple[str, ...] = ()
-    controls: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,11 +47,6 @@ class Answers:
         return self.y32 if self.y64 is None else self.y64
 
 
-def bar_of(output: OutputEvidence, factor: float) -> float:
-    """The largest error that passes."""
-    return factor * max(output.floor, RESOLUTION) if output.kind == "float" else 0.0
-
-
 def measure(
     answers: Answers,
     candidate: Sequence[Sample],
@@ -129,12 +54,17 @@ def measure(
     floors: Mapping[str, float],
     narrowed: Mapping[str, str] | None = None,
     problems: tuple[str, ...] = (),
+    again: Sequence[Sample] = (),
+    labels: Mapping[str, np.ndarray[Any, Any]] | None = None,
+    doubts: tuple[str, ...] = (),
 ) -> Evidence:
     """Compare the candidate's outputs, in the source's names and axes, with the reference's.
 
     floors: the noise floor of each float output (`noise_floors`).
     narrowed: the dtype that the artifact's signature states for an integer output, where it is not the source's.
     problems: faults that were met before anything could be compared: a sample whose run raised.
+    again: the candidate's answers to the same samples in another run; none where it was run once.
+    labels: right classes by output, one a row of its scores; SamplesError where their number is another.
     """
     found = list(problems)
     if len(candidate) != len(answers.y32):
@@ -150,7 +80,11 @@ def measure(
     measured = tuple(
         _measure_one(name, answers, candidate, floors.get(name, 0.0), (narrowed or {}).get(name)) for name in names
     )
-    return Evidence(measured, len(answers.y32), factor, tuple(found))
+    measured = tuple(
+        replace(output, repeat=_repeat(output, candidate, again), accuracy=_scored(output, answers, candidate, labels))
+        for output in measured
+    )
+    return Evidence(measured, len(answers.y32), factor, tuple(found), doubts=doubts)
 
 
 def noise_floors(reference: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> dict[str, float]:
@@ -163,66 +97,6 @@ def noise_floors(reference: Sequence[Sample], others: Sequence[Sequence[Sample]]
         for name, array in reference[0].items()
         if np.asarray(array).dtype.kind == "f"
     }
-
-
-def judge(evidence: Evidence) -> Verdict:
-    """PASS only if something was judged, on samples that could have shown a fault, and nothing was found."""
-    failures = list(evidence.problems)
-    doubts: list[str] = []
-    if not evidence.outputs or evidence.samples < 1:
-        return Verdict("INCONCLUSIVE", ("nothing was judged: there are no outputs or no samples",))
-    for output in evidence.outputs:
-        failures += [f"{output.name}: {problem}" for problem in output.problems]
-        if output.kind == "float":
-            _judge_float(output, evidence.factor, failures, doubts)
-        else:
-            _judge_exact(output, failures, doubts)
-        if not output.varies and evidence.samples > 1:
-            doubts.append(
-                f"{output.name}: the source answers the same for every sample, which would hide most faults; "
-                "give --samples that exercise it"
-            )
-    missed = [name for name, found in evidence.controls.items() if not found]
-    if missed:
-        doubts.append(f"these samples could not show a planted fault: {', '.join(missed)}")
-    if failures:
-        return Verdict("FAIL", tuple(failures))
-    if doubts:
-        return Verdict("INCONCLUSIVE", tuple(doubts))
-    return Verdict("PASS")
-
-
-def _judge_float(output: OutputEvidence, factor: float, failures: list[str], doubts: list[str]) -> None:
-    bar = bar_of(output, factor)
-    if not (bar <= WIDEST_BAR):
-        doubts.append(
-            f"{output.name}: the model's own float32 noise is {output.floor:.1e} of the output's scale; "
-            f"a bar of {bar:.1e} would judge nothing"
-        )
-        return
-    if not (output.error <= bar) and not output.problems:
-        worst = ""
-        if output.worst is not None:
-            at = ", ".join(map(str, output.worst.index))
-            worst = (
-                f"; worst at [{at}] of sample {output.worst.sample}: "
-                f"{output.worst.candidate:.7g} for {output.worst.reference:.7g}"
-            )
-        failures.append(
-            f"{output.name}: error {output.error:.2e} of the scale, bar {bar:.2e} "
-            f"(a factor of {output.error / max(output.floor, RESOLUTION):.3g} would have been needed){worst}"
-        )
-
-
-def _judge_exact(output: OutputEvidence, failures: list[str], doubts: list[str]) -> None:
-    certain = output.mismatches - output.undetermined
-    if certain > 0:
-        failures.append(f"{output.name}: {certain} of {output.elements} elements differ; they have to be exact")
-    elif output.undetermined:
-        doubts.append(
-            f"{output.name}: {output.undetermined} elements differ where the source's float32 and float64 "
-            "answers differ too"
-        )
 
 
 def _measure_one(
@@ -241,6 +115,7 @@ def _measure_one(
         "kind": kind,
         "elements": sum(array.size for array in best),
         "varies": _varies(best),
+        "nans": sum(int(np.count_nonzero(np.isnan(array))) for array in best) if kind == "float" else 0,
         "problems": tuple(problems),
     }
     if problems:
@@ -248,7 +123,7 @@ def _measure_one(
     whole = [array for array in y if array is not None]
     if kind == "exact":
         return OutputEvidence(**common, scale=1.0, floor=0.0, **_exact(best, y32, whole))
-    return OutputEvidence(**common, scale=_scale(best), floor=floor, **_float(best, whole))
+    return OutputEvidence(**common, scale=_scale(best), floor=floor, **_float(best, whole), **agreement(best, whole))
 
 
 def _form_problems(
@@ -306,7 +181,55 @@ def _float(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any
         "rms_error": math.sqrt(noise / signal) if signal > 0 else None,
         "sqnr_db": 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None,
         "cosine": float(a @ b) / size if size > 0 else None,
+        "max_ulp": _ulp(best, y) if y[0].dtype == np.float32 else None,
     }
+
+
+def _ulp(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]) -> float:
+    """Largest number of float32s between the two, infinity where only one is finite."""
+    largest = 0.0
+    for sure, got in zip(best, y, strict=True):
+        with np.errstate(over="ignore"):
+            single = sure.astype(np.float32)
+        same = (single == got) | (np.isnan(single) & np.isnan(got))
+        gap = np.abs(_ordinal(single) - _ordinal(got)).astype(np.float64)
+        gap = np.where(same, 0.0, np.where(np.isfinite(single) & np.isfinite(got), gap, np.inf))
+        largest = max(largest, float(gap.max(initial=0.0)))
+    return largest
+
+
+def _ordinal(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """float32s as integers in the same order, one apart where they are neighbours; both zeros are 0."""
+    bits = np.asarray(array, order="C").view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+
+
+def _scored(
+    output: OutputEvidence,
+    answers: Answers,
+    candidate: Sequence[Sample],
+    labels: Mapping[str, np.ndarray[Any, Any]] | None,
+) -> Accuracy | None:
+    if labels is None or output.name not in labels or output.problems:
+        return None
+    reference = [sample[output.name] for sample in answers.best]
+    return accuracy(labels[output.name], reference, [sample[output.name] for sample in candidate], output.name)
+
+
+def _repeat(output: OutputEvidence, candidate: Sequence[Sample], again: Sequence[Sample]) -> float | None:
+    """The distance between two runs relative to the output's scale; infinity where their forms differ."""
+    if not again or output.problems:
+        return None
+    largest = 0.0
+    for sample, other in zip(candidate, again, strict=True):
+        one, two = np.asarray(sample[output.name]), other.get(output.name)
+        if two is None or one.shape != two.shape or one.dtype != two.dtype:
+            return math.inf
+        if output.kind == "float":
+            largest = max(largest, _gap(one, two) / max(output.scale, _TINY))
+        else:
+            largest = max(largest, float(not np.array_equal(one, two)))
+    return largest
 
 
 def _distance(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]) -> tuple[float, Worst | None]:
@@ -318,10 +241,7 @@ def _distance(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, 
         if sure.size == 0:
             continue
         a, b = sure.astype(np.float64), got.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            gap = np.abs(a - b)
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        gap = np.where(same, 0.0, np.where(np.isfinite(gap), gap, np.inf))
+        gap = _gaps(a, b)
         index = np.unravel_index(int(np.argmax(gap)), gap.shape)
         error = float(gap[index]) / max(scale, _TINY)
         if worst is None or error > largest:
@@ -330,8 +250,13 @@ def _distance(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, 
     return largest, worst
 
 
-def _json_number(value: Any) -> Any:
-    # JSON has no NaN or infinity: their names stand for them.
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
+def _gaps(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """|a - b|, zero where both are the same non-finite value, infinity where only one is finite."""
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a - b)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    return np.where(same, 0.0, np.where(np.isfinite(gap), gap, np.inf))
+
+
+def _gap(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> float:
+    return float(_gaps(one.astype(np.float64), two.astype(np.float64)).max(initial=0.0))

@@ -10,7 +10,7 @@ from dlconv.convert.edge import Step
 from dlconv.model import Signature
 
 if TYPE_CHECKING:
-    from dlconv.runtimes.base import Tensors
+    from dlconv.runtimes.base import Session, Tensors
 
 
 def warm(imports: list[str]) -> None:
@@ -31,16 +31,36 @@ def run_edge(module: str, step: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer(
-    runtime: str, path: str, signature: dict[str, Any], settings: dict[str, Any], samples: list[Tensors]
+    runtime: str,
+    path: str,
+    signature: dict[str, Any],
+    settings: dict[str, Any],
+    samples: list[Tensors],
+    twice: bool = False,
 ) -> dict[str, Any]:
     """Open the model with the adapter `runtime` and run every sample.
 
-    Returns {"outputs": [tensors a sample], "errors": [text or "" a sample], "placement": {...}, "seconds": ...}.
+    Returns {"outputs": [tensors a sample], "errors": [text or "" a sample], "placement": {...}, "seconds": ...,
+    "again": [tensors a sample]}: the answers of a second round, in which the samples come in reverse, so that what one
+    call leaves for the next shows as a difference; [] unless `twice`.
     A sample whose run raises has no outputs and the exception's text in errors: sizes that a model does not take
     are found out this way. The caller decides what that means; nothing is dropped here.
     """
     start = time.perf_counter()
     session = importlib.import_module(runtime).open(path, Signature.from_dict(signature), settings)
+    outputs, errors = _run_all(session, samples)
+    seconds = time.perf_counter() - start
+    again = _run_all(session, samples[::-1])[0][::-1] if twice else []
+    return {
+        "outputs": outputs,
+        "again": again,
+        "errors": errors,
+        "placement": session.placement(),
+        "seconds": seconds,
+    }
+
+
+def _run_all(session: Session, samples: list[Tensors]) -> tuple[list[Tensors], list[str]]:
     outputs: list[Tensors] = []
     errors: list[str] = []
     for sample in samples:
@@ -52,9 +72,4 @@ def answer(
         except Exception as error:  # told to the caller, a sample each
             outputs.append({})
             errors.append(f"{type(error).__name__}: {error}")
-    return {
-        "outputs": outputs,
-        "errors": errors,
-        "placement": session.placement(),
-        "seconds": time.perf_counter() - start,
-    }
+    return outputs, errors

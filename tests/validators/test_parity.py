@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlconv.validators.controls import with_controls
-from dlconv.validators.parity import RESOLUTION, Answers, Evidence, judge, measure, noise_floors
+from dlconv.validators.evidence import Evidence
+from dlconv.validators.judging import RESOLUTION, judge
+from dlconv.validators.parity import Answers, measure, noise_floors
 from dlconv.validators.verdict import Verdict
 
 FACTOR = 40.0
@@ -120,7 +122,7 @@ def test_an_integer_that_the_source_itself_is_unsure_of_is_inconclusive() -> Non
 
 
 def test_equal_infinities_are_equal_and_others_are_not() -> None:
-    y64 = tuple({"y": np.array([np.inf, -np.inf, np.nan, i + 1.0])} for i in range(3))
+    y64 = tuple({"y": np.array([np.inf, -np.inf, 2.0, i + 1.0])} for i in range(3))
     reference = Answers(tuple({"y": a["y"].astype(np.float32)} for a in y64), y64)
     assert word(reference, right(reference)) == "PASS"
     turned = right(reference)

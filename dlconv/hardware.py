@@ -1,0 +1,32 @@
+"""The hardware that is really here, as far as a model file can depend on it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Final
+
+_TELLING: Final = (
+    "avx", "avx2", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
+    "amx_int8", "asimd", "asimddp", "asimdhp", "bf16", "i8mm", "sve",
+)  # fmt: skip
+"""Extensions of x86 and ARM that runtimes choose their kernels, and with them layouts in saved models, by."""
+
+
+def cpu_name() -> str:
+    """What the CPU calls itself."""
+    return _of_cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def cpu_features() -> tuple[str, ...]:
+    """The architecture, then those of the CPU's extensions that kernels are chosen by, where the system tells them."""
+    words = (_of_cpuinfo("flags") or _of_cpuinfo("Features")).split()
+    return (platform.machine(), *(name for name in _TELLING if name in words))
+
+
+def _of_cpuinfo(key: str) -> str:
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return ""
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")

@@ -1,0 +1,119 @@
+"""The receipt: what was done, with what, and how well. Made here as data; `receipt.schema.json` describes it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dlconv import __version__
+from dlconv.hardware import cpu_features, cpu_name
+from dlconv.model import digest_of
+from dlconv.validators.judging import bar_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dlconv.candidate import Candidate, Trial
+    from dlconv.model import TensorSpec
+    from dlconv.source import Reference, Source
+
+SCHEMA: Final = 1
+
+
+def made(
+    target: str,
+    source: Source,
+    reference: Reference,
+    candidate: Candidate,
+    routes: list[dict[str, Any]],
+    folder: Path,
+    deployed: list[Path],
+) -> dict[str, Any]:
+    """The receipt as data; `receipt.schema.json` describes it."""
+    files: list[dict[str, Any]] = [
+        {"path": path.as_posix(), "digest": digest_of(folder / path), "size_bytes": (folder / path).stat().st_size}
+        for path in deployed
+    ]
+    product = candidate.product
+    return {
+        "schema": SCHEMA,
+        "dlconv": __version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "source": {
+            "name": source.artifact.path.name,
+            "digest": source.artifact.digest,
+            "format": source.artifact.format.value,
+            "signature": source.signature.to_dict(),
+            "facts": source.facts,
+            "notes": list(source.notes),
+            "input_flag": source.flag,
+        },
+        "target": target,
+        "precision": "fp32",
+        "routes": routes,
+        "artifact": {
+            "entry": product.entry,
+            "files": files,
+            "size_bytes": sum(file["size_bytes"] for file in files),
+            "inputs": [_tensor(spec) for spec in product.signature.inputs],
+            "outputs": [_tensor(spec) for spec in product.signature.outputs],
+        },
+        "reference": {
+            "runtime": reference.runtime,
+            "precision": reference.precision,
+            "reason": reference.reason,
+            "versions": reference.versions,
+            "digest": reference.digest,
+            "notes": list(reference.notes),
+            "samples": {
+                "count": len(reference.samples.samples),
+                "origin": reference.samples.origin,
+                "seed": reference.samples.seed,
+                "digest": reference.samples.digest,
+            },
+        },
+        "evidence": _evidence(candidate.trial),
+        "bars": candidate.trial.bars.to_dict(),
+        "verdict": candidate.trial.verdict.to_dict(),
+        "environment": environment(candidate.trial.versions),
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    layout = "as the source"
+    if spec.permutation:
+        layout = "source axes " + ",".join(map(str, spec.permutation))
+    return {**spec.to_dict(), "layout": layout}
+
+
+def _evidence(trial: Trial) -> dict[str, Any]:
+    evidence = trial.evidence
+    factor = evidence.factor if trial.bars.factor is None else trial.bars.factor
+    return {
+        "runtime": trial.runtime,
+        "versions": trial.versions,
+        "placement": trial.placement,
+        "seconds": round(trial.seconds, 3),
+        **evidence.to_dict(),
+        "outputs": [
+            {**output.to_dict(), "bar": bar_of(output, factor, trial.bars.of(output.name))}
+            for output in evidence.outputs
+        ],
+        "limits": list(trial.limits),
+    }
+
+
+def environment(versions: dict[str, str]) -> dict[str, Any]:
+    """Where this was done: CPU, cores, system, Python, and the packages that took part."""
+    return {
+        "cpu": cpu_name(),
+        "cpu_features": list(cpu_features()),
+        "cores": os.cpu_count() or 1,
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {"dlconv": __version__, "numpy": np.__version__, **versions},
+    }

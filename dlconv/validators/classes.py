@@ -1,0 +1,58 @@
+"""Class scores: whether two models choose the same classes, and the right ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.errors import SamplesError
+from dlconv.validators.evidence import Accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    Arrays = Sequence[np.ndarray[Any, Any]]
+
+
+def agreement(reference: Arrays, candidate: Arrays) -> dict[str, Any]:
+    """top1 and top5 of an output that has the form of class scores, rows of two or more; {} of any other.
+
+    top1: share of rows whose best class is the reference's. top5: share of rows whose best five hold it, of more than
+    five classes.
+    """
+    if any(array.ndim != 2 or array.shape[1] < 2 or array.shape[0] == 0 for array in reference):
+        return {}
+    sure, got = np.concatenate([*_rows(reference)]), np.concatenate([*_rows(candidate)])
+    wanted = sure.argmax(axis=1)
+    five = np.argsort(-got, axis=1, kind="stable")[:, :5]
+    return {
+        "top1": float(np.mean(got.argmax(axis=1) == wanted)),
+        "top5": float(np.mean((five == wanted[:, None]).any(axis=1))) if sure.shape[1] > 5 else None,
+    }
+
+
+def accuracy(labels: np.ndarray[Any, Any], reference: Arrays, candidate: Arrays, name: str) -> Accuracy:
+    """How often each is right. labels: one class a row of scores, in the samples' order. SamplesError if they do not
+    fit the output `name`."""
+    right = np.asarray(labels).ravel()
+    sure, got = (np.concatenate([_predicted(array) for array in arrays]) for arrays in (reference, candidate))
+    if sure.size != right.size:
+        raise SamplesError(
+            f"there are {right.size} labels for {sure.size} answers of '{name}'",
+            mend="give as many labels as samples, in the samples' order",
+        )
+    return Accuracy(int(np.count_nonzero(got == right)), int(np.count_nonzero(sure == right)), int(right.size))
+
+
+def _rows(arrays: Arrays) -> Iterator[np.ndarray[Any, Any]]:
+    width = max(array.shape[1] for array in arrays)  # a free number of classes: those that are not there never win
+    for array in arrays:
+        yield np.pad(array.astype(np.float64), ((0, 0), (0, width - array.shape[1])), constant_values=-np.inf)
+
+
+def _predicted(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Classes: the best of the last axis' scores; integers are classes themselves."""
+    if array.dtype.kind in "iub":
+        return np.asarray(array).ravel()
+    return np.asarray(np.argmax(array, axis=-1)).ravel()

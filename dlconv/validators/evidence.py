@@ -1,0 +1,141 @@
+"""Evidence: what was measured of a candidate. Numbers, saved in the receipt; whoever has them can judge them anew."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The element with the largest error: its sample, its index, and both values."""
+
+    sample: int
+    index: tuple[int, ...]
+    reference: float
+    candidate: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: json_number(value) for key, value in vars(self).items()} | {"index": list(self.index)}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Worst:
+        return Worst(int(data["sample"]), tuple(data["index"]), float(data["reference"]), float(data["candidate"]))
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Right answers on labels: the candidate's and the reference's, of `count`, over the same samples."""
+
+    candidate: int
+    reference: int
+    count: int
+
+
+@dataclass(frozen=True)
+class OutputEvidence:
+    """What was measured of one output. Errors are relative to scale; a figure is None where it is undefined.
+
+    kind is "float" or "exact". mismatches counts unequal elements of an exact output, undetermined those of them
+    where the reference's own float32 and float64 answers differ. varies: the reference's answers are not the same
+    for all samples. nans: elements of the reference that are NaN. problems are faults of form (name, shape, dtype,
+    NaN), a line each. max_ulp: largest distance in float32's units in the last place. top1: share of rows of class
+    scores whose best class is the reference's; top5: whose best five hold the reference's best. repeat: the largest
+    distance between two runs of the candidate on the same sample.
+    """
+
+    name: str
+    dtype: str
+    kind: str
+    elements: int
+    scale: float
+    floor: float
+    error: float
+    rms_error: float | None = None
+    sqnr_db: float | None = None
+    cosine: float | None = None
+    max_ulp: float | None = None
+    top1: float | None = None
+    top5: float | None = None
+    accuracy: Accuracy | None = None
+    repeat: float | None = None
+    mismatches: int = 0
+    undetermined: int = 0
+    nans: int = 0
+    varies: bool = True
+    worst: Worst | None = None
+    problems: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        data = {key: json_number(value) for key, value in vars(self).items()}
+        data["problems"] = list(self.problems)
+        data["worst"] = None if self.worst is None else self.worst.to_dict()
+        data["accuracy"] = None if self.accuracy is None else dict(vars(self.accuracy))
+        return data
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> OutputEvidence:
+        """What `to_dict` wrote; figures that an older release did not measure are None. KeyError, ValueError and
+        TypeError for what is no evidence."""
+        known = {spec.name for spec in fields(OutputEvidence)}
+        told: dict[str, Any] = {
+            key: _number(value) if isinstance(value, str) else value for key, value in data.items() if key in known
+        }
+        told |= {key: str(data[key]) for key in ("name", "dtype", "kind")}
+        told["error"] = float(data["error"])
+        told["problems"] = tuple(data["problems"])
+        told["worst"] = None if data["worst"] is None else Worst.from_dict(data["worst"])
+        told["accuracy"] = None if data.get("accuracy") is None else Accuracy(**data["accuracy"])
+        return OutputEvidence(**told)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that was measured of a candidate: its outputs, and the problems of the set as a whole.
+
+    factor: the runtime's bar in units of the noise floor. controls maps the name of each planted fault to whether the
+    judge found it. doubts: what stands in the way of a PASS, however small the errors are.
+    """
+
+    outputs: tuple[OutputEvidence, ...]
+    samples: int
+    factor: float
+    problems: tuple[str, ...] = ()
+    controls: Mapping[str, bool] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "samples": self.samples,
+            "factor": self.factor,
+            "outputs": [output.to_dict() for output in self.outputs],
+            "problems": list(self.problems),
+            "controls": dict(self.controls),
+            "doubts": list(self.doubts),
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Evidence:
+        return Evidence(
+            tuple(OutputEvidence.from_dict(output) for output in data["outputs"]),
+            int(data["samples"]),
+            float(data["factor"]),
+            tuple(data["problems"]),
+            dict(data["controls"]),
+            tuple(data.get("doubts", ())),
+        )
+
+
+def json_number(value: Any) -> Any:
+    """JSON has no NaN or infinity: their names stand for them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _number(value: str) -> float | str:
+    return float(value) if value in ("nan", "inf", "-inf") else value
