@@ -6,7 +6,8 @@ A runtime adapter is one module, named for the runtime, that runs in a worker pr
                              any exception means that it does not work here
     open(path, signature, settings) -> Session
 
-where `signature` is the artifact's own (names as they are *in the artifact*) and settings are typed by the adapter.
+where `signature` is the artifact's own (names as they are *in the artifact*) and settings are typed by the adapter;
+every adapter takes "threads". What can be timed has `bound` besides (`Timeable`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 Tensors = dict[str, "np.ndarray"]
@@ -29,4 +32,13 @@ class Session(Protocol):
 
     def placement(self) -> dict[str, Any]:
         """What really ran, from the runtime's own account: {"device": "CPU", "precision": "float32", ...}."""
+        ...
+
+
+class Timeable(Session, Protocol):
+    """A session whose calls can be timed without what the adapter does around them."""
+
+    def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
+        """The inputs, checked and handed over once: a call that the runtime alone works in, and a function that reads
+        the outputs by name from what the call returned, before the next call. Every input given stays bound."""
         ...

@@ -14,6 +14,8 @@ import numpy as np
 from dlconv.errors import SamplesError, Unsupported
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlconv.model import Signature
     from dlconv.runtimes.base import Tensors
 
@@ -42,7 +44,8 @@ def probe() -> dict[str, Any]:
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OnnxRuntimeSession:
     """Load the model at `path`.
 
-    settings: "optimisation" ("none" or "all", the default), "threads" (0: as many as ONNX Runtime chooses).
+    settings: "optimisation" ("none" or "all", the default), "threads" (0: as many as ONNX Runtime chooses), "trace"
+    (True, the default; without, the first run is like all others, and `placement` does not know what ran).
     """
     return OnnxRuntimeSession(Path(path), signature, settings)
 
@@ -53,23 +56,38 @@ class OnnxRuntimeSession:
     def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
         ort: Any = import_module("onnxruntime")
         options = session_options(settings.get("optimisation", "all"), settings.get("threads", 0))
+        self._trace: list[dict[str, Any]] | None = None if settings.get("trace", True) else []
         self._traces = tempfile.TemporaryDirectory(prefix="dlconv-")
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(self._traces.name) / "trace")
+        if self._trace is None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(self._traces.name) / "trace")
         self._session: Any = ort.InferenceSession(str(path), options, providers=[PROVIDER])
         self._version = str(ort.__version__)
         self._outputs = [spec.name for spec in signature.outputs] or [o.name for o in self._session.get_outputs()]
         self._inputs = {value.name for value in self._session.get_inputs()}
-        self._trace: list[dict[str, Any]] | None = None
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name, as ONNX Runtime gives them. Raises SamplesError if the inputs' names do not fit."""
-        if set(inputs) != self._inputs:
-            raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
+        self._check_names(inputs)
         answers = self._session.run(self._outputs, inputs)
         if self._trace is None:
             self._trace = _read_trace(Path(self._session.end_profiling()))
             self._traces.cleanup()
+        return self._read(answers)
+
+    def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
+        """See `dlconv.runtimes.base.Timeable`. A session that still waits for its traced run makes it now."""
+        self._check_names(inputs)
+        if self._trace is None:
+            self.run(inputs)
+        run, outputs = self._session.run, self._outputs
+        return lambda: run(outputs, inputs), self._read
+
+    def _check_names(self, inputs: Tensors) -> None:
+        if set(inputs) != self._inputs:
+            raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
+
+    def _read(self, answers: list[Any]) -> Tensors:
         for name, answer in zip(self._outputs, answers, strict=True):
             if isinstance(answer, (list, dict)):
                 raise Unsupported(f"output {name!r} is a sequence or a map", wanted="outputs that are tensors")

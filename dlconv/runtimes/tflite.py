@@ -81,6 +81,7 @@ class TfliteSession:
 
     inputs: dict[str, dict[str, Any]]
     outputs: dict[str, dict[str, Any]]
+    _shapes: dict[str, tuple[int, ...]]
 
     def __init__(self, path: Path, threads: int | None = None, xnnpack: bool | None = None) -> None:
         self._path = path
@@ -103,10 +104,15 @@ class TfliteSession:
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name. Inputs may be of other sizes where the model leaves them free; an int64 array is
         narrowed where the model wants int32 and every value fits. Raises SamplesError for what does not fit."""
+        call, read = self.bound(inputs)
+        return read(self._with_fallback(call))
+
+    def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
+        """See `dlconv.runtimes.base.Timeable`. A call sets the tensors, resets the variables, and invokes."""
         if set(inputs) != set(self.inputs):
             raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self.inputs)}")
         fitting = {name: _fitting(name, array, self.inputs[name]) for name, array in inputs.items()}
-        return self._with_fallback(lambda: self._invoke(fitting))
+        return lambda: self._invoke(fitting), self._read
 
     def placement(self) -> dict[str, Any]:
         """What runs: device, delegate, how many of the operators it took over, threads and the runtime's version."""
@@ -134,6 +140,7 @@ class TfliteSession:
         )
         self.inputs, self.outputs = boundary_of(self._interpreter)
         self._interpreter.allocate_tensors()
+        self._shapes = {name: tuple(map(int, detail["shape"])) for name, detail in self.inputs.items()}
 
     def _with_fallback(self, action: Callable[[], _T]) -> _T:
         try:
@@ -148,19 +155,24 @@ class TfliteSession:
         self._refusal = refusal  # without the delegate it went well: the delegate was to blame
         return answer
 
-    def _invoke(self, inputs: Tensors) -> Tensors:
-        resized = False
-        for name, array in inputs.items():
-            index = self.inputs[name]["index"]
-            if tuple(self._interpreter._get_tensor_details(index, 0)["shape"]) != array.shape:
-                self._interpreter.resize_tensor_input(index, array.shape)
-                resized = True
-        if resized:
-            self._interpreter.allocate_tensors()
+    def _invoke(self, inputs: Tensors) -> None:
+        shapes = {name: array.shape for name, array in inputs.items()}
+        if shapes != self._shapes:
+            self._resize(shapes)
         self._interpreter.reset_all_variables()
         for name, array in inputs.items():
             self._interpreter.set_tensor(self.inputs[name]["index"], array)
         self._interpreter.invoke()
+
+    def _resize(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        for name, shape in shapes.items():
+            if shape != self._shapes.get(name):
+                self._interpreter.resize_tensor_input(self.inputs[name]["index"], shape)
+        self._shapes = {}  # unknown, if they cannot be allocated
+        self._interpreter.allocate_tensors()
+        self._shapes = shapes
+
+    def _read(self, _: Any) -> Tensors:
         return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self.outputs.items()}
 
 

@@ -12,6 +12,8 @@ from dlconv.runtimes.torch_program import Program, open_program
 from dlconv.runtimes.torchscript import dtype_name, named_tensors, to_numpy, to_torch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlconv.runtimes.base import Tensors
 
 
@@ -30,8 +32,13 @@ def open(
 ) -> TorchSession:
     """A session of a TorchScript archive or a .pt2 file.
 
-    settings: {"double": bool} runs it in float64: parameters, constants, and dtypes that the program names itself.
+    settings: "double" (True runs it in float64: parameters, constants, and dtypes that the program names itself),
+    "threads" (0: as many as PyTorch chooses; they are the process's).
     """
+    if (settings or {}).get("threads"):
+        import torch
+
+        torch.set_num_threads(int((settings or {})["threads"]))
     known = Signature.from_dict(signature) if isinstance(signature, dict) else signature
     return TorchSession(open_program(Path(path)), known, double=bool((settings or {}).get("double", False)))
 
@@ -50,14 +57,32 @@ class TorchSession:
         """The outputs by their flattened names. In float64 the floating ones are float64, or Unsupported is raised."""
         import torch
 
-        values: dict[str, Any] = dict(self._signature.constants)
-        for spec in self._signature.inputs:
-            tensor = to_torch(inputs[spec.name], spec.dtype)
-            values[spec.source_name] = tensor.double() if self._double and tensor.is_floating_point() else tensor
+        values = self._values(inputs)
         torch.manual_seed(0)
         with torch.no_grad():
             outputs = self._in_double(values) if self._double else named_tensors(self._program(values))
         return {name: to_numpy(tensor) for name, tensor in outputs.items()}
+
+    def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
+        """See `dlconv.runtimes.base.Timeable`. A program that keeps state is copied in each call, to start anew."""
+        import torch
+
+        if self._double:
+            raise Unsupported("a session in float64 is not timed", wanted="the model's own precision")
+        values, program = self._values(inputs), self._program
+
+        def call() -> Any:
+            with torch.inference_mode():
+                return program(values)
+
+        return call, lambda answer: {name: to_numpy(tensor) for name, tensor in named_tensors(answer).items()}
+
+    def _values(self, inputs: Tensors) -> dict[str, Any]:
+        values: dict[str, Any] = dict(self._signature.constants)
+        for spec in self._signature.inputs:
+            tensor = to_torch(inputs[spec.name], spec.dtype)
+            values[spec.source_name] = tensor.double() if self._double and tensor.is_floating_point() else tensor
+        return values
 
     def _in_double(self, values: dict[str, Any]) -> dict[str, Any]:
         with in_double() as bottlenecks:
