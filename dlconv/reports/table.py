@@ -23,6 +23,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequenc
     return ["  ".join(row).rstrip() for row in aligned]
 
 
+def one_line(text: str) -> str:
+    """The text on one line, without control characters: a model's names and a framework's messages are not trusted."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 def size(count: float) -> str:
     """A number of bytes in the unit that suits it: "12.3 MB"."""
     for unit in ("B", "kB", "MB"):

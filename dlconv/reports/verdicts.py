@@ -1,0 +1,103 @@
+"""A report as lines for a person: the table of verdicts, and the reasons of all that did not pass."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dlconv.reports.console import worst
+from dlconv.reports.findings import NOTHING, error_lines
+from dlconv.reports.table import duration, one_line, size, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.outcome import Outcome, Report
+
+_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
+_RIGHT = ("error", "bar", "size", "time")
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The table, a row for each outcome, then reasons and errors, then how it ends."""
+    outcomes = report.outcomes
+    # A column that no outcome has anything for is left out.
+    columns = {head: [row[head] for row in map(_row, outcomes)] for head in _row_heads(outcomes)}
+    shown = {head: cells for head, cells in columns.items() if head not in ("latency", "size") or set(cells) != {"-"}}
+    yield ""
+    drawn = table(tuple(shown), list(zip(*shown.values(), strict=True)), right=_RIGHT) if outcomes else []
+    yield from drawn[:2]
+    for line, outcome in zip(drawn[2:], outcomes, strict=True):
+        yield _coloured(line, outcome.word)
+    for outcome in outcomes:
+        if outcome.word != "PASS":
+            yield ""
+            yield f"{one_line(outcome.name)}: {outcome.word}{' (allowed)' if report.may_lack(outcome) else ''}"
+            yield from (f"  {line}" for line in _reasons(outcome))
+            if outcome.again and outcome.word != "SKIPPED":
+                yield f"  again: {one_line(outcome.again)}"
+    yield ""
+    yield _end(report)
+
+
+def _row_heads(outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:
+    return tuple(_row(outcomes[0])) if outcomes else ()
+
+
+def _row(outcome: Outcome) -> dict[str, str]:
+    error, bar = worst(_outputs(outcome))
+    files = outcome.body.get("artifact", {}).get("files", [])
+    return {
+        "model": one_line(outcome.model),
+        "target": outcome.target,
+        "precision": outcome.precision,
+        "verdict": outcome.word,
+        "error": error,
+        "bar": bar,
+        "latency": _latency(outcome),
+        "size": size(sum(file["size_bytes"] for file in files)) if files else "-",
+        "time": duration(outcome.seconds),
+        "path": "-" if outcome.path is None else one_line(str(outcome.path)),
+    }
+
+
+def _outputs(outcome: Outcome) -> list[dict[str, Any]]:
+    """Each output's error and bar, as they were judged now; else as the receipt has them."""
+    judged = [dict(check.figures) for check in outcome.checks if check.name == "parity"]
+    told: list[dict[str, Any]] = judged or outcome.body.get("evidence", {}).get("outputs", [])
+    return [output for output in told if "error" in output and "bar" in output]
+
+
+def _latency(outcome: Outcome) -> str:
+    """The word of the comparison (faster, slower, same, inconclusive), with the ratio where it is told."""
+    for check in outcome.checks:
+        if check.name == "latency":
+            word, ratio = check.figures.get("word", check.verdict.word), check.figures.get("ratio")
+            return f"{word} x{ratio:.3g}" if isinstance(ratio, float) else str(word)
+    return "-"
+
+
+def _reasons(outcome: Outcome) -> Iterator[str]:
+    error = outcome.error
+    if outcome.verdict is None and error is not None:
+        plain = (error.met, *error.problems)
+        yield from (f"- {one_line(line)}" for line in plain)
+        yield from (one_line(line) for line in error_lines(error)[len(plain) :])
+        return
+    yield from (f"- {one_line(reason)}" for reason in outcome.reasons or ("no reason is told",))
+
+
+def _end(report: Report) -> str:
+    counts = ", ".join(f"{count} {word}" for word, count in report.counts.items())
+    if not counts or (report.exit_code != 0 and set(report.counts) <= {"PASS", "SKIPPED"} and "PASS" not in counts):
+        return f"{NOTHING} ({counts or 'no artifact'}); exit code {report.exit_code}"
+    return f"{counts}; exit code {report.exit_code}"
+
+
+def _coloured(line: str, word: str) -> str:
+    # click takes the colour out again where the output is no terminal.
+    if "NO_COLOR" in os.environ:
+        return line
+    return line.replace(f"  {word} ", f"  {click.style(word, fg=_COLOURS[word], bold=True)} ", 1)
