@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
-from dlconv.options import ExportOptions
+from dlconv.options import TARGETS, ExportOptions
 from dlconv.project_keys import ROOT_KEYS, Problem, line_of, merged, read_table, strangers
 
 if sys.version_info >= (3, 11):
@@ -233,7 +233,7 @@ def _not_asked(own: Mapping[str, Any], targets: tuple[str, ...], at: tuple[str, 
         Problem(at, key, f"{target!r} is not among the model's targets ({', '.join(targets)})")
         for key in ("target_bars", "allow_skip", "require")
         for target in own.get(key, ())
-        if targets and target not in targets
+        if targets and target in TARGETS and target not in targets
     ]
 
 

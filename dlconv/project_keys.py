@@ -91,7 +91,7 @@ def line_of(text: str, path: tuple[str, ...]) -> int | None:
             found = (*table, *_words(key[1]))
         else:
             continue
-        if found == path:
+        if found[: len(path)] == path:  # the table of a key, and of a table in it, begins here
             return number
         # An inline table is set on the line of a key above it.
         if found == path[: len(found)] and (nearest is None or len(found) > nearest[0]):
