@@ -67,8 +67,8 @@ watch = Watch()
 inputs = parse_inputs(tuple(given.split()))[0]
 options = ExportOptions(tuple(targets.split(",")), Path(out), inputs=inputs, use_cache=cache == "1")
 result = export(Path(source), options, watch)
-assert all(bundle.verdict is not None and bundle.verdict.word == "PASS" for bundle in result.bundles), result
-peaks = [s["peak_memory_bytes"] for b in result.bundles for r in b.receipt["routes"] for s in r["steps"]]
+assert all(bundle.verdict is not None and bundle.verdict.word == "PASS" for bundle in result.outcomes), result
+peaks = [s["peak_memory_bytes"] for b in result.outcomes for r in b.body["routes"] for s in r["steps"]]
 print(json.dumps({"converted_s": watch.converted, "total_s": time.monotonic() - start, "peak_bytes": max(peaks)}))
 """
 

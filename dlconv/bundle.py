@@ -1,4 +1,4 @@
-"""The bundle: the directory that an export leaves, and its receipt. Written aside, then put in place by one rename."""
+"""The bundle: the directory that an export leaves. Written aside, then put in place by one rename; and read back."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ import shutil
 import sys
 import tempfile
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv.errors import OutputError
-from dlconv.jsonfile import write_json
-from dlconv.model import files_of
-from dlconv.receipt import made
-from dlconv.samples import save_npz, to_arrays
+from dlconv.bars import Bars
+from dlconv.errors import DlconvError, OutputError, RequestError
+from dlconv.jsonfile import read_json, write_json
+from dlconv.model import Signature, digest_of, files_of
+from dlconv.receipt import SCHEMA, made
+from dlconv.samples import SampleSet, from_arrays, read_npz, save_npz, to_arrays
+from dlconv.source import Reference
+from dlconv.validators.parity import Answers, noise_floors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlconv.candidate import Candidate
-    from dlconv.source import Reference, Source
+    from dlconv.source import Source
 
 RECEIPT: Final = "dlconv.json"
 SAMPLES: Final = "samples.npz"
@@ -30,6 +34,105 @@ REFERENCE: Final = "reference.npz"
 LOGS: Final = "evidence"
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fs.h
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk. Its receipt has been read; whether the files are those of the receipt is not checked yet."""
+
+    place: Path
+    receipt: dict[str, Any]
+
+    @property
+    def entry(self) -> Path:
+        return self.place / str(self.receipt["artifact"]["entry"])
+
+    @property
+    def target(self) -> str:
+        return str(self.receipt["target"])
+
+    @property
+    def signature(self) -> Signature:
+        """The artifact's, each tensor with its source's name and axes."""
+        return Signature.from_dict(self.receipt["artifact"])
+
+    @property
+    def source_signature(self) -> Signature:
+        return Signature.from_dict(self.receipt["source"]["signature"])
+
+    @property
+    def bars(self) -> Bars:
+        return Bars.from_dict(self.receipt["bars"])
+
+    def changes(self) -> tuple[str, ...]:
+        """A line for each deployable file that is not what the receipt says."""
+        told = []
+        for file in self.receipt["artifact"]["files"]:
+            path = self.place / file["path"]
+            if not path.resolve().is_relative_to(self.place.resolve()):
+                told.append(f"{file['path']} lies outside of the bundle")
+            elif not path.is_file():
+                told.append(f"{file['path']} is not there")
+            elif digest_of(path) != file["digest"]:
+                told.append(f"{file['path']} is not the file that was made: its digest differs from the receipt's")
+        return tuple(told)
+
+    def reference(self) -> Reference:
+        """The source's answers that lie in the bundle. Raises RequestError unless they are those of the receipt."""
+        told = self.receipt["reference"]
+        samples = SampleSet(
+            from_arrays(read_npz(self.place / SAMPLES)), told["samples"]["origin"], told["samples"]["seed"]
+        )
+        arrays = read_npz(self.place / REFERENCE)
+        y32 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y32.")})
+        y64 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y64.")}) or None
+        if y64 is None:
+            measured = self.receipt["evidence"]["outputs"]
+            floors = {output["name"]: float(output["floor"]) for output in measured if output["kind"] == "float"}
+        else:
+            floors = noise_floors(y64, [y32])
+        reference = Reference(
+            samples, Answers(y32, y64), floors, told["runtime"], told["precision"], told["reason"], told["versions"]
+        )
+        if samples.digest != told["samples"]["digest"] or reference.digest != told["digest"]:
+            raise RequestError(
+                f"the samples or answers in {self.place} are not those of its receipt",
+                mend="export the model again, or fetch the bundle whole",
+            )
+        return reference
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether there is a receipt in the directory."""
+    return (path / RECEIPT).is_file()
+
+
+def open_bundle(place: Path) -> Bundle:
+    """The bundle at `place`. RequestError where there is none, or its receipt is damaged or of another schema."""
+    try:
+        receipt = read_json(place / RECEIPT)
+    except FileNotFoundError as error:
+        raise RequestError(
+            f"{place} is no bundle: it has no {RECEIPT}", mend="dlconv export MODEL --to TARGET, or --against MODEL"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RequestError(f"the receipt of {place} cannot be read: {error}", mend="export the model again") from error
+    schema = receipt.get("schema") if isinstance(receipt, dict) else None
+    if schema != SCHEMA:
+        raise RequestError(
+            f"the receipt of {place} is of schema {schema}", wanted=f"schema {SCHEMA}", mend="export the model again"
+        )
+    bundle = Bundle(place, receipt)
+    try:
+        _ = bundle.signature, bundle.source_signature, bundle.bars, bundle.entry, bundle.target
+        _ = [file["digest"] for file in receipt["artifact"]["files"]], receipt["reference"]["digest"]
+    except DlconvError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RequestError(
+            f"the receipt of {place} is damaged: {type(error).__name__}: {error}", mend="export the model again"
+        ) from error
+    return bundle
 
 
 @contextmanager
@@ -92,9 +195,15 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def publish(
-    place: Path, target: str, source: Source, reference: Reference, candidate: Candidate, routes: list[dict[str, Any]]
+    place: Path,
+    target: str,
+    request: str,
+    source: Source,
+    reference: Reference,
+    candidate: Candidate,
+    routes: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """Write the bundle and put it at `place`; its receipt."""
+    """Write the bundle and put it at `place`; its receipt. request: ExportOptions.request_digest."""
     with staged(place) as aside:
         for file in files_of(candidate.product.folder):
             to = aside / file.relative_to(candidate.product.folder)
@@ -109,6 +218,6 @@ def publish(
         (aside / LOGS).mkdir()
         for log in candidate.product.logs:
             shutil.copyfile(log, aside / LOGS / log.name)
-        written = made(target, source, reference, candidate, routes, aside, deployed)
+        written = made(target, request, source, reference, candidate, routes, aside, deployed)
         write_json(aside / RECEIPT, written)
     return written

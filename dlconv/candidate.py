@@ -52,6 +52,21 @@ RUNTIMES = {
 }
 
 
+_TORCH = "dlconv.runtimes.torch"
+_AS_GIVEN = (
+    RUNTIMES["onnx"],
+    RUNTIMES["openvino"],
+    RUNTIMES["tflite"],
+    TargetRuntime("torch", "torch", _TORCH, {"double": False}, Format.TORCHSCRIPT),
+    TargetRuntime("torch", "torch", _TORCH, {"double": False}, Format.TORCH_EXPORT),
+)
+
+
+def runtime_of(kind: Format) -> TargetRuntime | None:
+    """What runs a model file that dlconv did not make; None where nothing does."""
+    return next((runtime for runtime in _AS_GIVEN if runtime.format is kind), None)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What an artifact is held against: the source's signature, its answers, and what else is known and asked.

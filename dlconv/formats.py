@@ -163,6 +163,12 @@ def open_artifact(path: Path) -> Artifact:
     return Artifact(path=found.path, format=found.format, signature=None, digest=digest(found))
 
 
+def open_model(path: Path) -> Artifact:
+    """The model at `path`, of whatever kind. Raises as `identify`."""
+    found = identify(path)
+    return Artifact(path=found.path, format=found.format, signature=None, digest=digest(found))
+
+
 def digest(found: Found) -> str:
     """The digest of all its content, as "sha256:HEX". Computed once as long as the files stay the same."""
     parts: tuple[Path, ...] = (found.path,) if found.path.is_dir() else found.files

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TELLING: Final = (
     "avx", "avx2", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
@@ -22,6 +25,22 @@ def cpu_features() -> tuple[str, ...]:
     """The architecture, then those of the CPU's extensions that kernels are chosen by, where the system tells them."""
     words = (_of_cpuinfo("flags") or _of_cpuinfo("Features")).split()
     return (platform.machine(), *(name for name in _TELLING if name in words))
+
+
+def misfit(target: str, made_on: Mapping[str, Any]) -> str:
+    """Why an artifact of `target` does not belong on this machine, "" if it may run. made_on: a receipt's environment.
+
+    A model that ONNX Runtime optimised is laid out for the CPU's vector registers: another kind must not run it.
+    """
+    if target != "onnxruntime":
+        return ""
+    then, now = list(made_on["cpu_features"]), list(cpu_features())
+    if then == now:
+        return ""
+    return (
+        f"it is laid out for the CPU that made it ({made_on['cpu']}: {' '.join(then)}), and this one is "
+        f"{cpu_name()}: {' '.join(now)}"
+    )
 
 
 def _of_cpuinfo(key: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import keyword
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Literal
 
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
-from dlconv.model import Dim, TensorSpec
+from dlconv.model import Dim, TensorSpec, digest_of
 
 Constant = int | float | bool | str | None
 """An argument of the source model that is no tensor."""
@@ -33,6 +35,18 @@ _SCALARS = ("", "scalar")
 
 
 @dataclass(frozen=True)
+class SourceOptions:
+    """What is said of a source model and its samples: the fields of ExportOptions that bear its answers."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    constants: tuple[tuple[str, Constant], ...] = ()
+    samples: Path | None = None
+    draws: int = 8
+    seed: int = 0
+    use_cache: bool = True
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """What `dlconv export` was asked for.
 
@@ -41,7 +55,7 @@ class ExportOptions:
     sample. draws: number of random samples where none are given. memory_limit_bytes: of each worker, None for a
     share of the machine's. timeout_s: of each step, in seconds. jobs: workers side by side, None for as many as fit.
     opset: of ONNX, None for the route's own. name: of the bundles, None for the file's.
-    bars: what has to hold besides the model's own bar.
+    bars: what has to hold besides the model's own bar. labels: an .npz of right classes by output.
     """
 
     targets: tuple[str, ...]
@@ -60,6 +74,27 @@ class ExportOptions:
     opset: int | None = None
     name: str | None = None
     bars: Bars = field(default_factory=Bars)
+    labels: Path | None = None
+
+    @property
+    def of_source(self) -> SourceOptions:
+        return SourceOptions(self.inputs, self.constants, self.samples, self.draws, self.seed, self.use_cache)
+
+    def request_digest(self) -> str:
+        """Digest of all that the artifacts and the reference's answers depend on besides the source: two exports of a
+        model with one digest make the same. Raises RequestError where the samples are not there."""
+        if self.samples is not None and not self.samples.exists():
+            raise RequestError(f"there is no samples file {self.samples}")
+        asked = {
+            "inputs": [spec.to_dict() for spec in self.inputs],
+            "constants": [list(pair) for pair in self.constants],
+            "samples": None if self.samples is None else digest_of(self.samples),
+            "draws": self.draws,
+            "seed": self.seed,
+            "opset": self.opset,
+            "precision": self.precision,
+        }
+        return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     def __post_init__(self) -> None:
         """Raises RequestError, with all that is wrong at once."""

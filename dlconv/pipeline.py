@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,11 @@ from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import ConversionError, DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
+from dlconv.outcome import Outcome, Report
+from dlconv.samples import read_labels
 from dlconv.steps import Product, StepRunner
 from dlconv.workers import toolchains
-from dlconv.workers.crew import Crew
+from dlconv.workers.crew import Crew, logs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,31 +34,11 @@ if TYPE_CHECKING:
     from dlconv.options import ExportOptions
     from dlconv.planning import Plan, TargetPlan
     from dlconv.source import Reference, Source
-    from dlconv.validators.verdict import Verdict
 
 _WORKER_BYTES = 1 << 30
 """What a worker needs whatever the model: a framework and its libraries."""
 _MODEL_COPIES = 6
 """What a step needs of memory, in sizes of the model: the largest seen is 5.2 (torch.jit.load and its export)."""
-
-
-@dataclass(frozen=True)
-class BundleResult:
-    """What became of one target: a bundle with its verdict, or an error."""
-
-    target: str
-    path: Path | None
-    verdict: Verdict | None
-    error: DlconvError | None
-    receipt: dict[str, Any] | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class ExportResult:
-    """What became of each target, in the order asked for."""
-
-    bundles: tuple[BundleResult, ...]
 
 
 @dataclass(frozen=True)
@@ -80,9 +63,10 @@ class _Run:
 
     def wanted(self) -> Wanted:
         """What every candidate is held against. Waits for the reference."""
-        return Wanted(
-            self.source.signature, self.reference(), self.source.facts, self.options.bars, _asked_dims(self.options)
-        )
+        signature, options = self.source.signature, self.options
+        names = [spec.name for spec in signature.outputs]
+        labels = None if options.labels is None else read_labels(options.labels, names)
+        return Wanted(signature, self.reference(), self.source.facts, options.bars, _asked_dims(options), labels)
 
 
 def plan(path: Path, options: ExportOptions) -> Plan:
@@ -90,7 +74,7 @@ def plan(path: Path, options: ExportOptions) -> Plan:
     return planning.make(formats.open_artifact(path).format, options.targets)
 
 
-def export(path: Path, options: ExportOptions, listener: Listener | None = None) -> ExportResult:
+def export(path: Path, options: ExportOptions, listener: Listener | None = None) -> Report:
     """Convert the model at `path` to each target, judge each result, and leave a bundle for each.
 
     Raises before any work: RequestError for a wrong file or wrong options, ToolchainMissing with all that is
@@ -108,7 +92,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
         bundle.check_writable(place)
     cache = Cache() if options.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
     jobs = options.jobs or _jobs(artifact)
-    crew = Crew(_logs(), slots=jobs, memory_limit_bytes=options.memory_limit_bytes, timeout_s=options.timeout_s)
+    crew = Crew(logs_folder(), slots=jobs, memory_limit_bytes=options.memory_limit_bytes, timeout_s=options.timeout_s)
     try:
         with crew:
             return _export(artifact, planned, places, options, crew, cache, told)
@@ -125,9 +109,9 @@ def _export(
     crew: Crew,
     cache: Cache,
     told: Listener,
-) -> ExportResult:
-    _warm(artifact, planned, crew, is_known=sources.is_studied(artifact, options, cache))
-    source = sources.study(artifact, options, crew, cache)
+) -> Report:
+    _warm(artifact, planned, crew, is_known=sources.is_studied(artifact, options.of_source, cache))
+    source = sources.study(artifact, options.of_source, crew, cache)
     for note in source.notes:
         told.on(Event("note", "", note))
     if source.flag:
@@ -146,7 +130,7 @@ def _export(
             reference = pool.submit(_reference, source, options, crew, cache, told)
             run = _Run(source, reference.result, runner, options, crew, told)
             running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
-            return ExportResult(tuple(future.result() for future in running))
+            return Report(tuple(future.result() for future in running))
         except BaseException:
             crew.end()  # else the pool would wait for workers that nobody wants any more
             raise
@@ -154,7 +138,7 @@ def _export(
 
 def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache, told: Listener) -> Reference:
     start = time.perf_counter()
-    reference = sources.answer(source, options, crew, cache)
+    reference = sources.answer(source, options.of_source, crew, cache)
     for note in reference.notes:
         told.on(Event("note", "", note))
     text = f"{len(reference.samples.samples)} samples answered by {reference.runtime} in {reference.precision}"
@@ -164,7 +148,8 @@ def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache,
     return reference
 
 
-def _target(goal: TargetPlan, place: Path, run: _Run) -> BundleResult:
+def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
+    told = Outcome(place.name, run.source.artifact.path.name, goal.target, run.options.precision)
     start = time.perf_counter()
     try:
         attempts: list[_Attempt] = []
@@ -183,12 +168,18 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> BundleResult:
             raise _no_route(goal.target, attempts)
         entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in attempts]
         entries += _not_tried(goal, entries, run.runner)
-        receipt = bundle.publish(place, goal.target, run.source, run.reference(), taken.candidate, entries)
-        verdict = taken.candidate.trial.verdict
+        request = run.options.request_digest()
+        receipt = bundle.publish(place, goal.target, request, run.source, run.reference(), taken.candidate, entries)
+        trial = taken.candidate.trial
+        verdict = trial.verdict
         run.told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))
-        return BundleResult(goal.target, place, verdict, None, receipt, time.perf_counter() - start)
+        again = shlex.join(("dlconv", "verify", str(place)))
+        seconds = time.perf_counter() - start
+        return replace(
+            told, path=place, verdict=verdict, checks=trial.checks, again=again, seconds=seconds, body=receipt
+        )
     except DlconvError as error:
-        return BundleResult(goal.target, None, None, error, None, time.perf_counter() - start)
+        return replace(told, error=error, seconds=time.perf_counter() - start)
 
 
 def _not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner) -> list[dict[str, Any]]:
@@ -284,14 +275,6 @@ def _jobs(artifact: Artifact) -> int:
     found = formats.identify(artifact.path)
     need = _WORKER_BYTES + _MODEL_COPIES * found.size_bytes
     return max(1, min(cores, psutil.virtual_memory().available // need))
-
-
-def _logs() -> Path:
-    from platformdirs import user_log_path
-
-    base = os.environ.get("DLCONV_HOME")
-    root = Path(base).expanduser().resolve() / "logs" if base else user_log_path("dlconv")
-    return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:

@@ -26,6 +26,7 @@ SCHEMA: Final = 1
 
 def made(
     target: str,
+    request: str,
     source: Source,
     reference: Reference,
     candidate: Candidate,
@@ -52,6 +53,7 @@ def made(
             "notes": list(source.notes),
             "input_flag": source.flag,
         },
+        "request": request,
         "target": target,
         "precision": "fp32",
         "routes": routes,
@@ -59,38 +61,27 @@ def made(
             "entry": product.entry,
             "files": files,
             "size_bytes": sum(file["size_bytes"] for file in files),
-            "inputs": [_tensor(spec) for spec in product.signature.inputs],
-            "outputs": [_tensor(spec) for spec in product.signature.outputs],
+            "inputs": [tensor_of(spec) for spec in product.signature.inputs],
+            "outputs": [tensor_of(spec) for spec in product.signature.outputs],
         },
-        "reference": {
-            "runtime": reference.runtime,
-            "precision": reference.precision,
-            "reason": reference.reason,
-            "versions": reference.versions,
-            "digest": reference.digest,
-            "notes": list(reference.notes),
-            "samples": {
-                "count": len(reference.samples.samples),
-                "origin": reference.samples.origin,
-                "seed": reference.samples.seed,
-                "digest": reference.samples.digest,
-            },
-        },
-        "evidence": _evidence(candidate.trial),
+        "reference": reference.to_dict(),
+        "evidence": evidence_of(candidate.trial),
         "bars": candidate.trial.bars.to_dict(),
         "verdict": candidate.trial.verdict.to_dict(),
         "environment": environment(candidate.trial.versions),
     }
 
 
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
+def tensor_of(spec: TensorSpec) -> dict[str, Any]:
+    """A deployed tensor: its name here and in the source, dtype, shape, and layout in words."""
     layout = "as the source"
     if spec.permutation:
         layout = "source axes " + ",".join(map(str, spec.permutation))
     return {**spec.to_dict(), "layout": layout}
 
 
-def _evidence(trial: Trial) -> dict[str, Any]:
+def evidence_of(trial: Trial) -> dict[str, Any]:
+    """What was measured, each output with its bar."""
     evidence = trial.evidence
     factor = evidence.factor if trial.bars.factor is None else trial.bars.factor
     return {

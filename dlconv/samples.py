@@ -227,6 +227,37 @@ def to_arrays(samples: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:
     return {f"{index:03d}.{name}": array for index, sample in enumerate(samples) for name, array in sample.items()}
 
 
+def from_arrays(arrays: Mapping[str, np.ndarray[Any, Any]]) -> tuple[Sample, ...]:
+    """What `to_arrays` took apart. SamplesError where the numbers are not 0, 1, 2, ..."""
+    found: dict[int, Sample] = {}
+    for key, array in arrays.items():
+        number, dot, name = key.partition(".")
+        if not dot or not number.isdecimal():
+            raise SamplesError(f"{key!r} names no tensor of a sample", wanted="NNN.name")
+        found.setdefault(int(number), {})[name] = array
+    if sorted(found) != list(range(len(found))):
+        raise SamplesError(f"samples {sorted(found)} are there", wanted="all of them, numbered from 0")
+    return tuple(found[number] for number in range(len(found)))
+
+
+def read_labels(path: Path, outputs: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Right classes by output: an .npz with an array for an output's name, or one array for a model with one output.
+    SamplesError for what fits no output."""
+    arrays = read_npz(path)
+    if len(arrays) == 1 and len(outputs) == 1:
+        arrays = dict(zip(outputs, arrays.values(), strict=True))
+    strange = [name for name in arrays if name not in outputs]
+    if strange or not arrays:
+        raise SamplesError(
+            f"the labels in {path} are named {', '.join(map(repr, arrays)) or 'nothing'}",
+            wanted=f"of the outputs {', '.join(outputs)}",
+        )
+    wrong = [name for name, array in arrays.items() if array.dtype.kind not in "iu"]
+    if wrong:
+        raise SamplesError(f"the labels {', '.join(wrong)} in {path} are no integers", wanted="a class each")
+    return arrays
+
+
 def save_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     """Write named arrays as an .npz, uncompressed."""
     # numpy's own signature takes the names as keywords, where one might be a parameter's.

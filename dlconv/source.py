@@ -19,26 +19,35 @@ from dlconv.validators.parity import Answers, noise_floors
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlconv.cache import Cache
     from dlconv.model import Artifact
-    from dlconv.options import ExportOptions
+    from dlconv.options import SourceOptions
     from dlconv.workers.crew import Crew
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a source format is read and answered: the toolchain, the adapter of its reference, its function of study."""
+    """How a model is read and answered as a reference: the toolchain, the adapter, and the function that studies it.
+
+    has_double: whether the adapter can answer in float64.
+    """
 
     toolchain: str
     runtime: str
     study: str
+    has_double: bool = True
 
 
 KINDS = {
     Format.TORCHSCRIPT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torchscript_signature:infer"),
     Format.TORCH_EXPORT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torch_export_signature:read"),
     Format.ONNX: Kind("onnx", "dlconv.runtimes.onnx_reference", "dlconv.convert.onnx_signature:read"),
+    Format.OPENVINO: Kind("openvino", "dlconv.runtimes.openvino", "dlconv.runtimes.openvino_describe:read", False),
+    Format.TFLITE: Kind("tflite", "dlconv.runtimes.tflite", "dlconv.runtimes.tflite_describe:read", False),
 }
+"""What can be a reference: the sources of conversions, and the formats besides that `verify` compares with."""
 
 
 ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"
@@ -80,14 +89,31 @@ class Reference:
     def digest(self) -> str:
         return SampleSet(self.answers.best, "").digest
 
+    def to_dict(self) -> dict[str, Any]:
+        """As the receipt tells it, without the arrays."""
+        return {
+            "runtime": self.runtime,
+            "precision": self.precision,
+            "reason": self.reason,
+            "versions": self.versions,
+            "digest": self.digest,
+            "notes": list(self.notes),
+            "samples": {
+                "count": len(self.samples.samples),
+                "origin": self.samples.origin,
+                "seed": self.samples.seed,
+                "digest": self.samples.digest,
+            },
+        }
 
-def is_studied(artifact: Artifact, options: ExportOptions, cache: Cache) -> bool:
+
+def is_studied(artifact: Artifact, options: SourceOptions, cache: Cache) -> bool:
     """Whether the source's signature is in the cache: then `study` needs no worker."""
     asked = _asked(artifact, options, _given(options))
     return options.use_cache and cache.get(_study_key(KINDS[artifact.format].study, artifact, asked)) is not None
 
 
-def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) -> Source:
+def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) -> Source:
     """Find the source's signature and its samples. Raises SignatureError or SamplesError for what does not fit."""
     given = _given(options)
     asked = _asked(artifact, options, given)
@@ -114,11 +140,11 @@ def study(artifact: Artifact, options: ExportOptions, crew: Crew, cache: Cache) 
     return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts)
 
 
-def _given(options: ExportOptions) -> dict[str, np.ndarray[Any, Any]] | None:
+def _given(options: SourceOptions) -> dict[str, np.ndarray[Any, Any]] | None:
     return None if options.samples is None else sampling.read_npz(options.samples)
 
 
-def _asked(artifact: Artifact, options: ExportOptions, given: dict[str, np.ndarray[Any, Any]] | None) -> dict[str, Any]:
+def _asked(artifact: Artifact, options: SourceOptions, given: dict[str, np.ndarray[Any, Any]] | None) -> dict[str, Any]:
     if artifact.format is not Format.TORCHSCRIPT:
         return {}
     return {
@@ -188,7 +214,7 @@ def _with_other_sizes(
     return replace(chosen, samples=(*chosen.samples, *more))
 
 
-def answer(source: Source, options: ExportOptions, crew: Crew, cache: Cache) -> Reference:
+def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> Reference:
     """The source's answers in float32 and, where its framework and the model allow, float64; kept in the cache."""
     kind = KINDS[source.artifact.format]
     versions = _versions(kind)
@@ -261,13 +287,7 @@ def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
     ]
     samples = [samples[index] for index in taken]
     y32 = tuple(single["outputs"][index] for index in taken)
-    y64, reason = None, ""
-    try:
-        double = run("the reference in float64", samples, double=True)
-        reason = next((cause_of(error) for error in double["errors"] if error), "")
-        y64 = None if reason else tuple(double["outputs"])
-    except StepError as error:  # then float32 is the reference, and the receipt says why
-        reason = error.met
+    y64, reason = _double(kind, lambda: run("the reference in float64", samples, double=True))
     if y64 is not None:
         floors = noise_floors(y64, [y32])
     else:
@@ -286,6 +306,18 @@ def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
         "reason": reason,
         "notes": notes,
     }
+
+
+def _double(kind: Kind, run: Callable[[], dict[str, Any]]) -> tuple[tuple[Sample, ...] | None, str]:
+    """The answers in float64, or None and the reason: then float32 is the reference, and the receipt says why."""
+    if not kind.has_double:
+        return None, "its runtime has no float64"
+    try:
+        double = run()
+    except StepError as error:
+        return None, error.met
+    reason = next((cause_of(error) for error in double["errors"] if error), "")
+    return (None, reason) if reason else (tuple(double["outputs"]), "")
 
 
 def _moved(sample: Sample, seed: int) -> Sample:

@@ -36,7 +36,7 @@ def test_an_export_by_the_api(digits: Path, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("DLCONV_HOME", str(tmp_path / "home"))
     options = dlconv.ExportOptions(("onnx",), tmp_path / "out", name="mine")
     assert [goal.target for goal in dlconv.plan(digits / "digits.onnx", options).targets] == ["onnx"]
-    (bundle,) = dlconv.export(digits / "digits.onnx", options).bundles
+    (bundle,) = dlconv.export(digits / "digits.onnx", options).outcomes
     assert bundle.verdict is not None and bundle.verdict.word == "PASS"
     assert bundle.path == tmp_path / "out" / "mine-onnx-fp32"
     assert dlconv.inspect(bundle.path / "model.onnx").trouble is None

@@ -25,7 +25,7 @@ LAYERS = (
     ("validators", "validators"),
     ("stages of the two lines", "cache candidate hardware receipt source steps"),
     ("bundles and outcomes", "bundle outcome"),
-    ("the two lines", "benching doctor inspection judging pipeline planning project verification"),
+    ("the two lines", "benching doctor inspection judging pipeline planning project project_keys release verification"),
     ("doors", "__main__ cli reports"),
 )
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}

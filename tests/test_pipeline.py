@@ -12,6 +12,7 @@ from dlconv import pipeline, planning
 from dlconv.convert.graph import GRAPH, ConversionGraph, Converter
 from dlconv.errors import SourceError
 from dlconv.options import ExportOptions
+from dlconv.outcome import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     return put
 
 
-def export(digits: Path, out: Path, *targets: str) -> pipeline.ExportResult:
+def export(digits: Path, out: Path, *targets: str) -> Report:
     return pipeline.export(digits / "digits.onnx", ExportOptions(targets, out))
 
 
@@ -72,11 +73,11 @@ def test_the_next_route_is_taken_and_the_receipt_tells_of_both(
     digits: Path, tmp_path: Path, plant: Callable[..., None], fault: str, told: str
 ) -> None:
     plant(fault)
-    (bundle,) = export(digits, tmp_path / "out", "onnx").bundles
+    (bundle,) = export(digits, tmp_path / "out", "onnx").outcomes
     assert bundle.verdict is not None
-    assert bundle.receipt is not None
+    assert bundle.body is not None
     assert bundle.verdict.word == "PASS"
-    outcomes = {route["edges"][0]: route for route in bundle.receipt["routes"]}
+    outcomes = {route["edges"][0]: route for route in bundle.body["routes"]}
     assert outcomes[f"planted_edges[{fault}]"]["outcome"] == "failed"
     assert told in outcomes[f"planted_edges[{fault}]"]["reason"]
     assert outcomes["onnx_to_onnx[onnxsim]"]["outcome"] == "taken"
@@ -86,7 +87,7 @@ def test_where_every_result_is_wrong_the_verdict_is_fail(
     digits: Path, tmp_path: Path, plant: Callable[..., None]
 ) -> None:
     plant("spoils", alone=True)
-    (bundle,) = export(digits, tmp_path / "out", "onnx").bundles
+    (bundle,) = export(digits, tmp_path / "out", "onnx").outcomes
     assert bundle.verdict is not None
     assert bundle.verdict.word == "FAIL"
     assert "would have been needed" in bundle.verdict.reasons[0]
@@ -96,7 +97,7 @@ def test_targets_that_share_a_failing_step_each_tell_it(
     digits: Path, tmp_path: Path, plant: Callable[..., None]
 ) -> None:
     plant("raises", alone=True)
-    bundles = export(digits, tmp_path / "out", "onnx", "onnxruntime").bundles
+    bundles = export(digits, tmp_path / "out", "onnx", "onnxruntime").outcomes
     for bundle in bundles:
         assert bundle.error is not None
         assert bundle.error.exit_code == 4
@@ -115,6 +116,6 @@ def test_a_source_that_does_not_run_is_told_as_such(tmp_path: Path) -> None:
     onnx.save(model, str(tmp_path / "m.onnx"))
     np.savez(tmp_path / "s.npz", ids=np.array([[1, 100]]))
     options = ExportOptions(("onnx",), tmp_path / "out", samples=tmp_path / "s.npz")
-    (bundle,) = pipeline.export(tmp_path / "m.onnx", options).bundles
+    (bundle,) = pipeline.export(tmp_path / "m.onnx", options).outcomes
     assert isinstance(bundle.error, SourceError)
     assert "100" in bundle.error.met

@@ -29,7 +29,7 @@ def receipts(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     found = {}
     for name, targets in (("digits.pt", ("onnx", "openvino")), ("digits.onnx", ("onnxruntime",))):
         options = dlconv.ExportOptions(targets, out / name, samples=digits / "samples.npz")
-        for result in dlconv.export(digits / name, options).bundles:
+        for result in dlconv.export(digits / name, options).outcomes:
             assert result.path is not None, result.error
             found[f"{name} to {result.target}"] = json.loads((result.path / "dlconv.json").read_text(encoding="utf-8"))
     return found

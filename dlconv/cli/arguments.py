@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dlconv.bars import EVERY, Bars, OutputBars
 from dlconv.errors import RequestError
 from dlconv.options import TARGETS, ExportOptions, parse_inputs, parse_targets
 
@@ -93,3 +95,58 @@ def options_of(
         memory_limit_bytes=None if memory_limit is None else parse_size(memory_limit),
         **further,
     )
+
+
+_BARS = (
+    click.option("--factor", type=float, metavar="N", help="The bar in units of the model's noise floor."),
+    click.option(
+        "--max-error",
+        "max_errors",
+        multiple=True,
+        metavar="[OUTPUT=]X",
+        help="The bar of an output, or of all, relative to its scale, in place of the model's own. May be repeated.",
+    ),
+    click.option("--min-cosine", type=float, metavar="X", help="Asked of every output besides."),
+    click.option(
+        "--min-sqnr-db", type=float, metavar="X", help="Signal to noise, in dB, asked of every output besides."
+    ),
+    click.option("--min-top1", type=float, metavar="X", help="Share of equal best classes, 0 to 1, of every output."),
+    click.option("--max-drop", type=float, metavar="X", help="Of accuracy on the labels, 0 to 1."),
+)
+
+
+def bars_options(command: _F) -> _F:
+    """The options that say bars; `bars_of` reads them."""
+    for option in reversed(_BARS):
+        command = option(command)
+    return command
+
+
+def bars_of(
+    factor: float | None,
+    max_errors: tuple[str, ...],
+    min_cosine: float | None,
+    min_sqnr_db: float | None,
+    min_top1: float | None,
+    max_drop: float | None,
+) -> Bars | None:
+    """The bars that the words of a command line mean; None where none was said. Raises RequestError."""
+    besides = {
+        "min_cosine": min_cosine,
+        "min_sqnr_db": min_sqnr_db,
+        "min_top1": min_top1,
+        "max_drop": max_drop,
+    }
+    errors: dict[str, float] = {}
+    for text in max_errors:
+        name, equals, value = text.rpartition("=")
+        try:
+            errors[name if equals else EVERY] = float(value)
+        except ValueError as error:
+            raise RequestError(
+                f"--max-error {text!r} is no bar", wanted="[OUTPUT=]NUMBER", mend="--max-error 1e-3"
+            ) from error
+    if factor is None and not errors and all(value is None for value in besides.values()):
+        return None
+    every = OutputBars(errors.pop(EVERY, None), **besides)
+    return Bars(factor, {EVERY: every, **{name: replace(every, max_error=value) for name, value in errors.items()}})

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dlconv.cli.arguments import MODEL, options_of, wishes
 from dlconv.cli.reporting import Reporting, reported
-from dlconv.errors import ConversionError, InternalError, MachineError
-
-if TYPE_CHECKING:
-    from dlconv.pipeline import ExportResult
 
 
 @click.command()
@@ -48,22 +44,6 @@ def export(reporting: Reporting, model: Path, **words: Any) -> int:
 
     with console.progress(reporting.verbosity) as listener:
         result = pipeline.export(model, options, listener)
-    code = exit_code(result)
     console.close(result, reporting.verbosity, to_stderr=reporting.to_stderr)
-    reporting.answer(as_json.export_body(result, code))
-    return code
-
-
-def exit_code(result: ExportResult) -> int:
-    """70 or 4 if a conversion failed so, else 1 if a result is not the model, else 3 or 2 if one is missing, else 0."""
-    errors = {bundle.error.exit_code for bundle in result.bundles if bundle.error is not None}
-    words = {bundle.verdict.word for bundle in result.bundles if bundle.verdict is not None}
-    for code in (InternalError.exit_code, ConversionError.exit_code):
-        if code in errors:
-            return code
-    if "FAIL" in words:
-        return 1
-    if errors:
-        return max(errors)
-    all_judged = bool(result.bundles) and all(bundle.verdict is not None for bundle in result.bundles)
-    return 0 if all_judged and words == {"PASS"} else MachineError.exit_code
+    reporting.answer(as_json.export_body(result))
+    return result.exit_code

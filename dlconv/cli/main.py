@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Name: where the command is, and what `dlconv --help` says of it. Nothing is imported to show this.
 COMMANDS = {
     "export": ("dlconv.cli.export:export", "Convert a model, and prove that each result is the same model."),
+    "verify": ("dlconv.cli.verify:verify", "Judge whether artifacts still are the model that they were made from."),
+    "judge": ("dlconv.cli.judge:judge", "Judge saved evidence again, by other bars."),
     "plan": ("dlconv.cli.plan:plan", "Show the routes to a target, and what is missing here."),
     "inspect": ("dlconv.cli.inspect:inspect", "Tell what a file is: format, signature, operators, size."),
     "doctor": ("dlconv.cli.doctor:doctor", "Prove what works on this machine, and say how to mend the rest."),

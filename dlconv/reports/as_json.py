@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from dlconv import __version__
 from dlconv.errors import OutputError
 
 if TYPE_CHECKING:
-    from dlconv.pipeline import ExportResult
+    from dlconv.outcome import Report
 
 VERSION = 1
 """Raised when a field changes its meaning or goes. New fields do not raise it."""
@@ -22,52 +21,54 @@ VERSION = 1
 def document(command: str, body: dict[str, Any]) -> str:
     """The text of a result: `schema` says whose and which version, `dlconv` by which release."""
     whole = {"schema": f"dlconv.{command}/{VERSION}", "dlconv": __version__, **body}
-    return json.dumps(_plain(whole), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain(whole), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def export_body(result: ExportResult, exit_code: int) -> dict[str, Any]:
+def export_body(result: Report) -> dict[str, Any]:
     """An export's result: one entry a target, in the order that was asked for."""
     return {
-        "exit_code": exit_code,
+        "exit_code": result.exit_code,
         "bundles": [
             {
-                "target": bundle.target,
-                "path": None if bundle.path is None else str(bundle.path),
-                "verdict": None if bundle.verdict is None else bundle.verdict.to_dict(),
-                "error": None if bundle.error is None else bundle.error.to_dict(),
-                "seconds": bundle.seconds,
-                "receipt": bundle.receipt,
+                "target": outcome.target,
+                "path": None if outcome.path is None else str(outcome.path),
+                "verdict": None if outcome.verdict is None else outcome.verdict.to_dict(),
+                "error": None if outcome.error is None else outcome.error.to_dict(),
+                "seconds": outcome.seconds,
+                "receipt": outcome.body or None,
             }
-            for bundle in result.bundles
+            for outcome in result.outcomes
         ],
     }
 
 
 def write(path: Path, text: str) -> None:
-    """Write a report whole or not at all. Raises OutputError."""
+    """Write a report whole or not at all, its folder too where there is none. Raises OutputError.
+
+    What has no UTF-8 (a file name of other bytes) is written as an escape.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink()
-            raise
+            temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"the report {path} cannot be written: {error.strerror or error}", mend="--json with another path"
+            f"the report {path} cannot be written: {error.strerror or error}", mend="give it another path"
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    # JSON has no NaN or infinity: their names stand for them, as in a receipt.
+def plain(value: Any) -> Any:
+    """The value as strict JSON has it: no NaN or infinity (their names stand for them, as in a receipt), no paths."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     return value

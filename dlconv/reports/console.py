@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dlconv.errors import DlconvError
     from dlconv.events import Event, Listener
-    from dlconv.pipeline import BundleResult, ExportResult
+    from dlconv.outcome import Outcome, Report
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _ENDS = ("step-failed", "judged", "published")
@@ -130,7 +130,7 @@ class Running:
         return Text("\n".join(rows), no_wrap=True, overflow="ellipsis")
 
 
-def close(result: ExportResult, verbosity: int, *, to_stderr: bool = False) -> None:
+def close(result: Report, verbosity: int, *, to_stderr: bool = False) -> None:
     """Write the closing table, and below it the reasons of all that did not pass; nothing at verbosity -2."""
     if verbosity < -1:
         return
@@ -138,30 +138,29 @@ def close(result: ExportResult, verbosity: int, *, to_stderr: bool = False) -> N
         click.echo(line, err=to_stderr)
 
 
-def closing_lines(result: ExportResult) -> Iterator[str]:
+def closing_lines(result: Report) -> Iterator[str]:
     """The closing table, then reasons and errors, as lines."""
     heads = ("target", "verdict", "error", "bar", "size", "time", "bundle")
     yield ""
-    lines = table(heads, [_row(bundle) for bundle in result.bundles], right=("error", "bar", "size", "time"))
+    lines = table(heads, [_row(outcome) for outcome in result.outcomes], right=("error", "bar", "size", "time"))
     yield from lines[:2]
-    for line, bundle in zip(lines[2:], result.bundles, strict=True):
-        yield _coloured(line, _word(bundle))
-    for bundle in result.bundles:
-        if bundle.error is not None:
+    for line, outcome in zip(lines[2:], result.outcomes, strict=True):
+        yield _coloured(line, outcome.word)
+    for outcome in result.outcomes:
+        if outcome.error is not None:
             yield ""
-            yield from _error_lines(bundle.target, bundle.error)
-        elif bundle.verdict is not None and bundle.verdict.reasons:
+            yield from _error_lines(outcome.target, outcome.error)
+        elif outcome.reasons:
             yield ""
-            yield f"{bundle.target}: {bundle.verdict.word}"
-            yield from (f"  - {reason}" for reason in bundle.verdict.reasons)
+            yield f"{outcome.target}: {outcome.word}"
+            yield from (f"  - {reason}" for reason in outcome.reasons)
 
 
-def _row(bundle: BundleResult) -> tuple[str, ...]:
-    receipt = bundle.receipt or {}
-    error, bar = worst(receipt.get("evidence", {}).get("outputs", []))
-    files = receipt.get("artifact", {}).get("files", [])
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    error, bar = worst(outcome.body.get("evidence", {}).get("outputs", []))
+    files = outcome.body.get("artifact", {}).get("files", [])
     stored = size(sum(file["size_bytes"] for file in files)) if files else "-"
-    return (bundle.target, _word(bundle), error, bar, stored, duration(bundle.seconds), str(bundle.path or "-"))
+    return (outcome.target, outcome.word, error, bar, stored, duration(outcome.seconds), str(outcome.path or "-"))
 
 
 def worst(outputs: list[dict[str, Any]]) -> tuple[str, str]:
@@ -179,12 +178,6 @@ def worst(outputs: list[dict[str, Any]]) -> tuple[str, str]:
     if float(output["bar"]) == 0:
         return ("0" if float(output["error"]) == 0 else f"{output.get('mismatches', 'some')} differ"), "exact"
     return f"{float(output['error']):.1e}", f"{float(output['bar']):.1e}"
-
-
-def _word(bundle: BundleResult) -> str:
-    if bundle.error is not None:
-        return "ERROR"
-    return "SKIPPED" if bundle.verdict is None else bundle.verdict.word
 
 
 def _error_lines(target: str, error: DlconvError) -> Iterator[str]:

@@ -18,15 +18,7 @@ def describe(path: str) -> dict[str, Any]:
 
     path: the .xml, or the directory that holds one. Raises FormatError where OpenVINO cannot read it.
     """
-    ov = import_openvino()
-    source = Path(path)
-    if source.is_dir():
-        source = next(iter(sorted(source.glob("*.xml"))), source)
-    try:
-        model = ov.Core().read_model(str(source))
-    except RuntimeError as error:
-        met = f"OpenVINO cannot read {source.name}: {str(error).strip().splitlines()[-1]}"
-        raise FormatError(met, wanted="an IR: an .xml file and its .bin beside it") from error
+    model = _model_of(Path(path))
     operators: Counter[str] = Counter()
     opsets: Counter[str] = Counter()
     elements: Counter[str] = Counter()
@@ -49,6 +41,22 @@ def describe(path: str) -> dict[str, Any]:
         "outputs": [spec.to_dict() for spec in signature.outputs],
         "notes": [],
     }
+
+
+def read(path: str) -> dict[str, Any]:
+    """The signature of a model that is a reference, as data. Raises FormatError as `describe`."""
+    model = _model_of(Path(path))
+    return {"signature": Signature(specs_of(model.inputs), specs_of(model.outputs)).to_dict(), "notes": []}
+
+
+def _model_of(source: Path) -> Any:
+    if source.is_dir():
+        source = next(iter(sorted(source.glob("*.xml"))), source)
+    try:
+        return import_openvino().Core().read_model(str(source))
+    except RuntimeError as error:
+        met = f"OpenVINO cannot read {source.name}: {str(error).strip().splitlines()[-1]}"
+        raise FormatError(met, wanted="an IR: an .xml file and its .bin beside it") from error
 
 
 def _all_nodes(model: Any) -> list[Any]:

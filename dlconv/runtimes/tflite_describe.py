@@ -44,6 +44,11 @@ def describe(path: str) -> dict[str, Any]:
         raise _refused(source, error) from error
 
 
+def read(path: str) -> dict[str, Any]:
+    """The signature of a model that is a reference, as data. Raises FormatError as `describe`."""
+    return {"signature": _signature_of(Path(path)).to_dict(), "notes": []}
+
+
 def _signature_of(source: Path) -> Signature:
     _, _, interpreters = load_package()
     plain = interpreters.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dlconv.samples import Sample
 
-FACTORS: Final[Mapping[str, float]] = {"onnxruntime": 40.0, "openvino": 40.0, "tflite": 80.0}
+FACTORS: Final[Mapping[str, float]] = {"onnxruntime": 40.0, "openvino": 40.0, "tflite": 80.0, "torch": 40.0}
 """Bar in units of the noise floor, by runtime. Right float32 artifacts of 85 vision architectures lie at up to 4.2
 floors in ONNX Runtime, 3.9 in OpenVINO, and 27 in TFLite, whose XNNPACK kernels sum in another order."""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections import defaultdict
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlconv.errors import DlconvError, WorkerCrashed
@@ -13,7 +16,6 @@ from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WARM: dict[str, list[str]] = {
     "torch": ["torch", "torch.onnx", "onnx"],
@@ -128,3 +130,12 @@ def _import(worker: Worker, imports: list[str]) -> None:
         worker.call("dlconv.workers.tasks:warm", imports=imports)
     except DlconvError:
         worker.close()  # the first real call meets the same trouble in a new worker, and tells it
+
+
+def logs_folder() -> Path:
+    """Where the workers of a run that begins now keep their logs."""
+    from platformdirs import user_log_path
+
+    base = os.environ.get("DLCONV_HOME")
+    root = Path(base).expanduser().resolve() / "logs" if base else user_log_path("dlconv")
+    return root / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

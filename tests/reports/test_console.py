@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from dlconv.cli.export import exit_code
 from dlconv.errors import ConversionError, DlconvError, InternalError, OutputError, StepError
 from dlconv.events import Event
-from dlconv.pipeline import BundleResult, ExportResult
+from dlconv.outcome import Outcome, Report
 from dlconv.reports import as_json
 from dlconv.reports.console import Lines, Running, close, closing_lines, progress, worst
 from dlconv.reports.table import duration, size, table
@@ -20,10 +19,12 @@ def output(error: float | str, bar: float, **further: Any) -> dict[str, Any]:
     return {"name": "y", "error": error, "floor": 1e-7, "bar": bar, **further}
 
 
-def bundle(word: str | None = None, error: DlconvError | None = None, *outputs: dict[str, Any]) -> BundleResult:
+def bundle(word: str | None = None, error: DlconvError | None = None, *outputs: dict[str, Any]) -> Outcome:
     receipt = {"evidence": {"outputs": list(outputs)}, "artifact": {"files": [{"size_bytes": 1500}]}}
     verdict = None if word is None else Verdict(word, ("the reason",) if word != "PASS" else ())  # type: ignore[arg-type]
-    return BundleResult("onnx", Path("out/m-onnx-fp32"), verdict, error, receipt if word else None, 2.5)
+    place = Path("out/m-onnx-fp32")
+    body = receipt if word else {}
+    return Outcome(place.name, "m.pt", "onnx", "fp32", place, verdict, error=error, seconds=2.5, body=body)
 
 
 CASES = [
@@ -43,8 +44,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("bundles", "code"), CASES)
-def test_exit_codes(bundles: list[BundleResult], code: int) -> None:
-    assert exit_code(ExportResult(tuple(bundles))) == code
+def test_exit_codes(bundles: list[Outcome], code: int) -> None:
+    assert Report(tuple(bundles)).exit_code == code
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_the_worst_output_is_the_nearest_to_its_bar(outputs: list[dict[str, Any]
 
 def test_the_closing_table_and_the_reasons_below() -> None:
     error = ConversionError("no route", mend="one\ntwo", problems=("a: x", "b: y"), log="/l")
-    told = list(closing_lines(ExportResult((bundle("FAIL", None, output(1e-3, 4e-6)), bundle(None, error)))))
+    told = list(closing_lines(Report((bundle("FAIL", None, output(1e-3, 4e-6)), bundle(None, error)))))
     told = [line.replace("\x1b[31m\x1b[1m", "").replace("\x1b[0m", "") for line in told]
     assert told == [
         "",
@@ -89,12 +90,12 @@ def test_the_closing_table_and_the_reasons_below() -> None:
 
 def test_no_colour_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    assert not any("\x1b" in line for line in closing_lines(ExportResult((bundle("PASS"),))))
+    assert not any("\x1b" in line for line in closing_lines(Report((bundle("PASS"),))))
 
 
 @pytest.mark.parametrize(("verbosity", "lines"), [(-2, 0), (-1, 4), (0, 4)])
 def test_quiet_still_tells_the_results(verbosity: int, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
-    close(ExportResult((bundle("PASS"),)), verbosity)
+    close(Report((bundle("PASS"),)), verbosity)
     assert len(capsys.readouterr().out.splitlines()) == lines
 
 
@@ -142,7 +143,7 @@ def test_what_runs_now() -> None:
 
 
 def test_the_json_of_an_export_is_strict_and_versioned() -> None:
-    result = ExportResult((bundle("FAIL", None, output(float("nan"), 1e-6)), bundle(None, StepError("x", log="l"))))
+    result = Report((bundle("FAIL", None, output(float("nan"), 1e-6)), bundle(None, StepError("x", log="l"))))
     told = json.loads(as_json.document("export", as_json.export_body(result, 4)), parse_constant=pytest.fail)
     assert (told["schema"], told["exit_code"]) == ("dlconv.export/1", 4)
     first, second = told["bundles"]

@@ -1,0 +1,112 @@
+"""`dlconv verify`: is each artifact still the same model?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dlconv.cli.arguments import bars_of, bars_options, parse_size
+from dlconv.cli.release_options import conclude, release_options
+from dlconv.cli.reporting import Reporting, reported
+from dlconv.errors import RequestError
+from dlconv.options import SourceOptions, parse_inputs, parse_targets
+
+if TYPE_CHECKING:
+    from dlconv.events import Listener
+    from dlconv.outcome import Report
+    from dlconv.reports.release import ReportFiles
+    from dlconv.verification import VerifyOptions
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, type=click.Path(path_type=Path), metavar="[BUNDLE...]")
+@click.option("--against", type=click.Path(path_type=Path), metavar="MODEL", help="The model that is right.")
+@click.option("--map", "links", multiple=True, metavar="REF=CAND[:LAYOUT]", help="Which tensor is which; repeatable.")
+@click.option("--samples", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs for both; with --against.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE]", help="Of --against's model.")
+@click.option("--draws", type=int, default=8, show_default=True, help="Random samples, where none are given.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE.npz", help="Right classes, by output.")
+@bars_options
+@click.option("--allow-skip", metavar="TARGET[,...]", default="", help="Targets that this machine may lack.")
+@click.option("--project", type=click.Path(path_type=Path), metavar="FILE", help="The project file; else the nearest.")
+@click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
+@click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
+@click.option("--jobs", type=int, metavar="N", help="Workers side by side; without, one a core.")
+@release_options
+@reported
+def verify(
+    reporting: Reporting,
+    files: ReportFiles,
+    bundles: tuple[Path, ...],
+    against: Path | None,
+    links: tuple[str, ...],
+    samples: Path | None,
+    inputs: tuple[str, ...],
+    draws: int,
+    seed: int,
+    labels: Path | None,
+    allow_skip: str,
+    project: Path | None,
+    memory_limit: str | None,
+    timeout_s: float,
+    jobs: int | None,
+    **bars: Any,
+) -> int:
+    """Judge whether artifacts still are the model that they were made from.
+
+    BUNDLE is a directory that `dlconv export` left: it is judged by the source's answers that lie in it, with nothing
+    but the target's runtime. With --against, BUNDLE may be any model file, and is judged by another model's answers.
+    With neither, dlconv.toml says which models, targets and bars: what is not there is exported, and all is verified.
+
+    Exit code 0 if everything passed, 1 if something is not the same model, 3 if something could not be judged or was
+    skipped that may not be.
+    """
+    from dlconv.reports import console
+    from dlconv.validators.matching import parse_link
+    from dlconv.verification import VerifyOptions
+
+    tensors, constants = parse_inputs(inputs)
+    options = VerifyOptions(
+        bars_of(**bars),
+        frozenset(parse_targets(allow_skip)) if allow_skip else frozenset(),
+        labels,
+        tuple(parse_link(text) for text in links),
+        SourceOptions(tensors, constants, samples, draws, seed),
+        None if memory_limit is None else parse_size(memory_limit),
+        timeout_s,
+        jobs,
+    )
+    _check(bundles, against, project, options)
+    with console.progress(reporting.verbosity) as listener:
+        report = _verified(bundles, against, project, options, listener)
+    return conclude(reporting, report, files)
+
+
+def _verified(
+    bundles: tuple[Path, ...], against: Path | None, project: Path | None, options: VerifyOptions, listener: Listener
+) -> Report:
+    from dlconv import verification
+
+    if against is not None:
+        return verification.compare(bundles[0], against, options, listener)
+    if bundles:
+        return verification.verify(bundles, options, listener)
+    from dlconv import project as projects
+    from dlconv.release import verify_project
+
+    return verify_project(projects.read(project or projects.find(Path())), options, listener)
+
+
+def _check(bundles: tuple[Path, ...], against: Path | None, project: Path | None, options: VerifyOptions) -> None:
+    if against is not None and len(bundles) != 1:
+        raise RequestError(f"--against goes with one candidate, {len(bundles)} are named", mend="name one CANDIDATE")
+    if against is None and (options.links or options.source.samples or options.source.inputs):
+        raise RequestError(
+            "--map, --samples and --input need a model that answers them: a bundle holds its own samples and answers",
+            mend="--against MODEL",
+        )
+    if bundles and project is not None:
+        raise RequestError("--project names what to verify, and so does BUNDLE", mend="leave one of them out")

@@ -1,0 +1,252 @@
+"""The straight line of verify: a bundle, or two models, in; an outcome out. Nothing is converted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlconv import formats
+from dlconv import source as sources
+from dlconv.bars import Bars
+from dlconv.bundle import Bundle, is_bundle, open_bundle
+from dlconv.cache import Cache
+from dlconv.candidate import RUNTIMES, Wanted, runtime_of, try_out
+from dlconv.errors import DlconvError, MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
+from dlconv.events import Event, Silence
+from dlconv.formats import Format
+from dlconv.hardware import misfit
+from dlconv.options import SourceOptions
+from dlconv.outcome import Outcome, Report, skipped
+from dlconv.receipt import environment, evidence_of, tensor_of
+from dlconv.samples import read_labels
+from dlconv.validators.matching import matched
+from dlconv.validators.verdict import Check, Verdict, joined
+from dlconv.workers.crew import Crew, logs_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dlconv.candidate import TargetRuntime, Trial
+    from dlconv.events import Listener
+    from dlconv.model import Artifact, Signature
+    from dlconv.validators.matching import Link
+
+_CHANNELS_LAST = frozenset({Format.TFLITE, Format.SAVED_MODEL, Format.KERAS, Format.KERAS_H5, Format.FROZEN_GRAPH})
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What `dlconv verify` was asked for.
+
+    bars: None for those in the bundle's receipt. allow_skip: targets that this machine may lack. labels: right classes,
+    an .npz. links: pairs of tensors of two models, and source: what is said of the reference; both where two models are
+    compared. memory_limit_bytes and timeout_s (seconds) are of each worker; jobs: workers side by side.
+    """
+
+    bars: Bars | None = None
+    allow_skip: frozenset[str] = frozenset()
+    labels: Path | None = None
+    links: tuple[Link, ...] = ()
+    source: SourceOptions = field(default_factory=SourceOptions)
+    memory_limit_bytes: int | None = None
+    timeout_s: float = 1800
+    jobs: int | None = None
+
+
+def verify(places: Sequence[Path], options: VerifyOptions, listener: Listener | None = None) -> Report:
+    """Judge each bundle against the reference's answers that lie in it. Raises RequestError for what is no bundle."""
+    told = listener or Silence()
+    bundles = [open_bundle(place.absolute()) for place in places]
+    with _crew(options) as crew, ThreadPoolExecutor(max(1, len(bundles)), thread_name_prefix="dlconv") as pool:
+        try:
+            running = [pool.submit(_verify_bundle, bundle, options, crew, told) for bundle in bundles]
+            return Report(tuple(future.result() for future in running), options.allow_skip)
+        except BaseException:
+            crew.end()  # else the pool would wait for workers that nobody wants any more
+            raise
+
+
+def compare(candidate: Path, against: Path, options: VerifyOptions, listener: Listener | None = None) -> Report:
+    """Judge one model by another's answers, in the other's framework. Either may be a bundle or a model file.
+
+    Raises RequestError where it cannot be known which tensor is which, SourceError where the reference does not run.
+    """
+    told = listener or Silence()
+    artifact, reference = _opened(candidate.absolute()), _opened(against.absolute())
+    cache = Cache() if options.source.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
+    try:
+        with _crew(options) as crew:
+            return Report((_compare(artifact, reference, options, crew, cache, told),), options.allow_skip)
+    finally:
+        if not options.source.use_cache:
+            cache.remove()
+
+
+def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Listener) -> Outcome:
+    receipt = bundle.receipt
+    outcome = Outcome(
+        bundle.place.name,
+        receipt["source"]["name"],
+        bundle.target,
+        receipt["precision"],
+        bundle.place,
+        again=shlex.join(("dlconv", "verify", str(bundle.place))),
+        body=receipt,
+    )
+
+    def trial(checked: list[Check]) -> Trial:
+        changes = bundle.changes()
+        files = {"files": len(receipt["artifact"]["files"]), "size_bytes": receipt["artifact"]["size_bytes"]}
+        checked.append(Check("files", Verdict("FAIL" if changes else "PASS", changes), figures=files))
+        if changes:
+            raise _Judged
+        met = misfit(bundle.target, receipt["environment"])
+        if met:
+            raise MachineError(met, mend="export it on this machine, or verify it on one like the one that made it")
+        runtime = RUNTIMES.get(bundle.target)
+        if runtime is None:
+            raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
+        reference, wanted = bundle.reference(), bundle.source_signature
+        labels = None if options.labels is None else read_labels(options.labels, [spec.name for spec in wanted.outputs])
+        bars = bundle.bars if options.bars is None else options.bars
+        against = Wanted(wanted, reference, receipt["source"]["facts"], bars, labels=labels)
+        return try_out(bundle.entry, bundle.signature, runtime, against, crew)
+
+    return _judged(outcome, trial, told)
+
+
+def _compare(
+    artifact: _Model, reference: _Model, options: VerifyOptions, crew: Crew, cache: Cache, told: Listener
+) -> Outcome:
+    source = sources.study(reference.artifact, options.source, crew, cache)
+    for note in source.notes:
+        told.on(Event("note", "", note))
+    theirs = sources.study(artifact.artifact, _said_of(artifact, source.signature, options), crew, cache)
+    one_family = _one_family(artifact, reference)
+    signature, pairs = matched(source.signature, theirs.signature, options.links, one_family=one_family)
+    for pair in pairs:
+        told.on(Event("note", "", pair))
+    answers = sources.answer(source, options.source, crew, cache)
+    for note in answers.notes:
+        told.on(Event("note", "", note))
+    names = [spec.name for spec in source.signature.outputs]
+    labels = None if options.labels is None else read_labels(options.labels, names)
+    words = ("dlconv", "verify", str(artifact.path), "--against", str(reference.path))
+    outcome = Outcome(
+        artifact.path.name,
+        reference.path.name,
+        artifact.artifact.format.value,
+        "fp32",
+        artifact.path,
+        again=shlex.join(words),
+        body={
+            "source": {
+                "name": reference.path.name,
+                "digest": reference.artifact.digest,
+                "format": reference.artifact.format.value,
+                "signature": source.signature.to_dict(),
+                "facts": source.facts,
+            },
+            "target": artifact.artifact.format.value,
+            "artifact": {
+                "entry": artifact.path.name,
+                "inputs": [tensor_of(spec) for spec in signature.inputs],
+                "outputs": [tensor_of(spec) for spec in signature.outputs],
+                "pairs": list(pairs),
+            },
+            "reference": answers.to_dict(),
+        },
+    )
+    wanted = Wanted(source.signature, answers, source.facts, options.bars or Bars(), labels=labels)
+    return _judged(outcome, lambda _: try_out(artifact.artifact.path, signature, artifact.runtime, wanted, crew), told)
+
+
+class _Judged(Exception):
+    """What was checked so far decides: the artifact is not run."""
+
+
+def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listener) -> Outcome:
+    """Run, and say what became of it. `run` may add checks of its own before the trial's.
+
+    A runtime that ends, or refuses the artifact, fails it: nothing was shown of it. What only this machine lacks is
+    SKIPPED, what passed a limit of time or memory INCONCLUSIVE.
+    """
+    start = time.perf_counter()
+    checked: list[Check] = []
+    body, error = dict(outcome.body), None
+    verdict: Verdict | None = None
+    try:
+        trial = run(checked)
+        checked += trial.checks
+        body |= {"evidence": evidence_of(trial), "bars": trial.bars.to_dict()}
+        body |= {"environment": environment(trial.versions)}
+    except _Judged:
+        pass
+    except (WorkerOutOfMemory, WorkerTimedOut) as met:
+        checked.append(Check("run", Verdict("INCONCLUSIVE", (met.met,)), figures=met.to_dict()))
+    except StepError as met:
+        checked.append(Check("run", Verdict("FAIL", (met.met, *met.problems)), figures=met.to_dict()))
+    except MachineError as met:
+        verdict, error = skipped(met), met
+        checked.append(Check("hardware", verdict, figures=met.to_dict()))
+    except DlconvError as met:
+        return replace(outcome, error=met, seconds=time.perf_counter() - start)
+    verdict = verdict or joined(checked)
+    body["verdict"] = verdict.to_dict()
+    seconds = time.perf_counter() - start
+    reasons = {"reasons": list(verdict.reasons)}
+    told.on(Event("judged", outcome.target, f"{outcome.name}: {verdict.word}", seconds, reasons))
+    return replace(outcome, verdict=verdict, checks=tuple(checked), error=error, seconds=seconds, body=body)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model to compare: the file that was named, and what runs it."""
+
+    path: Path
+    artifact: Artifact
+    runtime: TargetRuntime
+
+
+def _opened(path: Path) -> _Model:
+    if is_bundle(path):
+        bundle = open_bundle(path)
+        found = formats.open_model(bundle.entry)
+        return _Model(path, found, RUNTIMES[bundle.target])
+    found = formats.open_model(path)
+    runtime = runtime_of(found.format)
+    if runtime is None:
+        raise RequestError(
+            f"{path} is {found.format.label}, which nothing here runs",
+            wanted=", ".join(kind.value for kind in sources.KINDS),
+        )
+    return _Model(path, found, runtime)
+
+
+def _said_of(candidate: _Model, reference: Signature, options: VerifyOptions) -> SourceOptions:
+    """A TorchScript archive holds no shapes: it is asked for the reference's. Other formats say their own."""
+    if candidate.artifact.format is not Format.TORCHSCRIPT:
+        return SourceOptions(draws=1, use_cache=options.source.use_cache)
+    names = {link.reference: link.candidate for link in options.links}
+    inputs = tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in reference.inputs)
+    return SourceOptions(inputs=inputs, draws=1, use_cache=options.source.use_cache)
+
+
+def _one_family(one: _Model, other: _Model) -> bool:
+    return (one.artifact.format in _CHANNELS_LAST) == (other.artifact.format in _CHANNELS_LAST)
+
+
+def _crew(options: VerifyOptions) -> Crew:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Crew(
+        logs_folder(),
+        slots=options.jobs or cores,
+        memory_limit_bytes=options.memory_limit_bytes,
+        timeout_s=options.timeout_s,
+    )
