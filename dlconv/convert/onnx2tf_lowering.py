@@ -92,8 +92,40 @@ def _lower_nodes(model: Proto) -> Any:
     for value in model.graph.output:
         context.ensure_tensor(value.name)
         graph.outputs.append(value.name)
+    _agree(graph)
     parts._topologically_sort_operators(graph)
     return graph
+
+
+_WHOLE = {"INT32", "INT64"}
+_OF_ONE_DTYPE = {"CUMSUM": 1, "ADD": 2, "SUB": 2, "MUL": 2, "DIV": 2, "MAXIMUM": 2, "MINIMUM": 2, "FLOOR_MOD": 2}
+"""Operators that read their inputs in the dtype of their output, and how many inputs that are."""
+
+
+def _agree(graph: Any) -> None:
+    """Casts before operators on integers whose inputs have another width than their output.
+
+    A builder may narrow a tensor to int32, which others do not see; TFLite's CUMSUM then gives nonsense.
+    """
+    operator_of: Any = import_module(f"{_PACKAGE}.ir").OperatorIR
+    tensor_of: Any = import_module(f"{_PACKAGE}.ir").TensorIR
+    casts: list[Any] = []
+    for operator in graph.operators:
+        wanted = graph.tensors[operator.outputs[0]].dtype if operator.outputs else ""
+        for place in range(_OF_ONE_DTYPE.get(operator.op_type, 0)):
+            name = operator.inputs[place]
+            tensor = graph.tensors[name]
+            if tensor.dtype == wanted or not {tensor.dtype, wanted} <= _WHOLE:
+                continue
+            cast = f"{operator.outputs[0]}/as {wanted}/{place}"
+            signature = None if tensor.shape_signature is None else list(tensor.shape_signature)
+            graph.tensors[cast] = tensor_of(
+                name=cast, dtype=wanted, shape=list(tensor.shape), shape_signature=signature
+            )
+            told = {"inDataType": tensor.dtype, "outDataType": wanted}
+            casts.append(operator_of(op_type="CAST", inputs=[name], outputs=[cast], options=told))
+            operator.inputs[place] = cast
+    graph.operators.extend(casts)
 
 
 def _unbound(graph: Any) -> list[str]:

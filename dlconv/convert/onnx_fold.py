@@ -14,6 +14,7 @@ import numpy as np
 
 from dlconv.convert.onnx_graph import subgraphs_of
 from dlconv.convert.onnx_trial import Trial
+from dlconv.errors import Unsupported
 
 if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto
@@ -116,19 +117,61 @@ def _inline_branches(graph: Proto) -> int:
             nodes.append(node)
             continue
         wanted = "then_branch" if numpy_helper.to_array(weights[node.input[0]]).item() else "else_branch"
-        branch = next(attribute.g for attribute in node.attribute if attribute.name == wanted)
-        # Two branches may use one name for different things: inside, all names get the If's own.
-        _rename(branch, {name: f"{node.output[0]}/{name}" for name in _made_in(branch)})
-        graph.initializer.extend(branch.initializer)
-        nodes.extend(branch.node)
-        nodes.extend(
-            helper.make_node("Identity", [value.name], [name])
-            for value, name in zip(branch.output, node.output, strict=True)
-        )
+        results = _unfolded(graph, node, wanted, nodes, "")
+        nodes += [helper.make_node("Identity", [name], [to]) for name, to in zip(results, node.output, strict=True)]
         inlined += 1
     if inlined:
         _set_nodes(graph, nodes)
     return inlined
+
+
+def _unfolded(graph: Proto, node: Proto, which: str, nodes: list[Proto], mark: str) -> list[str]:
+    """A branch of an If among the nodes of the graph; the names of its results."""
+    branch = next(attribute.g for attribute in node.attribute if attribute.name == which)
+    # Two branches may use one name for different things: inside, all names get the If's own.
+    _rename(branch, {name: f"{node.output[0]}/{mark}{name}" for name in _made_in(branch)})
+    graph.initializer.extend(branch.initializer)
+    nodes.extend(branch.node)
+    return [value.name for value in branch.output]
+
+
+def merge_branches(model: Proto) -> tuple[Proto, int]:
+    """Both branches of each If computed, and one taken by its condition; the model to go on with, and how many.
+
+    It answers the same, since branches have no effects. Raises Unsupported where two branches give different shapes.
+    """
+    merged = 0
+    while pairs := _merge_branches(model.graph):
+        merged += len({place for place, _, _ in pairs})
+        model = fold(model)
+        shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+        shapes |= {value.name: tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim)
+                   for value in model.graph.value_info if value.type.tensor_type.HasField("shape")}  # fmt: skip
+        for _, one, other in pairs:
+            if shapes.get(one) != shapes.get(other):
+                raise Unsupported(
+                    f"the branches of a condition give shapes {shapes.get(one)} and {shapes.get(other)}",
+                    wanted="branches that give the same shapes, or a condition that is known",
+                )
+    return model, merged
+
+
+def _merge_branches(graph: Proto) -> list[tuple[int, str, str]]:
+    """Each result of each If: the If's number, the names of the two that it is chosen from."""
+    helper: Any = import_module("onnx.helper")
+    nodes: list[Proto] = []
+    pairs: list[tuple[int, str, str]] = []
+    for place, node in enumerate(graph.node):
+        if node.op_type != "If":
+            nodes.append(node)
+            continue
+        sides = [_unfolded(graph, node, which, nodes, f"{which}/") for which in ("then_branch", "else_branch")]
+        for one, other, to in zip(*sides, node.output, strict=True):
+            nodes.append(helper.make_node("Where", [node.input[0], one, other], [to]))
+            pairs.append((place, one, other))
+    if pairs:
+        _set_nodes(graph, nodes)
+    return pairs
 
 
 def _made_in(graph: Proto) -> set[str]:

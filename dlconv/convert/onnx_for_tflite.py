@@ -5,29 +5,43 @@ Every rewriting keeps the answers. Runs where onnx is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import onnx_fold
+from dlconv.convert import onnx_fold, onnx_graph
+from dlconv.convert.onnx_einsum import spell_out_einsum
+from dlconv.convert.onnx_recurrent import spell_out_recurrent
+from dlconv.convert.onnx_rewriting import apply, attributes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from dlconv.convert.onnx_graph import Proto
+    from dlconv.convert.onnx_rewriting import Mend, Rewriting
     from dlconv.model import Dim
 
-_INT64 = 7
 _KERNEL_RANK = 5  # TFLite's SLICE, SPLIT and reductions end here
 _FIRST_IR_WITH_FREE_WEIGHTS = 4  # before it every initializer had to be listed as an input too
 
 
-def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> tuple[Proto, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Prepared:
+    """A graph that is fit for TFLite. notes: a line for each kind of mend. merged: conditions, both of whose branches
+    are computed now."""
+
+    model: Proto
+    notes: tuple[str, ...]
+    merged: int
+
+
+def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> Prepared:
     """A copy of `model` with the inputs' shapes set, its constants folded, and mended.
 
-    shapes: by input's name; a text leaves the dimension free. Returns the model and a line for each kind of mend.
+    shapes: by input's name; a text leaves the dimension free. Raises Unsupported for conditions whose branches
+    cannot both be computed.
     """
     onnx: Any = import_module("onnx")
     copy = onnx.ModelProto()
@@ -36,15 +50,15 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> tuple[Proto,
         copy = import_module("onnx.inliner").inline_local_functions(copy)
     copy.ir_version = max(copy.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
     _set_shapes(copy.graph, shapes)
-    copy = onnx_fold.fold(copy)
-    counts: dict[str, int] = {}
+    copy, merged = onnx_fold.merge_branches(onnx_fold.fold(copy))
+    counts = {"conditions chosen from both branches, which are both computed": merged} if merged else dict[str, int]()
     for what, mend in _MENDS.items():
-        count = _apply(copy.graph, mend)
+        count = apply(copy.graph, mend, onnx_graph.opset_of(copy))
         if count:
             counts[what] = count
             del copy.graph.value_info[:]  # inference went astray where the operator is one of those mended
             copy = onnx.shape_inference.infer_shapes(copy)
-    return copy, tuple(f"{count} {what}" for what, count in counts.items())
+    return Prepared(copy, tuple(f"{count} {what}" for what, count in counts.items()), merged)
 
 
 def _set_shapes(graph: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
@@ -69,72 +83,9 @@ def _set_shapes(graph: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
                 dim.Clear()
 
 
-@dataclass
-class Rewriting:
-    """The graph under rewriting, seen by one mend: the shapes that are known, and new nodes and constants."""
-
-    graph: Proto
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    constants: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    integers: set[str] = field(default_factory=set)
-    count: int = 0
-
-    def constant(self, values: list[int]) -> str:
-        """The name of a new constant of int64."""
-        numpy_helper: Any = import_module("onnx.numpy_helper")
-        name = self.name("sizes")
-        self.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
-        return name
-
-    def name(self, stem: str) -> str:
-        self.count += 1
-        return f"dlconv/{stem}/{len(self.graph.initializer)}/{self.count}"
-
-    def reshape(self, source: str, sizes: tuple[int, ...], target: str = "") -> tuple[Proto, str]:
-        """A Reshape node, and the name of its output."""
-        target = target or self.name("reshaped")
-        return self.node("Reshape", [source, self.constant(list(sizes))], [target]), target
-
-    def node(self, kind: str, inputs: list[str], outputs: list[str], **attributes: Any) -> Proto:
-        helper: Any = import_module("onnx.helper")
-        return helper.make_node(kind, inputs, outputs, name=self.name(kind), **attributes)
-
-
-def _apply(graph: Proto, mend: Callable[[Proto, Rewriting], list[Proto]]) -> int:
-    """Replace each node for which `mend` gives others; how many there were."""
-    numpy_helper: Any = import_module("onnx.numpy_helper")
-    known = Rewriting(graph)
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        tensor = value.type.tensor_type
-        if tensor.elem_type == _INT64:
-            known.integers.add(value.name)
-        if tensor.HasField("shape") and all(dim.dim_value > 0 for dim in tensor.shape.dim):
-            known.shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
-    for tensor in graph.initializer:
-        known.shapes[tensor.name] = tuple(tensor.dims)
-        if len(tensor.dims) <= 1 and tensor.data_type == _INT64:
-            known.constants[tensor.name] = numpy_helper.to_array(tensor)
-    nodes: list[Proto] = []
-    replaced = 0
-    for node in graph.node:
-        others = mend(node, known)
-        replaced += bool(others)
-        nodes += others or [node]
-    if replaced:
-        kept = [type(node).FromString(node.SerializeToString()) for node in nodes]
-        del graph.node[:]
-        graph.node.extend(kept)
-    return replaced
-
-
-def _attributes(node: Proto) -> dict[str, Any]:
-    helper: Any = import_module("onnx.helper")
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
 def _lift_grouped_conv1d(node: Proto, known: Rewriting) -> list[Proto]:
     """A grouped convolution over one axis as one over two, the first of them of size 1."""
-    attributes = _attributes(node)
+    attributes = attributes_of(node)
     groups = attributes.get("group", 1)
     if node.op_type not in ("Conv", "ConvTranspose") or groups == 1:
         return []
@@ -168,7 +119,7 @@ def _flatten_high_rank(node: Proto, known: Rewriting) -> list[Proto]:
     axis %= len(shape)
     before, after = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
     fold, folded = known.reshape(node.input[0], (before, shape[axis], after))
-    attributes = _attributes(node)
+    attributes = attributes_of(node)
     inputs = [folded, *node.input[1:]]
     if "axis" in attributes:
         attributes["axis"] = 1
@@ -185,7 +136,7 @@ def _flatten_high_rank(node: Proto, known: Rewriting) -> list[Proto]:
 
 def _single_axis(node: Proto, known: Rewriting) -> int | None:
     """The one axis along which the node works; None for other nodes, and for more axes than one."""
-    attributes = _attributes(node)
+    attributes = attributes_of(node)
     if node.op_type == "Split":
         return int(attributes.get("axis", 0))
     if node.op_type == "Slice":
@@ -202,7 +153,7 @@ def _merge_transpose(node: Proto, known: Rewriting) -> list[Proto]:
     shape = known.shapes.get(node.input[0]) if node.op_type == "Transpose" else None
     if shape is None or len(shape) <= _KERNEL_RANK:
         return []
-    order = list(_attributes(node).get("perm", range(len(shape))[::-1]))
+    order = list(attributes_of(node).get("perm", range(len(shape))[::-1]))
     groups: list[list[int]] = []
     for axis in (axis for axis in order if shape[axis] != 1):
         if groups and all(shape[between] == 1 for between in range(groups[-1][-1] + 1, axis)) and axis > groups[-1][-1]:
@@ -231,43 +182,22 @@ def _spell_out_integer_abs(node: Proto, known: Rewriting) -> list[Proto]:
     return [negate, known.node("Max", [node.input[0], turned], [node.output[0]])]
 
 
-def _spell_out_einsum(node: Proto, known: Rewriting) -> list[Proto]:
-    """An Einsum of two operands without repeated or summed-out lone labels, as a matrix product."""
-    shapes = [known.shapes.get(name) for name in node.input] if node.op_type == "Einsum" else []
-    if len(shapes) != 2 or shapes[0] is None or shapes[1] is None:
+def _spread_condition(node: Proto, known: Rewriting) -> list[Proto]:
+    """Where with a single condition for many values: TFLite's SELECT wants one for each."""
+    result = known.shapes.get(node.output[0]) if node.op_type == "Where" else None
+    condition = known.shapes.get(node.input[0])
+    if result is None or condition is None or condition == result or int(np.prod(condition)) != 1:
         return []
-    equation = _attributes(node)["equation"].decode().replace(" ", "")
-    operands, arrow, result = equation.partition("->")
-    left, right = operands.split(",")
-    plain = all(word.isalpha() and len(set(word)) == len(word) for word in (left, right, result))
-    both = [label for label in left if label in right]
-    batch, summed = ([label for label in both if (label in result) is wanted] for wanted in (True, False))
-    rows, columns = ([label for label in word if label not in both] for word in (left, right))
-    if not arrow or not plain or set(result) != {*batch, *rows, *columns}:
-        return []
-    size = dict(zip(left + right, (*shapes[0], *shapes[1]), strict=True))
-    labels_of = {"batch": batch, "rows": rows, "summed": summed, "columns": columns}
-    count = {part: int(np.prod([size[label] for label in labels])) for part, labels in labels_of.items()}
-    made: list[Proto] = []
-
-    def matrix(name: str, labels: str, order: list[str], parts: tuple[str, str]) -> str:
-        turned = known.name("turned")
-        made.append(known.node("Transpose", [name], [turned], perm=[labels.index(label) for label in order]))
-        made.append((reshaped := known.reshape(turned, (count["batch"], count[parts[0]], count[parts[1]])))[0])
-        return reshaped[1]
-
-    one = matrix(node.input[0], left, [*batch, *rows, *summed], ("rows", "summed"))
-    other = matrix(node.input[1], right, [*batch, *summed, *columns], ("summed", "columns"))
-    product, order = known.name("product"), [*batch, *rows, *columns]
-    made.append(known.node("MatMul", [one, other], [product]))
-    apart, unfolded = known.reshape(product, tuple(size[label] for label in order))
-    turn = known.node("Transpose", [unfolded], [node.output[0]], perm=[order.index(label) for label in result])
-    return [*made, apart, turn]
+    spread = known.name("condition")
+    widen = known.node("Expand", [node.input[0], known.constant(list(result))], [spread])
+    return [widen, known.node("Where", [spread, *node.input[1:]], list(node.output))]
 
 
-_MENDS: dict[str, Callable[[Proto, Rewriting], list[Proto]]] = {
+_MENDS: dict[str, Mend] = {
+    "recurrent layers' last states and starts spelled out": spell_out_recurrent,
     "grouped convolutions over one axis written as over two": _lift_grouped_conv1d,
-    "Einsums written as matrix products": _spell_out_einsum,
+    "Einsums written as matrix products": spell_out_einsum,
+    "single conditions spread over what they choose": _spread_condition,
     "absolute values of integers spelled out": _spell_out_integer_abs,
     "operators on tensors of more than five axes written on three": _flatten_high_rank,
     "transpositions of more than five axes merged": _merge_transpose,

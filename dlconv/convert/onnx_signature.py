@@ -20,6 +20,7 @@ _SMALL_BYTES = 8192
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
 _KEEPS_VALUES = {
     "Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Flatten", "Transpose", "Expand", "Slice", "Concat", "Tile",
+    "Gather",
 }  # fmt: skip
 
 

@@ -100,8 +100,8 @@ def _attempted(model: Proto, step: Step, attempt: Attempt, fed: Tensors) -> Made
     if attempt.way == "two sizes":
         graph, notes = _compared(model, attempt, passes, fed, [other for other, _ in proofs])
     else:
-        prepared, notes = onnx_for_tflite.prepare(model, attempt.shapes)
-        graph = onnx2tf_lowering.lower(prepared, passes)
+        prepared = _prepared(model, attempt.shapes, fed)
+        graph, notes = onnx2tf_lowering.lower(prepared.model, passes), prepared.notes
     onnx2tf_lowering.write(graph, path)
     session = tflite.TfliteSession(path, threads=1)
     wanted = trial.answers(fed) if attempt.kept or passes != "none" else None
@@ -129,10 +129,28 @@ def _compared(
     graphs: list[Any] = []
     notes: tuple[str, ...] = ()
     for feed in feeds[:2]:
-        prepared, notes = onnx_for_tflite.prepare(model, {each: feed[each].shape for each in attempt.shapes})
-        graphs.append(onnx2tf_lowering.lower(prepared, passes))
+        prepared = _prepared(model, {each: feed[each].shape for each in attempt.shapes}, feed)
+        notes = prepared.notes
+        graphs.append(onnx2tf_lowering.lower(prepared.model, passes))
     sizes = (feeds[0][name].shape[axis], feeds[1][name].shape[axis])
     return tflite_free_size.free(graphs[0], graphs[1], sizes, (name, axis)), notes
+
+
+def _prepared(model: Proto, shapes: Shapes, fed: Tensors) -> onnx_for_tflite.Prepared:
+    """The graph fit for TFLite. Raises Unsupported where a branch that the sample does not take cannot run at its
+    sizes: TFLite computes both, and its kernels crash on such sizes."""
+    prepared = onnx_for_tflite.prepare(model, shapes)
+    if prepared.merged and Trial(prepared.model.SerializeToString()).answers(fed) is None:
+        raise Unsupported(
+            f"the model has a condition, one branch of which does not run at {_sizes(fed)}",
+            wanted="sizes at which both branches run: TFLite computes both and takes one",
+            mend="give such sizes by --input NAME:SHAPE",
+        )
+    return prepared
+
+
+def _sizes(fed: Tensors) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, array.shape)) or 'scalar'}" for name, array in fed.items())
 
 
 def _proved(session: tflite.TfliteSession, fed: Tensors, wanted: Tensors | None) -> Tensors:

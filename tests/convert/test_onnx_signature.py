@@ -50,10 +50,13 @@ def test_the_range_of_indices_is_that_of_the_smallest_table(tmp_path: Path) -> N
 
 
 @pytest.mark.onnx
-def test_a_number_that_is_compared_has_the_value_it_is_compared_with(tmp_path: Path) -> None:
-    nodes = [_node("Equal", ["rate", "known"], ["is"]), _node("Where", ["is", "x", "zero"], ["y"])]
-    path = _saved(tmp_path, nodes, {"x": (1, [3]), "rate": (7, [])}, {"y": (1, [3])},
-                  known=np.int64(16000), zero=np.float32(0))  # fmt: skip
+@pytest.mark.parametrize("way", ["itself", "picked"])
+def test_a_number_that_is_compared_has_the_value_it_is_compared_with(tmp_path: Path, way: str) -> None:
+    picked = [_node("Reshape", ["rate", "one"], ["list"]), _node("Gather", ["list", "first"], ["picked"])]
+    compared = "rate" if way == "itself" else "picked"
+    nodes = [*picked, _node("Equal", [compared, "known"], ["is"]), _node("Where", ["is", "x", "zero"], ["y"])]
+    given = {"known": np.int64(16000), "zero": np.float32(0), "one": np.array([1]), "first": np.int64(0)}
+    path = _saved(tmp_path, nodes, {"x": (1, [3]), "rate": (7, [])}, {"y": (1, [3])}, **given)
     assert read(path)["bounds"] == {"rate": [16000, 16000]}
 
 

@@ -316,3 +316,70 @@ def test_a_branch_on_a_constant_is_taken(worker: Worker, tmp_path: Path) -> None
     graph = Graph(tmp_path / "m.onnx", nodes, {"x": [2, 3]}, {"y": [2, 3]}, zero=np.array(0), two=np.array(2))
     made, out_dir = converted(worker, graph)
     assert_same(graph, made, out_dir)
+
+
+def test_last_states_of_two_layers_joined(worker: Worker, tmp_path: Path) -> None:
+    layers = [
+        node("LSTM", "x w1 r1", "y1 h1 c1", hidden_size=4, direction="bidirectional"),
+        node("Transpose", "y1", "t1", perm=[0, 2, 1, 3]),
+        node("Reshape", "t1 flat", "f1"),
+        node("LSTM", "f1 w2 r2", "y2 h2 c2", hidden_size=4, direction="bidirectional"),
+        node("Concat", "h1 h2", "h", axis=0),
+        node("Concat", "c1 c2", "c", axis=0),
+    ]
+    given = {"w1": weights(2, 16, 3), "w2": weights(2, 16, 8), "r1": weights(2, 16, 4), "r2": weights(2, 16, 4)}
+    outputs = {"h": [4, 2, 4], "c": [4, 2, 4]}
+    graph = Graph(tmp_path / "m.onnx", layers, {"x": [5, 2, 3]}, outputs, flat=np.array([0, 0, -1]), **given)
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)
+
+
+def test_places_counted_from_a_mask(worker: Worker, tmp_path: Path) -> None:
+    nodes = [
+        node("Equal", "ids one", "is_one"),
+        node("Not", "is_one", "mask"),
+        node("Cast", "mask", "narrow", to=6),
+        node("Cast", "narrow", "wide", to=INT64),
+        node("CumSum", "wide axis", "count"),
+        node("Cast", "count", "again", to=6),
+        node("Mul", "again narrow", "places"),
+        node("Cast", "places", "indices", to=INT64),
+        node("Gather", "table indices", "y"),
+    ]
+    given = {"one": np.array(1), "axis": np.array(1), "table": weights(9, 3)}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"ids": (INT64, [2, 6])}, {"y": [2, 6, 3]}, **given)
+    made, out_dir = converted(worker, graph)
+    assert_same(graph, made, out_dir)
+
+
+def conditional(path: Path, kernel: int) -> Graph:
+    from onnx import helper
+
+    def branch(name: str) -> Any:
+        inner = [node("Conv", f"x {name}", "h"), node("ReduceMean", "h", "r", axes=[2])]
+        return helper.make_graph(inner, name, [], [helper.make_tensor_value_info("r", FLOAT, None)])
+
+    nodes = [
+        node("Equal", "rate one", "is_one"),
+        node("If", "is_one", "y", then_branch=branch("near"), else_branch=branch("far")),
+    ]
+    given = {"one": np.array(1), "near": weights(2, 1, 3), "far": weights(2, 1, kernel)}
+    inputs = {"x": [1, 1, 8], "rate": (INT64, [])}
+    return Graph(path, nodes, inputs, {"y": [1, 2, 1]}, **given)
+
+
+def test_a_branch_on_an_input_is_chosen_from_both(worker: Worker, tmp_path: Path) -> None:
+    graph = conditional(tmp_path / "m.onnx", kernel=5)
+    made, out_dir = converted(worker, graph)
+    assert "1 conditions chosen from both branches, which are both computed" in made.notes
+    session = tflite.open(out_dir / made.entry, made.signature, {"threads": 1})
+    for rate in (1, 2):
+        sample = {**graph.sample(), "rate": np.array(rate)}
+        np.testing.assert_allclose(session.run(sample)["y"], graph.answers(sample)["y"], rtol=0, atol=1e-5)
+
+
+def test_a_branch_that_cannot_run_at_these_sizes_is_told(worker: Worker, tmp_path: Path) -> None:
+    # TFLite's convolution ends the process where its kernel is larger than the image.
+    graph = conditional(tmp_path / "m.onnx", kernel=11)
+    with pytest.raises((Unsupported, StepError), match="condition"):
+        converted(worker, graph)

@@ -1,0 +1,172 @@
+"""Rewritings before TFLite: each graph answers as it did before, by ONNX Runtime on both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from dlconv.runtimes.base import Tensors
+
+pytestmark = pytest.mark.onnx
+
+FLOAT, BOOL = 1, 9
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
+    from onnx import helper
+
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+
+def model(
+    nodes: list[Any], inputs: dict[str, list[int]], outputs: list[str], weights: dict[str, Any], opset: int = 17
+) -> Any:
+    from onnx import helper, numpy_helper
+
+    kinds = {name: BOOL if name == "flag" else FLOAT for name in inputs}
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in inputs.items()],
+        [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def answers(made: Any, fed: Tensors) -> Tensors:
+    from dlconv.convert.onnx_trial import Trial
+
+    found = Trial(made.SerializeToString()).answers(fed)
+    assert found is not None
+    return found
+
+
+def prepared(source: Any, inputs: dict[str, list[int]]) -> Any:
+    from dlconv.convert import onnx_for_tflite
+
+    return onnx_for_tflite.prepare(source, {name: tuple(shape) for name, shape in inputs.items()}).model
+
+
+def drawn(inputs: dict[str, list[int]]) -> Tensors:
+    random = np.random.default_rng(5)
+    return {name: random.standard_normal(shape).astype(np.float32) for name, shape in inputs.items()}
+
+
+def assert_answers_stay(source: Any, inputs: dict[str, list[int]], without: str) -> None:
+    made, fed = prepared(source, inputs), drawn(inputs)
+    assert without not in {item.op_type for item in made.graph.node}
+    wanted, got = answers(source, fed), answers(made, fed)
+    assert list(got) == list(wanted)
+    for name, reference in wanted.items():
+        np.testing.assert_allclose(got[name], reference, rtol=0, atol=2e-6, strict=True)
+
+
+def recurrent(kind: str, way: str, *, starts: bool, steps: int, outputs: list[str], **attributes: Any) -> Any:
+    sides, gates, random = (2 if way == "bidirectional" else 1), GATES[kind], np.random.default_rng(1)
+    shapes = {"w": (sides, gates * 4, 3), "r": (sides, gates * 4, 4), "b": (sides, gates * 8)}
+    weights = {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    inputs: dict[str, list[int]] = {"x": [steps, 2, 3]}
+    read = ["x", "w", "r", "b"]
+    if starts:
+        given = ["h0", "c0"] if kind == "LSTM" else ["h0"]
+        inputs |= {name: [sides, 2, 4] for name in given}
+        read += ["", *given]
+    from onnx import helper
+
+    named = [name if name in outputs else "" for name in ("y", "h", "c")[: 3 if kind == "LSTM" else 2]]
+    work = helper.make_node(kind, read, named, hidden_size=4, direction=way, **attributes)
+    return model([work], inputs, outputs, weights), inputs
+
+
+@pytest.mark.parametrize("way", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_with_starts_are_written_out(kind: str, way: str) -> None:
+    outputs = ["y", "h", "c"] if kind == "LSTM" else ["y", "h"]
+    source, inputs = recurrent(kind, way, starts=True, steps=5, outputs=outputs)
+    assert_answers_stay(source, inputs, without=kind)
+
+
+def test_a_gru_may_reset_after_its_product() -> None:
+    source, inputs = recurrent("GRU", "forward", starts=True, steps=3, outputs=["h"], linear_before_reset=1)
+    assert_answers_stay(source, inputs, without="GRU")
+
+
+def test_a_last_cell_state_is_written_out() -> None:
+    source, inputs = recurrent("LSTM", "bidirectional", starts=False, steps=4, outputs=["c"])
+    assert_answers_stay(source, inputs, without="LSTM")
+
+
+@pytest.mark.parametrize("way", ["forward", "reverse", "bidirectional"])
+def test_a_last_hidden_state_is_taken_from_all_of_them(way: str) -> None:
+    source, inputs = recurrent("LSTM", way, starts=False, steps=5, outputs=["h"])
+    made, fed = prepared(source, inputs), drawn(inputs)
+    [layer] = [item for item in made.graph.node if item.op_type == "LSTM"]
+    assert list(layer.output) == [layer.output[0]] and layer.output[0]
+    np.testing.assert_array_equal(answers(made, fed)["h"], answers(source, fed)["h"])
+
+
+def test_rare_recurrent_layers_stay() -> None:
+    source, inputs = recurrent("LSTM", "forward", starts=True, steps=3, outputs=["c"], clip=0.5)
+    assert [item.op_type for item in prepared(source, inputs).graph.node] == ["LSTM"]
+
+
+@pytest.mark.parametrize("opset", [12, 18])
+@pytest.mark.parametrize(
+    ("equation", "shapes"),
+    [
+        ("...pd,...qd->...pq", [[2, 3, 4], [2, 5, 4]]),
+        ("...pd,qd->...pq", [[2, 6, 3, 4], [5, 4]]),
+        ("bij,bjk", [[2, 3, 4], [2, 4, 5]]),
+        ("ijk,kl->il", [[2, 3, 4], [4, 5]]),
+        ("ij,kl->il", [[2, 3], [4, 5]]),
+        ("ij->ji", [[2, 3]]),
+        ("ijk->j", [[2, 3, 4]]),
+        ("...ij->...", [[6, 2, 3]]),
+    ],
+)
+def test_einsum_is_spelled_out(equation: str, shapes: list[list[int]], opset: int) -> None:
+    inputs = dict(zip("ab", shapes, strict=False))
+    source = model([node("Einsum", " ".join(inputs), "y", equation=equation)], inputs, ["y"], {}, opset)
+    assert_answers_stay(source, inputs, without="Einsum")
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes"), [("ii->i", [[3, 3]]), ("...i,...i->...", [[2, 4], [1, 4]]), ("i,j,k->ijk", [[2], [3], [4]])]
+)
+def test_rare_einsums_stay(equation: str, shapes: list[list[int]]) -> None:
+    inputs = dict(zip("abc", shapes, strict=False))
+    source = model([node("Einsum", " ".join(inputs), "y", equation=equation)], inputs, ["y"], {})
+    assert [item.op_type for item in prepared(source, inputs).graph.node] == ["Einsum"]
+
+
+def conditional(other: str) -> Any:
+    from onnx import helper
+
+    def branch(kind: str) -> Any:
+        inner = [node(kind, "x", "h"), node("Neg", "h", "r")]  # both branches use the same names
+        return helper.make_graph(inner, kind, [], [helper.make_tensor_value_info("r", FLOAT, None)])
+
+    choose = node("If", "flag", "y", then_branch=branch("Log"), else_branch=branch(other))
+    return model([choose], {"x": [2, 3], "flag": []}, ["y"], {})
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_both_branches_are_computed_and_one_is_taken(flag: bool) -> None:
+    source = conditional("Exp")
+    made = prepared(source, {"x": [2, 3], "flag": []})
+    assert "If" not in {item.op_type for item in made.graph.node}
+    # The logarithm of -1 is no number: it must not leak out of the branch that is not taken.
+    fed = {"x": np.full((2, 3), -1, np.float32), "flag": np.array(flag)}
+    np.testing.assert_array_equal(answers(made, fed)["y"], answers(source, fed)["y"])
+
+
+def test_branches_of_other_shapes_are_refused() -> None:
+    from dlconv.errors import Unsupported
+
+    with pytest.raises(Unsupported, match="branches of a condition give shapes"):
+        prepared(conditional("ReduceMax"), {"x": [2, 3], "flag": []})
