@@ -23,9 +23,12 @@ LAYERS = (
     ("values", "archives bars errors events formats jsonfile model options pickles protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    ("stages of the two lines", "cache candidate hardware receipt source steps"),
+    ("stages of the two lines", "blame cache candidate hardware receipt source steps"),
     ("bundles and outcomes", "bundle outcome"),
-    ("the two lines", "benching doctor inspection judging pipeline planning project project_keys release verification"),
+    (
+        "the two lines, and releases",
+        "benching doctor inspection judging pipeline planning project project_draft project_keys release verification",
+    ),
     ("doors", "__main__ cli reports"),
 )
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}

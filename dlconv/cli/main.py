@@ -22,6 +22,7 @@ COMMANDS = {
     "judge": ("dlconv.cli.judge:judge", "Judge saved evidence again, by other bars."),
     "plan": ("dlconv.cli.plan:plan", "Show the routes to a target, and what is missing here."),
     "inspect": ("dlconv.cli.inspect:inspect", "Tell what a file is: format, signature, operators, size."),
+    "init": ("dlconv.cli.init:init", "Write a project file, dlconv.toml, for a model."),
     "doctor": ("dlconv.cli.doctor:doctor", "Prove what works on this machine, and say how to mend the rest."),
     "toolchain": ("dlconv.cli.toolchain:toolchain", "List, install and remove managed environments."),
     "cache": ("dlconv.cli.cache:cache", "See and clear the cache of conversion steps."),
