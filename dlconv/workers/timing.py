@@ -98,11 +98,11 @@ class Timed:
                     "run_ms": last[-1],
                 }
 
-    def burst(self, runs: int, offset: int, keep: int, rewarm_s: float) -> Any:
+    def burst(self, runs: int, offset: int, kept: int, rewarm_s: float) -> Any:
         """The times of `runs` runs in nanoseconds (int64), in order: run i is on sample (offset + i) % samples.
 
         Before them runs go untimed for `rewarm_s` seconds, at least one unless that is 0: another process had the
-        caches. The answer of run `keep` is kept for `answers`.
+        caches. The answer of run `kept` is kept for `answers`.
         """
         was_collecting = gc.isenabled()
         gc.disable()
@@ -110,7 +110,7 @@ class Timed:
             end = time.perf_counter() + rewarm_s
             while time.perf_counter() < end:
                 self._calls[offset % len(self._calls)]()
-            return self._timed(runs, offset, keep)
+            return self._timed(runs, offset, kept)
         finally:
             if was_collecting:
                 gc.enable()
@@ -125,7 +125,7 @@ class Timed:
             "untimed": [self._untimed[index] for index in indices],
         }
 
-    def _timed(self, runs: int, offset: int, keep: int) -> np.ndarray[Any, Any]:
+    def _timed(self, runs: int, offset: int, kept: int) -> np.ndarray[Any, Any]:
         clock, count = time.perf_counter_ns, len(self._calls)
         times = np.empty(runs, np.int64)
         for run in range(runs):
@@ -134,7 +134,7 @@ class Timed:
             start = clock()
             answer = call()
             times[run] = clock() - start
-            if run == keep:
+            if run == kept:
                 self._answers[index] = _copied(self._reads[index](answer))
             del answer  # what the runtime frees is not in the next run's time
         return times
