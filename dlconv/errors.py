@@ -166,6 +166,13 @@ class InternalError(DlconvError):
     code = "internal"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a framework had no memory left, by the exception's kind or its words: no refusal of a model."""
+    text = str(error).lower()
+    words = ("bad_alloc", "can't allocate memory", "out of memory", "failed to allocate")
+    return isinstance(error, MemoryError) or any(word in text for word in words)
+
+
 def _tree(kind: type[DlconvError]) -> dict[str, type[DlconvError]]:
     found = {kind.code: kind}
     for below in kind.__subclasses__():

@@ -1,7 +1,7 @@
 """LSTM, GRU and RNN written so that onnx2tf and TFLite answer them right.
 
-TFLite's recurrent kernels start from zeros and give the hidden states of all steps alone. A last hidden state is taken
-from those; where a start or a last cell state is asked for, the steps are written out one by one.
+TFLite's recurrent kernels start with zeros and give the hidden states of all steps alone. A last hidden state is one
+of those; where a start or a last cell state is asked for, the steps are written out one by one.
 """
 
 from __future__ import annotations

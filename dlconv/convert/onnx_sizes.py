@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from dlconv.errors import SignatureError
+from dlconv.errors import SignatureError, is_out_of_memory
 from dlconv.model import Signature
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def settle(path: str, signature: dict[str, Any], bounds: dict[str, list[int]]) -
         try:
             session.run(draw(told, 1, 0, sizes, limits).samples[0])
         except Exception as error:  # any refusal of the runtime is an answer to this question
+            if is_out_of_memory(error):
+                raise
             errors.append(f"{_text(sizes)}: {error}")
         else:
             return {"sizes": sizes, "tried": tried}

@@ -12,7 +12,7 @@ import numpy as np
 from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_size
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_trial import Trial
-from dlconv.errors import StepError, Unsupported
+from dlconv.errors import StepError, Unsupported, is_out_of_memory
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import tflite
 
@@ -60,10 +60,8 @@ def convert(step: Step) -> Made:
     for attempt in _attempts(step.signature, fed):
         try:
             made = _attempted(model, step, attempt, fed)
-        except MemoryError:
-            raise
         except Exception as error:  # whatever the trouble with a free size is, a later attempt has less of it
-            if not attempt.kept:
+            if not attempt.kept or is_out_of_memory(error):
                 raise
             reason = (str(error).strip() or repr(error)).splitlines()[0]
             reasons.append(f"{', '.join(attempt.kept)} cannot stay free by {attempt.way}: {reason}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
 from dlconv.convert.torchscript_flat import Flat, open_flat, state_note
-from dlconv.errors import Unsupported
+from dlconv.errors import Unsupported, is_out_of_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,8 @@ def _export_first(flat: Flat, path: Path, ways: list[str], opset: int) -> tuple[
             _export(way, flat, path, opset)
             return way, "; ".join(failed)
         except Exception as error:  # the exporter raises of every kind; the next way may do
+            if is_out_of_memory(error):
+                raise
             failed.append(f"{way} failed ({_first_line(error)})")
             for left in path.parent.iterdir():
                 left.unlink()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.openvino_written import save
 from dlconv.convert.torchscript_flat import open_flat, state_note
+from dlconv.errors import is_out_of_memory
 from dlconv.runtimes.openvino_ports import import_openvino
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def _first(flat: Flat, ways: list[str]) -> tuple[Any, str]:
             try:
                 return openvino.convert_model(_PREPARE[way](flat), example_input=flat.tensors), "; ".join(failed)
             except Exception as error:  # the frontend raises of every kind; the next way may do
+                if is_out_of_memory(error):
+                    raise
                 failed.append(f"{way} failed: {type(error).__name__}: {str(error).strip()[:200]}")
         return openvino.convert_model(_PREPARE[ways[-1]](flat), example_input=flat.tensors), "; ".join(failed)
 

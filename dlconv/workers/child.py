@@ -48,7 +48,7 @@ def _resolve(name: str, kept: dict[int, Any]) -> Any:
 
 
 def _answer(call: dict[str, Any], kept: dict[int, Any], scratch: Path) -> dict[str, Any]:
-    from dlconv.errors import DlconvError
+    from dlconv.errors import DlconvError, is_out_of_memory
     from dlconv.workers.protocol import pack, unpack
 
     number = call["id"]
@@ -64,19 +64,11 @@ def _answer(call: dict[str, Any], kept: dict[int, Any], scratch: Path) -> dict[s
     except DlconvError as error:
         traceback.print_exc()
         return {"id": number, "error": error.to_dict()}
-    except MemoryError as error:
-        traceback.print_exc()
-        return {"id": number, "raised": {"type": "MemoryError", "message": str(error), "memory": True}}
     except Exception as error:  # the adapter's edge: the parent raises it again as ours
         traceback.print_exc()
         kind = type(error)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-        return {"id": number, "raised": {"type": name, "message": str(error), "memory": _is_memory(error)}}
-
-
-def _is_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return any(word in text for word in ("bad_alloc", "can't allocate memory", "out of memory", "failed to allocate"))
+        return {"id": number, "raised": {"type": name, "message": str(error), "memory": is_out_of_memory(error)}}
 
 
 def main(argv: list[str]) -> None:

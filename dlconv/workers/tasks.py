@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Step
+from dlconv.errors import is_out_of_memory
 from dlconv.model import Signature
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def _run_all(session: Session, samples: list[Tensors]) -> tuple[list[Tensors], l
         try:
             outputs.append(session.run(sample))
             errors.append("")
-        except MemoryError:
-            raise
         except Exception as error:  # told to the caller, a sample each
+            if is_out_of_memory(error):
+                raise
             outputs.append({})
             errors.append(f"{type(error).__name__}: {error}")
     return outputs, errors

@@ -33,7 +33,8 @@ MARKER = "dlconv-toolchain.json"
 class Toolchain:
     """A set of packages that live in one interpreter.
 
-    requirements are tested ranges, as pip writes them; "A | B" is satisfied by either, and A is installed.
+    requirements are tested ranges, as pip writes them, and those of pyproject.toml's extras; "A | B" is satisfied by
+    either, and A is installed.
     python is the range of interpreters that the managed environment may have; python_wanted is tried first.
     extra is dlconv's own extra that installs it beside dlconv ("" if it cannot live there).
     lock is the name of a file in `locks/` that pins a managed environment.
@@ -103,12 +104,12 @@ class Marker:
 
 
 _CURRENT = ("3.12", "3.11", "3.13")
-_TORCH = ("torch>=2.6,<2.14", "onnx>=1.16,<1.24", "onnxscript>=0.3,<0.9")
+_TORCH = ("torch>=2.6,<2.14", "onnx>=1.19,<1.24", "onnxscript>=0.5.4,<0.8")
 _ORT = (
-    "onnxruntime>=1.20,<1.32 | onnxruntime-gpu>=1.20,<1.32 | onnxruntime-openvino>=1.20,<1.32 "
-    "| onnxruntime-directml>=1.20,<1.32"
+    "onnxruntime>=1.22,<1.32 | onnxruntime-gpu>=1.22,<1.32 | onnxruntime-openvino>=1.22,<1.32 "
+    "| onnxruntime-directml>=1.22,<1.32"
 )
-_OPENVINO = "openvino>=2024.6,<2026.5"
+_OPENVINO = "openvino>=2025.4,<2026.5"
 
 TOOLCHAINS: tuple[Toolchain, ...] = (
     Toolchain(
@@ -123,7 +124,7 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
     Toolchain(
         name="onnx",
         purpose="checks, simplifies and optimises ONNX models and runs them with ONNX Runtime",
-        requirements=("onnx>=1.16,<1.24", _ORT, "onnxsim>=0.4.36,<0.9", "onnxslim>=0.1.48,<0.2"),
+        requirements=("onnx>=1.19,<1.24", _ORT, "onnxsim>=0.6.2,<0.9", "onnxslim>=0.1.70,<0.2"),
         python=">=3.11,<3.14",
         python_wanted=_CURRENT,
         extra="onnx",
@@ -150,7 +151,7 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
     Toolchain(
         name="tflite",
         purpose="runs TFLite models",
-        requirements=("ai-edge-litert>=1.2,<3 | tflite-runtime>=2.14,<2.15",),
+        requirements=("ai-edge-litert>=2.1,<2.4 | tflite-runtime>=2.14,<2.15",),
         python=">=3.11,<3.14",
         python_wanted=_CURRENT,
         extra="tflite",
