@@ -45,7 +45,7 @@ def document(report: Report, when: datetime) -> str:
 def _suite(suites: ElementTree.Element, outcome: Outcome, when: datetime) -> None:
     suite = _begin(suites, outcome.name, when, outcome.seconds, _properties(outcome))
     classname = f"{outcome.model}.{outcome.target}-{outcome.precision}"
-    notes: list[str] = []
+    notes = [f"note: {one_line(note)}" for note in outcome.notes]
     if outcome.verdict is None and outcome.error is not None:
         case = _case(suite, classname, "error")
         _result(case, "error", outcome.error.code, error_lines(outcome.error), outcome.again)

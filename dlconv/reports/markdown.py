@@ -13,7 +13,7 @@ from dlconv.reports.findings import NOTHING, checks_of, error_lines
 from dlconv.reports.table import duration, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dlconv.outcome import Outcome, Report
     from dlconv.validators.verdict import Check
@@ -22,7 +22,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&])")
 _MARKS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "❔", "SKIPPED": "⏭️", "ERROR": "💥"}
 _PARITY = (
     *(("error", "error"), ("bar", "bar"), ("noise floor", "floor"), ("1 - cosine", "cosine")),
-    *(("SQNR in dB", "sqnr_db"), ("max ulp", "max_ulp"), ("top-1", "top1"), ("elements", "elements")),
+    *(("SQNR in dB", "sqnr_db"), ("max ulp", "max_ulp"), ("top-1", "top1"), ("accuracy", "accuracy")),
+    ("elements", "elements"),
 )
 
 
@@ -81,6 +82,7 @@ def _trouble(outcome: Outcome, *, may_lack: bool) -> Iterator[str]:
     yield ""
     reasons = error_lines(outcome.error) if outcome.verdict is None and outcome.error is not None else outcome.reasons
     yield from (f"- {text(reason)}" for reason in reasons or ("no reason is told",))
+    yield from (f"- note: {text(note)}" for note in outcome.notes)
     yield ""
     failed = [check for check in outcome.checks if check.verdict.word != "PASS" and "error" in check.figures]
     if failed:
@@ -117,54 +119,63 @@ def _figures(outcome: Outcome) -> Iterator[str]:
     yield from _folded(f"Figures of {outcome.name}")
     parity = [check for check in checks if check.name == "parity"]
     if parity:
-        heads = ("output", "verdict", *(head for head, _ in _PARITY))
-        yield from _table(
-            heads,
-            (
-                (text(check.subject), check.verdict.word, *(_figure(check, key) for _, key in _PARITY))
-                for check in parity
-            ),
+        shown = [(head, key) for head, key in _PARITY if any(check.figures.get(key) is not None for check in parity)]
+        rows = (
+            (text(check.subject), check.verdict.word, *(_figure(check, key) for _, key in shown)) for check in parity
         )
+        yield from _table(("output", "verdict", *(head for head, _ in shown)), rows)
         yield ""
     others = [check for check in checks if check.name != "parity"]
     if others:
         rows = ((text(check.title), check.verdict.word, _pairs(check.figures)) for check in others)
         yield from _table(("check", "verdict", "figures"), rows)
         yield ""
+    if outcome.word == "PASS":
+        yield from (f"Note: {text(note)}.\n" for note in outcome.notes)
     yield from (f"Taken: {duration(outcome.seconds)}.", "", "</details>", "")
 
 
 def _figure(check: Check, key: str) -> str:
     value = check.figures.get(key)
+    if key == "accuracy" and isinstance(value, dict):
+        return text(f"{value['candidate']} of {value['count']} right, the source {value['reference']}")
     # A cosine of 0.99999 is poor already: what it lacks to 1 is what tells.
     return _number(1 - value if key == "cosine" and isinstance(value, float) else value)
 
 
-def _pairs(figures: Any) -> str:
+def _pairs(figures: Mapping[str, Any]) -> str:
+    values = figures.values()
+    if values and all(isinstance(value, bool) for value in values):
+        missed = [key for key, value in figures.items() if not value]
+        return text(f"{sum(values)} of {len(values)} hold" + (f", not: {', '.join(missed)}" if missed else ""))
     return text("; ".join(f"{key}: {_plain(value)}" for key, value in figures.items())) or "-"
 
 
 def _environments(report: Report) -> Iterator[str]:
-    told: dict[str, list[str]] = {}
+    """Each machine with the packages of all that ran on it: a worker has those of its toolchain alone."""
+    machines: dict[tuple[str, ...], tuple[list[str], dict[str, None]]] = {}
     for outcome in report.outcomes:
         environment = outcome.body.get("environment")
         if environment:
-            told.setdefault(_environment(environment), []).append(outcome.name)
-    if not told:
+            machine = tuple(str(environment.get(key)) for key in ("cpu", "cores", "os", "python"))
+            names, packages = machines.setdefault(machine, ([], {}))
+            names.append(outcome.name)
+            packages |= {f"{name} {version}": None for name, version in (environment.get("packages") or {}).items()}
+    if not machines:
         return
     yield from _folded("Environment")
-    for environment, names in told.items():
-        if len(told) > 1:
+    for (cpu, cores, system, python), (names, packages) in machines.items():
+        if len(machines) > 1:
             yield from (f"{text(', '.join(names))}:", "")
-        yield from (environment, "")
+        rows = (
+            ("CPU", f"{cpu}, {cores} cores"),
+            ("system", system),
+            ("Python", python),
+            ("packages", ", ".join(packages)),
+        )
+        yield from (f"- {name}: {text(value)}" for name, value in rows)
+        yield ""
     yield from ("</details>", "")
-
-
-def _environment(environment: dict[str, Any]) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in (environment.get("packages") or {}).items())
-    rows = [("CPU", f"{environment.get('cpu')}, {environment.get('cores')} cores")]
-    rows += [("system", str(environment.get("os"))), ("Python", str(environment.get("python"))), ("packages", packages)]
-    return "\n".join(f"- {name}: {text(value)}" for name, value in rows)
 
 
 def _folded(title: str) -> tuple[str, ...]:

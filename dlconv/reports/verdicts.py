@@ -36,6 +36,7 @@ def lines(report: Report) -> Iterator[str]:
             yield ""
             yield f"{one_line(outcome.name)}: {outcome.word}{' (allowed)' if report.may_lack(outcome) else ''}"
             yield from (f"  {line}" for line in _reasons(outcome))
+            yield from (f"  note: {one_line(note)}" for note in outcome.notes)
             if outcome.again and outcome.word != "SKIPPED":
                 yield f"  again: {one_line(outcome.again)}"
     yield ""

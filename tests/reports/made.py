@@ -74,6 +74,7 @@ DOUBTED = outcome(
         "controls", Verdict("INCONCLUSIVE", ("these samples could not show a NaN in y",)), figures={"a NaN in y": False}
     ),
     target="onnxruntime",
+    notes=("made for image:1x1x8x8 alone",),
 )
 BROKEN = outcome(
     target="tflite",
@@ -86,6 +87,7 @@ BROKEN = outcome(
 HOSTILE = "a|b<c>&\"'`x`*_[z](u)\x00\x0b\x1b[31m\ud800\ufffe,:%\r\n::error::planted\n| no | table |"
 UGLY = outcome(
     parity("FAIL", HOSTILE, f"{HOSTILE}: too far", error=float("nan"), bar=0.0),
+    notes=(HOSTILE,),
     model=HOSTILE,
     target="onnx",
     path=Path("out") / "a b,c:d%20",

@@ -60,9 +60,30 @@ def test_figures_and_environment_are_folded_away() -> None:
     fold = told[told.index("<details>\n<summary>Figures of digits-onnx-fp32") :]
     assert "| y | PASS | 1e-07 | 4e-06 | 1e-07 | 1e-05 |" in fold  # what the cosine lacks to 1
     assert "| answers | PASS | samples: 8 |" in fold
-    assert told.count("dlconv 0.2.0, onnxruntime 1.31.1") == 1  # three outcomes, one environment
+    assert told.count("dlconv 0.2.0, onnxruntime 1.31.1") == 1  # three outcomes, one machine
+    assert "| controls | INCONCLUSIVE | 0 of 1 hold, not: a NaN in y |" in told
+    assert told.count("note: made for image:1x1x8x8 alone") == 1
     short = document(REPORTS["one of each"][0], details=False)
     assert "<details>" not in short and "## digits-openvino-fp32: FAIL" in short
+
+
+def test_a_machine_is_told_once_with_the_packages_of_all_its_workers() -> None:
+    report = REPORTS["one failed"][0]
+    first, second = report.outcomes
+    other = {**MADE["ENVIRONMENT"], "packages": {"dlconv": "0.2.0", "openvino": "2026.4.1"}}
+    together = replace(report, outcomes=(first, replace(second, body={"environment": other})))
+    assert "- packages: dlconv 0.2.0, onnxruntime 1.31.1, openvino 2026.4.1\n" in document(together)
+    elsewhere = replace(report, outcomes=(first, replace(second, body={"environment": {**other, "cpu": "Another"}})))
+    assert document(elsewhere).count("- CPU: ") == 2 and "digits-openvino-fp32:\n\n- CPU: Another" in document(
+        elsewhere
+    )
+
+
+def test_accuracy_is_told_where_there_were_labels() -> None:
+    score = MADE["parity"](accuracy={"candidate": 63, "reference": 62, "count": 64})
+    report = replace(REPORTS["all passed"][0], outcomes=(MADE["outcome"](score),))
+    assert "| 63 of 64 right, the source 62 |" in document(report)
+    assert "accuracy" not in document(REPORTS["all passed"][0])
 
 
 def test_nothing_judged_is_said() -> None:
