@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 class Outcome:
     """One artifact: its verdict with the checks behind it, or the error that stands in its way.
 
-    name: unique in a report ("digits-openvino-fp32"). again: the command that judges it again. path: the bundle or the
-    file. body: the receipt (or, where no bundle was made, its `evidence`, `reference`, `artifact` and `environment`),
-    as data. verdict is None exactly where error is not, but for SKIPPED: then error says what is missing.
+    name: unique in a report ("digits-openvino-fp32"). notes: what is to be known besides; no reasons. again: the
+    command that judges it again. path: the bundle or the file. body: the receipt (or, where no bundle was made, its `evidence`,
+    `reference`, `artifact` and `environment`), as data. verdict is None exactly where error is not, but for SKIPPED:
+    then error says what is missing.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Outcome:
     verdict: Verdict | None = None
     checks: tuple[Check, ...] = ()
     error: DlconvError | None = None
+    notes: tuple[str, ...] = ()
     again: str = ""
     seconds: float = 0.0
     body: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class Outcome:
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
             "checks": [check.to_dict() for check in self.checks],
             "error": None if self.error is None else self.error.to_dict(),
+            "notes": list(self.notes),
             "again": self.again,
             "seconds": self.seconds,
             "receipt": self.body or None,

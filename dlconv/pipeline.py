@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import bundle, candidate, formats, planning
+from dlconv import blame, bundle, candidate, formats, planning
 from dlconv import source as sources
 from dlconv.cache import Cache
 from dlconv.candidate import Candidate, Wanted
@@ -43,11 +43,15 @@ _MODEL_COPIES = 6
 
 @dataclass(frozen=True)
 class _Attempt:
-    """One route that was tried: the receipt's entry, and the candidate if there came one."""
+    """One route that was tried: the receipt's entry, and the candidate if there came one.
+
+    blamed: the step that brought the error of one that failed.
+    """
 
     entry: dict[str, Any]
     candidate: Candidate | None
     error: DlconvError | None
+    blamed: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,17 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
         verdict = trial.verdict
         run.told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))
         again = shlex.join(("dlconv", "verify", str(place)))
+        notes = tuple(note for note in (*trial.limits, taken.blamed) if note)
         seconds = time.perf_counter() - start
         return replace(
-            told, path=place, verdict=verdict, checks=trial.checks, again=again, seconds=seconds, body=receipt
+            told,
+            path=place,
+            verdict=verdict,
+            checks=trial.checks,
+            notes=notes,
+            again=again,
+            seconds=seconds,
+            body=receipt,
         )
     except DlconvError as error:
         return replace(told, error=error, seconds=time.perf_counter() - start)
@@ -213,8 +225,13 @@ def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> _Attempt:
         return _Attempt(entry, None, error)
     verdict = trial.verdict
     entry["reason"] = "; ".join(verdict.reasons)
+    blamed = ""
+    if verdict.word == "FAIL":
+        figures = blame.blame(edges, trial, run.runner, run.wanted(), run.crew)
+        entry["blame"] = [figure.to_dict() for figure in figures]
+        blamed = blame.told(figures)
     run.told.on(Event("judged", target, verdict.word, trial.seconds, {"reasons": list(verdict.reasons)}))
-    return _Attempt(entry, Candidate(product, trial), None)
+    return _Attempt(entry, Candidate(product, trial), None, blamed)
 
 
 def _asked_dims(options: ExportOptions) -> frozenset[str]:

@@ -97,7 +97,8 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         receipt["precision"],
         bundle.place,
         again=shlex.join(("dlconv", "verify", str(bundle.place))),
-        body=receipt,
+        # What was measured when it was made says nothing of what lies here now.
+        body={key: value for key, value in receipt.items() if key not in ("evidence", "verdict")},
     )
 
     def trial(checked: list[Check]) -> Trial:
@@ -137,7 +138,10 @@ def _compare(
         told.on(Event("note", "", note))
     names = [spec.name for spec in source.signature.outputs]
     labels = None if options.labels is None else read_labels(options.labels, names)
-    words = ("dlconv", "verify", str(artifact.path), "--against", str(reference.path))
+    words = ["dlconv", "verify", str(artifact.path), "--against", str(reference.path)]
+    words += [word for link in options.links for word in ("--map", str(link))]
+    words += [] if options.source.samples is None else ["--samples", str(options.source.samples)]
+    words += [word for spec in options.source.inputs for word in ("--input", str(spec))]
     outcome = Outcome(
         artifact.path.name,
         reference.path.name,
@@ -180,10 +184,12 @@ def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listene
     start = time.perf_counter()
     checked: list[Check] = []
     body, error = dict(outcome.body), None
+    notes: tuple[str, ...] = ()
     verdict: Verdict | None = None
     try:
         trial = run(checked)
         checked += trial.checks
+        notes = trial.limits
         body |= {"evidence": evidence_of(trial), "bars": trial.bars.to_dict()}
         body |= {"environment": environment(trial.versions)}
     except _Judged:
@@ -202,7 +208,9 @@ def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listene
     seconds = time.perf_counter() - start
     reasons = {"reasons": list(verdict.reasons)}
     told.on(Event("judged", outcome.target, f"{outcome.name}: {verdict.word}", seconds, reasons))
-    return replace(outcome, verdict=verdict, checks=tuple(checked), error=error, seconds=seconds, body=body)
+    return replace(
+        outcome, verdict=verdict, checks=tuple(checked), notes=notes, error=error, seconds=seconds, body=body
+    )
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,18 @@ def test_where_every_result_is_wrong_the_verdict_is_fail(
     assert "would have been needed" in bundle.verdict.reasons[0]
 
 
+def test_the_step_that_brought_the_error_is_named(digits: Path, tmp_path: Path, plant: Callable[..., None]) -> None:
+    plant("spoils", alone=True)
+    (outcome,) = export(digits, tmp_path / "out", "onnxruntime").outcomes
+    assert outcome.word == "FAIL"
+    (taken,) = (route for route in outcome.body["routes"] if route["outcome"] == "taken")
+    first, last = taken["blame"]
+    assert first["edge"] == "planted_edges[spoils]"
+    assert first["share"] > 0.99
+    assert last["share"] < 0.01
+    assert "of the error came with planted_edges[spoils]" in outcome.notes[-1]
+
+
 def test_targets_that_share_a_failing_step_each_tell_it(
     digits: Path, tmp_path: Path, plant: Callable[..., None]
 ) -> None:

@@ -150,10 +150,11 @@ def closing_lines(result: Report) -> Iterator[str]:
         if outcome.error is not None:
             yield ""
             yield from _error_lines(outcome.target, outcome.error)
-        elif outcome.reasons:
+        elif outcome.reasons or outcome.notes:
             yield ""
             yield f"{outcome.target}: {outcome.word}"
             yield from (f"  - {reason}" for reason in outcome.reasons)
+            yield from (f"  note: {note}" for note in outcome.notes)
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:

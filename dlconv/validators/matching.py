@@ -38,6 +38,11 @@ class Link:
     candidate: str
     axes: Axes | None = None
 
+    def __str__(self) -> str:
+        """As `--map` writes it."""
+        layout = "" if self.axes is None else ":" + (",".join(map(str, self.axes)) or "same")
+        return f"{self.reference}={self.candidate}{layout}"
+
 
 def parse_link(text: str) -> Link:
     """One `--map`. Raises RequestError, with the grammar."""

@@ -144,7 +144,7 @@ def test_what_runs_now() -> None:
 
 def test_the_json_of_an_export_is_strict_and_versioned() -> None:
     result = Report((bundle("FAIL", None, output(float("nan"), 1e-6)), bundle(None, StepError("x", log="l"))))
-    told = json.loads(as_json.document("export", as_json.export_body(result, 4)), parse_constant=pytest.fail)
+    told = json.loads(as_json.document("export", as_json.export_body(result)), parse_constant=pytest.fail)
     assert (told["schema"], told["exit_code"]) == ("dlconv.export/1", 4)
     first, second = told["bundles"]
     assert (first["verdict"], first["path"]) == ({"word": "FAIL", "reasons": ["the reason"]}, "out/m-onnx-fp32")
