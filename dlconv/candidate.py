@@ -124,7 +124,7 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
     _check_inputs(wanted.signature, signature)
     _check_dims(wanted.signature, signature, wanted.dims)
     samples = wanted.reference.samples.samples
-    fixed = [index for index, sample in enumerate(samples) if _takes(signature, sample)]
+    fixed = [index for index, sample in enumerate(samples) if takes(signature, sample)]
     if not fixed:
         raise StepError("the artifact takes none of the samples' sizes")
     with crew.lease(runtime.toolchain) as worker:
@@ -152,7 +152,7 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
 def _evidence(
     got: Mapping[str, Any], signature: Signature, wanted: Wanted, indices: list[int], runtime: str
 ) -> Evidence:
-    reference, narrowed = wanted.reference, _narrowed(wanted.signature, signature)
+    reference, narrowed = wanted.reference, narrowing(wanted.signature, signature)
     answers = reference.answers.at(indices)
     outputs, again = ([to_source(sample, signature) for sample in got[key]] for key in ("outputs", "again"))
     evidence = measure(
@@ -225,7 +225,7 @@ def _axis_of(spec: TensorSpec, axis: int) -> Dim | None:
     return spec.shape[spec.permutation.index(axis) if spec.permutation else axis]
 
 
-def _takes(signature: Signature, sample: Sample) -> bool:
+def takes(signature: Signature, sample: Sample) -> bool:
     """Whether the sample has the sizes that the artifact's signature fixes."""
     for spec in signature.inputs:
         if spec.shape is None:
@@ -240,7 +240,7 @@ def _takes(signature: Signature, sample: Sample) -> bool:
     return True
 
 
-def _narrowed(source: Signature, artifact: Signature) -> dict[str, str]:
+def narrowing(source: Signature, artifact: Signature) -> dict[str, str]:
     """Integer outputs whose dtype the artifact states as another integer's: TFLite's int32 for int64."""
     wanted = {spec.name: spec.dtype for spec in source.outputs}
     return {
