@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlconv.cli import faults
+from dlconv.errors import DlconvError, OutputError
 from dlconv.reports.release import ReportFiles, workflow_commands, write
 
 if TYPE_CHECKING:
@@ -28,7 +30,12 @@ def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--sarif", type=_FILE, metavar="FILE", help="Write what did not pass as SARIF, for code scanning.")
     @functools.wraps(command)
     def wrapped(*args: Any, junit: Path | None, markdown: Path | None, sarif: Path | None, **words: Any) -> Any:
-        return command(*args, files=ReportFiles(junit, markdown, sarif), **words)
+        files = ReportFiles(junit, markdown, sarif)
+        try:
+            return command(*args, files=files, **words)
+        except DlconvError as error:
+            _tell(_of(error), files, to_stderr=words.get("json") == "-")
+            raise
 
     return wrapped
 
@@ -36,19 +43,39 @@ def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def conclude(reporting: Reporting, report: Report, files: ReportFiles) -> int:
     """Tell the report in every way that was asked for; the exit code.
 
-    The terminal first, then `--json`, the files and the job summary, and annotations in a GitHub job. Raises
-    OutputError where one cannot be written; all others are written by then.
+    The terminal first, then annotations in a GitHub job, `--json`, the files and the job summary. Where one cannot be
+    written that is told, all others are written, and a run that would have passed does not.
     """
     from dlconv.reports.verdicts import lines
 
     if reporting.verbosity >= -1:
         for line in lines(report):
             click.echo(line, err=reporting.to_stderr)
-    root = Path.cwd()
-    if commands := workflow_commands(report, os.environ, root):
-        click.echo(commands, err=reporting.to_stderr)
+    code = report.exit_code
     try:
         reporting.answer(report.to_dict())
-    finally:
+    except OutputError as error:
+        faults.show(error)
+        code = code or error.exit_code
+    return _tell(report, files, to_stderr=reporting.to_stderr) or code
+
+
+def _tell(report: Report, files: ReportFiles, *, to_stderr: bool) -> int:
+    """Write the report's files and annotations; the report's exit code, or why one could not be written if it is 0."""
+    root = Path.cwd()
+    if commands := workflow_commands(report, os.environ, root):
+        click.echo(commands, err=to_stderr)
+    try:
         write(report, files, os.environ, root)
+    except OutputError as error:
+        faults.show(error)
+        return report.exit_code or error.exit_code
     return report.exit_code
+
+
+def _of(error: DlconvError) -> Report:
+    """The report of a run that came to no outcome: else a page that shows reports alone would show nothing amiss."""
+    from dlconv.outcome import Outcome, Report
+
+    name = click.get_current_context().info_name or "dlconv"
+    return Report((Outcome(f"dlconv {name}", "-", "-", "-", error=error),))

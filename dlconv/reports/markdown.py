@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dlconv.validators.verdict import Check
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&])")
+_MOST = 8
+"""Longer lists of figures are left to the JSON."""
 _MARKS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "❔", "SKIPPED": "⏭️", "ERROR": "💥"}
 _PARITY = (
     *(("error", "error"), ("bar", "bar"), ("noise floor", "floor"), ("1 - cosine", "cosine")),
@@ -215,6 +217,8 @@ def _plain(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, dict):
         return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)) and len(value) > _MOST:
+        return f"{len(value)} values"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_plain, value))
     return str(value)

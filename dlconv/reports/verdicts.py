@@ -73,10 +73,10 @@ def _outputs(outcome: Outcome) -> list[dict[str, Any]]:
 
 def _latency(outcome: Outcome) -> str:
     """The word of the comparison (faster, slower, same, inconclusive), with the ratio where it is told."""
-    for check in outcome.checks:
-        if check.name == "latency":
-            word, ratio = check.figures.get("word", check.verdict.word), check.figures.get("ratio")
-            return f"{word} x{ratio:.3g}" if isinstance(ratio, float) else str(word)
+    asked = [check for check in outcome.checks if check.name == "latency"]
+    for check in sorted(asked, key=lambda check: "word" not in check.figures):
+        word, ratio = check.figures.get("word", check.verdict.word), check.figures.get("ratio")
+        return f"{word} x{ratio:.3g}" if isinstance(ratio, float) else str(word)
     return "-"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 import runpy
 import urllib.parse
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
-from dlconv.errors import OutputError
+from dlconv.errors import OutputError, RequestError
 from dlconv.reports import annotations, as_json, verdicts
 from dlconv.reports.release import SUMMARY_BYTES, ReportFiles, summary, workflow_commands, write
 
@@ -178,7 +179,9 @@ def test_a_summary_keeps_below_githubs_limit() -> None:
 @release_options
 @reported
 def answering(reporting: Reporting, files: ReportFiles) -> int:
-    return conclude(reporting, REPORTS["one failed"][0], files)
+    if "STUB_ERROR" in os.environ:
+        raise RequestError("dlconv.toml cannot be understood", mend="mend it", problems=("line 3",))
+    return conclude(reporting, REPORTS[os.environ.get("STUB_REPORT", "one failed")][0], files)
 
 
 def run(*words: str, **environment: str) -> tuple[Any, str, str]:
@@ -198,8 +201,26 @@ def test_a_command_ends_in_all_its_reports(tmp_path: Path) -> None:
     assert (code, out, err) == (1, "", "")
 
 
-def test_the_other_reports_are_written_where_the_json_cannot_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "code"), [("all passed", 3), ("one failed", 1), ("one of each", 4)])
+def test_what_cannot_be_written_keeps_a_run_from_passing(name: str, code: int, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    caught, _, _ = run("--json", str(tmp_path / "folder"), "--sarif", str(tmp_path / "a.sarif"))
-    assert isinstance(caught, OutputError)
-    assert (tmp_path / "a.sarif").exists()
+    folder, written = str(tmp_path / "folder"), tmp_path / "a.sarif"
+    told, _, err = run("--json", folder, "--sarif", str(written), STUB_REPORT=name)
+    assert (told, written.exists()) == (code, True) and "error: the report" in err
+    written.unlink()
+    told, out, err = run("--json", "-", "--sarif", str(written), STUB_REPORT=name, GITHUB_STEP_SUMMARY=folder)
+    assert (told, written.exists()) == (code, True) and "error: the job summary" in err
+    assert json.loads(out)["exit_code"] == REPORTS[name][1]
+
+
+def test_a_run_that_comes_to_no_outcome_is_reported_too(tmp_path: Path) -> None:
+    junit, page, notes = (tmp_path / name for name in ("junit.xml", "page.md", "report.md"))
+    words = ("--junit", str(junit), "--markdown", str(notes))
+    error, out, _ = run(*words, STUB_ERROR="1", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(page))
+    assert isinstance(error, RequestError)
+    assert '<error type="request" message="dlconv.toml cannot be understood">' in junit.read_text()
+    assert page.read_text() == notes.read_text() and "- line 3\n- next: mend it" in notes.read_text()
+    assert "Exit code 2" in notes.read_text()
+    assert out.startswith("::error file=-,title=dlconv answering%3A ERROR")
+    _, out, err = run("--json", "-", STUB_ERROR="1", GITHUB_ACTIONS="true")
+    assert json.loads(out)["error"]["code"] == "request" and "::error" in err
