@@ -27,7 +27,8 @@ LAYERS = (
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
-        "benching doctor inspection judging pipeline planning project project_draft project_keys release verification",
+        "benching doctor inspection judging pipeline planning project project_draft project_keys release "
+        "sides timed verification",
     ),
     ("doors", "__main__ cli reports"),
 )

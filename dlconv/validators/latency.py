@@ -50,9 +50,9 @@ class WarmUp:
 class SideEvidence:
     """What was measured of one side, in the steady state unless said otherwise.
 
-    count: timed runs. load_ms (reading and compiling), compile_ms (where the runtime tells it apart), first_ms (the first
-    run) and warm_ups have one entry a process. peak_memory_bytes: of a process, its framework included. threads: as asked
-    for. cpus: the CPUs that the processes might use; is_pinned: because they were told so.
+    count: timed runs. load_ms (reading and compiling), compile_ms (where the runtime tells it apart), first_ms (the
+    first run) and warm_ups have one entry a process. peak_memory_bytes: of a process, its framework included. threads:
+    as asked for. cpus: the CPUs that the processes might use; is_pinned: because they were told so.
     """
 
     name: str

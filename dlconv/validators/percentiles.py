@@ -40,7 +40,8 @@ class Percentile:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Percentile:
-        value, low, high = (None if data[key] is None else float(data[key]) for key in ("value_ms", "low_ms", "high_ms"))
+        told = (data[key] for key in ("value_ms", "low_ms", "high_ms"))
+        value, low, high = (None if figure is None else float(figure) for figure in told)
         return Percentile(value, low, high, int(data["needed"]))
 
 

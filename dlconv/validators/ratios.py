@@ -4,9 +4,9 @@ A round has fresh processes: one of the candidate, two of the baseline. A block 
 order and then in the reverse one (ABBA for two), so that a steady drift weighs on all alike. What is compared is the
 logarithm of a burst's median time.
 
-Two things make a measured ratio wrong: what happens from block to block, and what a process is given for its life (where
-its memory lies). The first is told by a bootstrap over blocks, the second by how the two processes of the same baseline
-differ and how the rounds differ. The interval is the wider of the two.
+Two things make a measured ratio wrong: what happens from block to block, and what a process is given for its life
+(where its memory lies). The first is told by a bootstrap over blocks, the second by how the two processes of the same
+baseline differ and how the rounds differ. The interval is the wider of the two.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Ratio:
     @property
     def is_narrow(self) -> bool:
         """Whether more time would say little more."""
-        return 0 < self.low and math.log(self.high / self.low) <= 2 * math.log1p(NARROW)
+        return self.low > 0 and math.log(self.high / self.low) <= 2 * math.log1p(NARROW)
 
     def to_dict(self) -> dict[str, Any]:
         told = {key: json_number(value) for key, value in vars(self).items() if key != "rounds"}

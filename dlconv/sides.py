@@ -1,0 +1,114 @@
+"""Sides of a measurement: a bundle, or a model file of a format that something here runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dlconv import formats
+from dlconv import source as sources
+from dlconv.bundle import is_bundle, open_bundle
+from dlconv.candidate import RUNTIMES, narrowing, runtime_of, takes
+from dlconv.errors import MachineError, RequestError, SamplesError
+from dlconv.samples import read_npz, split
+from dlconv.validators.judging import checks
+from dlconv.validators.pairing import to_artifact, to_source
+from dlconv.validators.parity import FACTORS, measure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from dlconv.bundle import Bundle
+    from dlconv.cache import Cache
+    from dlconv.candidate import TargetRuntime
+    from dlconv.model import Signature
+    from dlconv.options import SourceOptions
+    from dlconv.samples import Sample
+    from dlconv.validators.verdict import Check
+    from dlconv.workers.crew import Crew
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model to be timed. name: unique among the sides. path: what the runtime opens. samples: in the artifact's own
+    names and axes; numbers: theirs in the set that they were taken from. size_bytes: of all its files.
+    bundle: where it is one, and ran on its own samples: then its timed answers can be judged.
+    """
+
+    name: str
+    path: Path
+    runtime: TargetRuntime
+    signature: Signature
+    samples: tuple[Sample, ...]
+    numbers: tuple[int, ...]
+    size_bytes: int
+    bundle: Bundle | None = None
+
+
+def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: Cache) -> Side:
+    """What lies at `path`: a bundle, on its own samples or on those of `options`; or a model file.
+
+    Raises RequestError for what nothing here runs, and where a bundle's file has changed; SamplesError or
+    SignatureError where no samples fit.
+    """
+    path = path.absolute()  # workers have a directory of their own
+    if is_bundle(path):
+        return side_of_bundle(open_bundle(path), name, options)
+    artifact = formats.open_model(path)
+    runtime = runtime_of(artifact.format)
+    if runtime is None:
+        raise RequestError(
+            f"{path} is {artifact.format.label}, which nothing here runs",
+            wanted="a bundle, or " + ", ".join(kind.value for kind in sources.KINDS),
+        )
+    studied = sources.study(artifact, options, crew, cache)
+    size_bytes = sum(file.stat().st_size for file in formats.identify(path).files)
+    samples = studied.samples.samples
+    return Side(name, artifact.path, runtime, studied.signature, samples, tuple(range(len(samples))), size_bytes)
+
+
+def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = None) -> Side:
+    """A bundle, on the samples of its own that it takes; or on those in the file that `options` names."""
+    changes = bundle.changes()
+    if changes:
+        raise RequestError(f"{bundle.place} is not what was exported", problems=changes, mend="export the model again")
+    runtime = RUNTIMES.get(bundle.target)
+    if runtime is None:
+        raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
+    file = None if options is None else options.samples
+    if file is None:
+        samples = bundle.reference().samples.samples
+    else:
+        samples = split(read_npz(file), bundle.source_signature, file)
+    numbers = tuple(number for number, sample in enumerate(samples) if takes(bundle.signature, sample))
+    if not numbers:
+        raise SamplesError(f"{name} takes none of the samples", wanted=", ".join(map(str, bundle.signature.inputs)))
+    return Side(
+        name,
+        bundle.entry,
+        runtime,
+        bundle.signature,
+        tuple(to_artifact(samples[number], bundle.signature) for number in numbers),
+        numbers,
+        int(bundle.receipt["artifact"]["size_bytes"]),
+        bundle if file is None else None,
+    )
+
+
+def judge_answers(side: Side, answers: Mapping[int, Sample]) -> tuple[Check, ...]:
+    """The parity of the outputs of timed runs (by the sample's number) with the reference in the bundle, by its bars.
+
+    () for a side whose reference is not known.
+    """
+    if side.bundle is None or not answers:
+        return ()
+    reference, numbers = side.bundle.reference(), sorted(answers)
+    evidence = measure(
+        reference.answers.at(numbers),
+        [to_source(answers[number], side.signature) for number in numbers],
+        FACTORS[side.runtime.name],
+        reference.floors,
+        narrowing(side.bundle.source_signature, side.signature),
+    )
+    return tuple(check for check in checks(evidence, side.bundle.bars) if check.name in ("answers", "parity"))
