@@ -111,7 +111,7 @@ class Evidence:
     def to_dict(self) -> dict[str, Any]:
         return {
             "samples": self.samples,
-            "factor": self.factor,
+            "factor": json_number(self.factor),
             "outputs": [output.to_dict() for output in self.outputs],
             "problems": list(self.problems),
             "controls": dict(self.controls),

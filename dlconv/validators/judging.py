@@ -93,6 +93,8 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
             f"{output.name}: the source answers the same for every sample, which would hide most faults; "
             "give --samples that exercise it"
         )
+    if not (output.elements > 0):
+        doubts.append(f"{output.name}: the source answers no element in any sample; give --samples that exercise it")
     if output.nans:
         doubts.append(
             f"{output.name}: the source itself answers NaN in {output.nans} of {output.elements} elements, which hides "
@@ -140,7 +142,7 @@ def _judge_exact(output: OutputEvidence, bar: float, own: OutputBars, failures: 
             )
         return
     certain = output.mismatches - output.undetermined
-    if certain > 0:
+    if not (certain <= 0):
         failures.append(
             f"{output.name}: {certain} of {output.elements} elements differ; they have to be exact{_worst(output)}"
         )

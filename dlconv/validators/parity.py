@@ -69,6 +69,7 @@ def measure(
     found = list(problems)
     if len(candidate) != len(answers.y32):
         found.append(f"{len(candidate)} of {len(answers.y32)} samples were answered")
+        candidate, again = candidate[: len(answers.y32)], again[: len(answers.y32)]
     names = list(answers.y32[0]) if answers.y32 else []
     for index, outputs in enumerate(candidate):
         missing = [name for name in names if name not in outputs]
@@ -80,35 +81,54 @@ def measure(
     measured = tuple(
         _measure_one(name, answers, candidate, floors.get(name, 0.0), (narrowed or {}).get(name)) for name in names
     )
+    unsure = [
+        f"{name}: the source's own answers in float32 and in float64 differ in shape; give --samples that settle it"
+        for name in names
+        if answers.y64 is not None and not _is_of_one_form(name, answers)
+    ]
     measured = tuple(
         replace(output, repeat=_repeat(output, candidate, again), accuracy=_scored(output, answers, candidate, labels))
         for output in measured
     )
-    return Evidence(measured, len(answers.y32), factor, tuple(found), doubts=doubts)
+    return Evidence(measured, len(answers.y32), factor, tuple(found), doubts=(*doubts, *unsure))
 
 
 def noise_floors(reference: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> dict[str, float]:
     """The distance between answers of equal right, per float output: the largest over `others`."""
     return {
         name: max(
-            _distance([np.asarray(s[name]) for s in reference], [np.asarray(s[name]) for s in other])[0]
-            for other in others
+            _distance([_plain(s[name]) for s in reference], [_plain(s[name]) for s in other])[0] for other in others
         )
         for name, array in reference[0].items()
-        if np.asarray(array).dtype.kind == "f"
+        if _plain(array).dtype.kind == "f"
     }
+
+
+def _plain(array: Any) -> np.ndarray[Any, Any]:
+    """Numbers that NumPy can compare one by one: a complex one as two, a bfloat16 as the float32 that it is."""
+    known = np.asarray(array)
+    if known.dtype.kind == "c":
+        return np.stack([known.real, known.imag], axis=-1)
+    return known.astype(np.float32) if known.dtype.name == "bfloat16" else known
+
+
+def _is_of_one_form(name: str, answers: Answers) -> bool:
+    """Whether the source's answers in both precisions have the same shapes: what counts things can differ in them."""
+    pairs = zip(answers.best, answers.y32, strict=True)
+    return all(np.shape(sure[name]) == np.shape(single[name]) for sure, single in pairs)
 
 
 def _measure_one(
     name: str, answers: Answers, candidate: Sequence[Sample], floor: float, narrowed: str | None
 ) -> OutputEvidence:
-    best = [np.asarray(sample[name]) for sample in answers.best]
+    sure = answers.best if _is_of_one_form(name, answers) else answers.y32
     y32 = [np.asarray(sample[name]) for sample in answers.y32]
     y = [np.asarray(sample[name]) if name in sample else None for sample in candidate]
-    y += [None] * (len(best) - len(y))
+    y += [None] * (len(y32) - len(y))
     dtype = y32[0].dtype
     kind = "float" if dtype.kind in "fc" or dtype.name == "bfloat16" else "exact"
     problems = _form_problems(y, y32, narrowed or dtype.name)
+    best, y32 = [_plain(sample[name]) for sample in sure], [_plain(array) for array in y32]
     common: dict[str, Any] = {
         "name": name,
         "dtype": dtype.name,
@@ -120,7 +140,7 @@ def _measure_one(
     }
     if problems:
         return OutputEvidence(**common, scale=_scale(best), floor=floor, error=math.inf)
-    whole = [array for array in y if array is not None]
+    whole = [_plain(array) for array in y if array is not None]
     if kind == "exact":
         return OutputEvidence(**common, scale=1.0, floor=0.0, **_exact(best, y32, whole))
     return OutputEvidence(**common, scale=_scale(best), floor=floor, **_float(best, whole), **agreement(best, whole))
@@ -226,7 +246,7 @@ def _repeat(output: OutputEvidence, candidate: Sequence[Sample], again: Sequence
         if two is None or one.shape != two.shape or one.dtype != two.dtype:
             return math.inf
         if output.kind == "float":
-            largest = max(largest, _gap(one, two) / max(output.scale, _TINY))
+            largest = max(largest, _gap(_plain(one), _plain(two)) / max(output.scale, _TINY))
         else:
             largest = max(largest, float(not np.array_equal(one, two)))
     return largest
@@ -238,6 +258,8 @@ def _distance(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, 
     largest = 0.0
     worst: Worst | None = None
     for sample, (sure, got) in enumerate(zip(best, y, strict=True)):
+        if sure.shape != got.shape:
+            return math.inf, None
         if sure.size == 0:
             continue
         a, b = sure.astype(np.float64), got.astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,9 @@ class Verdict:
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Verdict:
+        """What `to_dict` wrote. ValueError for a word that is none: joined with others it would pass."""
+        if data["word"] not in get_args(Word):
+            raise ValueError(f"{data['word']!r} is no verdict")
         return Verdict(data["word"], tuple(data["reasons"]))
 
 
