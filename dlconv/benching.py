@@ -41,6 +41,10 @@ ROUNDS = 3
 MOST_ROUNDS = 12
 """The cap: a machine that is too restless by then is told as such."""
 
+CAP = 8.0
+LEAST_CAP_S = 60.0
+"""The other cap: after so many times the time asked for, and at least this, no further round begins."""
+
 BURST_S = 0.02
 REWARM_S = 0.005
 """Before a burst's timed runs: the caches and the cores were another process's."""
@@ -57,12 +61,13 @@ WARM_UP_CAP_S = 10.0
 @dataclass(frozen=True)
 class BenchSettings:
     """How to measure. time_s: seconds of blocks at least; rounds go on to four times as many until the intervals are
-    narrow. threads: of each runtime, 0 for one a physical core. cpus: the CPUs to pin the processes to, () for none.
+    narrow, for cap_s seconds at most, all included (0: eight times time_s, a minute at least). threads: of each runtime, 0 for one a physical core. cpus: the CPUs to pin the processes to, () for none.
     percentile: samples are taken until this one can be told. warm_up_s: of each process, at least. timeout_s and
     memory_limit_bytes: of each worker.
     """
 
     time_s: float = 15.0
+    cap_s: float = 0.0
     threads: int = 0
     cpus: tuple[int, ...] = ()
     seed: int = 0
@@ -122,7 +127,9 @@ def measure(sides: Sequence[Side], settings: BenchSettings, listener: Listener |
         said = [f"{name} {ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f})" for name, ratio in ratios.items()]
         text = f"round {tally.rounds}: {', '.join([*said, f'noise floor {100 * noise:.1f}%'])}"
         told.on(Event("note", "", text, data={"round": tally.rounds, "lacking": lacking}))
-        if tally.rounds >= ROUNDS and (not lacking or tally.rounds >= MOST_ROUNDS):
+        seconds = time.monotonic() - start
+        capped = tally.rounds >= MOST_ROUNDS or seconds >= (settings.cap_s or max(CAP * settings.time_s, LEAST_CAP_S))
+        if tally.rounds >= ROUNDS and (capped or not lacking):
             break
     reached = f"time, samples and interval were reached after {tally.rounds} rounds"
     evidence = LatencyEvidence(
@@ -138,7 +145,7 @@ def measure(sides: Sequence[Side], settings: BenchSettings, listener: Listener |
         shapes=lineup.shapes,
         seed=settings.seed,
         seconds=time.monotonic() - start,
-        stopped=f"the cap of {MOST_ROUNDS} rounds was met: {', '.join(lacking)}" if lacking else reached,
+        stopped=f"the cap was met after {tally.rounds} rounds: {', '.join(lacking)}" if lacking else reached,
         is_complete=not lacking,
         problems=tuple(dict.fromkeys(tally.problems)),
     )

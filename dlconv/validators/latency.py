@@ -204,3 +204,9 @@ def _between(low: float, high: float, bar: float, met: str, needed: str) -> Verd
 
 def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def percentile_wanted(bars: LatencyBars) -> str:
+    """The highest percentile that a bar asks for: so many samples are needed. Without, the 90th."""
+    asked = [name for name in ABSOLUTE if getattr(bars, f"{name}_ms") is not None]
+    return asked[-1] if asked else "p90"

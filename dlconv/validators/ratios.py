@@ -36,7 +36,10 @@ TRIM: Final = 0.2
 
 RESAMPLES: Final = 1000
 NARROW: Final = 0.02
-"""Half of the interval's width, as a share, at which a measurement has said enough."""
+"""Half of the interval's width, as a share, at which a measurement has said enough of sides that are much alike."""
+
+NARROW_OF_EFFECT: Final = 0.1
+"""The same for sides that are not: half of the width over the distance from 1, both of logarithms."""
 
 LEAST: Final = 0.01
 """A ratio nearer to 1 than this share is never called faster or slower, however quiet the machine was."""
@@ -77,7 +80,10 @@ class Ratio:
     @property
     def is_narrow(self) -> bool:
         """Whether more time would say little more."""
-        return self.low > 0 and math.log(self.high / self.low) <= 2 * math.log1p(NARROW)
+        if not self.low > 0:
+            return False
+        wanted = max(math.log1p(NARROW), NARROW_OF_EFFECT * abs(math.log(self.ratio)))
+        return math.log(self.high / self.low) <= 2 * wanted
 
     def to_dict(self) -> dict[str, Any]:
         told = {key: json_number(value) for key, value in vars(self).items() if key != "rounds"}
