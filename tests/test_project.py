@@ -180,6 +180,7 @@ WHOLE = {
     "no models, but defaults": ("[defaults]\ndraws = 1", "there is no model"),
     "an unknown table": (MINIMAL + "[model.x]", "dlconv.toml:4: unknown key 'model' (did you mean 'models'?)"),
     "a path for all": (MINIMAL + '[defaults]\npath = "x"', "dlconv.toml:5: [defaults] unknown key 'path'"),
+    "an unknown key for all": (MINIMAL + "[defaults]\ndrwas = 1", "dlconv.toml:5: [defaults] unknown key 'drwas'"),
     "no path": ('[models.a]\ntargets = ["onnx"]', "dlconv.toml:1: [models.a] 'path' is missing"),
     "no targets": ('[models.a]\npath = "a"', "'targets' is missing"),
     "a model that is no table": ("models.a = 3", "the model 'a' is 3, wanted a table"),

@@ -96,8 +96,10 @@ def test_a_row_tells_the_output_nearest_to_its_bar_and_the_latency(monkeypatch: 
     assert rows[1].split()[6] == "latency" and "slower x1.25" in rows[3] and rows[4].split()[6] == "-"
 
 
-def test_skipped_is_not_passed_on_the_terminal() -> None:
+def test_skipped_is_not_passed_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
     told = "\n".join(verdicts.lines(REPORTS["one lacks"][0]))
+    assert re.search(r"^digits +tflite +fp32 +SKIPPED ", told, re.MULTILINE)
     assert "digits-tflite-fp32: SKIPPED\n" in told and "next: pip install" in told
     assert "digits-tflite-fp32: SKIPPED (allowed)\n" in "\n".join(verdicts.lines(REPORTS["one may be lacking"][0]))
 
@@ -123,6 +125,12 @@ def test_an_annotation_says_after_unescaping_what_was_said() -> None:
     assert (kind, urllib.parse.unquote(file)) == ("error", "out/a b,c:d%20")
     assert "::error::planted" in urllib.parse.unquote(title)
     assert urllib.parse.unquote(message).splitlines()[1].startswith("again: dlconv verify")
+
+
+def test_an_annotation_of_a_path_that_is_no_unicode_can_be_printed() -> None:
+    report = REPORTS["one failed"][0]
+    odd = replace(report, outcomes=tuple(replace(o, path=Path("out/\udcff")) for o in report.outcomes))
+    assert annotations.lines(odd, Path("/checkout")).encode().startswith(b"::error file=out/\\udcff,title=")
 
 
 def test_no_more_annotations_than_github_shows() -> None:
