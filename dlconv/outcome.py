@@ -25,7 +25,7 @@ class Outcome:
 
     name: unique in a report ("digits-openvino-fp32"). notes: what is to be known besides; no reasons. again: the
     command that judges it again. path: the bundle or the file. body: the receipt (or, where no bundle was made, its `evidence`,
-    `reference`, `artifact` and `environment`), as data. verdict is None exactly where error is not, but for SKIPPED:
+    `reference`, `artifact` and `environment`), as data. verdict is None where error is not, but for SKIPPED:
     then error says what is missing.
     """
 

@@ -276,14 +276,11 @@ def _warm(artifact: Artifact, planned: Plan, crew: Crew, *, is_known: bool) -> N
     """
     if is_known:
         for name in dict.fromkeys(candidate.RUNTIMES[goal.target].toolchain for goal in planned.targets):
-            crew.warm(name)
+            crew.warm([name])
         return
     first = sources.KINDS[artifact.format].toolchain
-    crew.warm(first, 2)  # one to study and convert, one for the reference
     wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]
-    for name in dict.fromkeys(wanted):
-        if name != first:
-            crew.warm(name)
+    crew.warm(dict.fromkeys([first, *wanted]), behind=first)
 
 
 def _jobs(artifact: Artifact) -> int:

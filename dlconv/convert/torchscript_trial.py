@@ -121,6 +121,10 @@ def _watch(outcome: Outcome, values: Mapping[str, Any]) -> Any:
     kept: list[Any] = []
 
     class Watch(TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # else PyTorch imports its compiler, three seconds of it, to keep it away from this mode
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             name = func._overloadpacket.__name__
             if integers:

@@ -55,6 +55,10 @@ def in_double() -> Iterator[set[str]]:
         return value
 
     class InDouble(TorchDispatchMode):
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            return False  # else PyTorch imports its compiler, three seconds of it, to keep it away from this mode
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             name = str(func)
             if name == "aten.view.dtype":

@@ -15,7 +15,7 @@ from dlconv.workers import toolchains
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 WARM: dict[str, list[str]] = {
     "torch": ["torch", "torch.onnx", "onnx"],
@@ -38,40 +38,41 @@ class Crew:
         self._timeout_s = timeout_s
         self._slots = threading.BoundedSemaphore(slots)
         self._lock = threading.Lock()
-        self._idle: dict[str, list[tuple[Worker, threading.Thread | None]]] = defaultdict(list)
+        self._idle: dict[tuple[str, bool], list[tuple[Worker, threading.Event | None]]] = defaultdict(list)
         self._all: list[Worker] = []
         self._closed = False
 
-    def warm(self, toolchain: str, count: int = 1) -> None:
-        """Start workers and their slow imports now; they are leased first."""
-        for _ in range(count):
-            worker = self._start(toolchain)
-            thread = threading.Thread(target=_import, args=(worker, WARM.get(toolchain, [])), daemon=True)
-            thread.start()
+    def warm(self, toolchains: Iterable[str], *, behind: str = "") -> None:
+        """Start a worker of each now, which is leased first; their slow imports go on one after the other, so that the
+        first has a core to itself.
+
+        behind: the toolchain of one that is also wanted behind the others; it comes second.
+        """
+        wanted = [(name, False) for name in toolchains]
+        wanted[1:1] = [(behind, True)] if behind else []
+        waiting: list[tuple[Worker, threading.Event, list[str]]] = []
+        for name, is_behind in wanted:
+            worker, ready = self._start(name, behind=is_behind), threading.Event()
+            waiting.append((worker, ready, WARM.get(name, [])))
             with self._lock:
-                self._idle[toolchain].append((worker, thread))
+                self._idle[name, is_behind].append((worker, ready))
+        threading.Thread(target=_import_all, args=(waiting,), daemon=True).start()
 
     @contextmanager
-    def lease(self, toolchain: str) -> Iterator[Worker]:
-        """A worker of the toolchain, this thread's alone, once a slot is free."""
+    def lease(self, toolchain: str, *, behind: bool = False) -> Iterator[Worker]:
+        """A worker of the toolchain, this thread's alone, once a slot is free.
+
+        behind: its work goes on beside the others' and is waited for last, so that it leaves them half of the cores.
+        """
         with self._slots:
-            worker = self._next(toolchain)
+            worker = self._next(toolchain, behind=behind)
             try:
                 yield worker
             except BaseException:
                 worker.close()
                 raise
             with self._lock:
-                self._idle[toolchain].append((worker, None))
-
-    def release(self, toolchain: str) -> None:
-        """End the idle workers of a toolchain, to give their memory back."""
-        with self._lock:
-            idle = self._idle.pop(toolchain, [])
-        for worker, thread in idle:
-            if thread is not None:
-                thread.join()
-            worker.close()
+                self._idle[toolchain, behind].append((worker, None))
 
     def end(self) -> None:
         """End every worker, working or not. A call under way raises in its thread, and no worker is started again."""
@@ -93,20 +94,20 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _next(self, toolchain: str) -> Worker:
+    def _next(self, toolchain: str, *, behind: bool) -> Worker:
         while True:
             with self._lock:
-                if not self._idle[toolchain]:
+                if not self._idle[toolchain, behind]:
                     break
-                worker, thread = self._idle[toolchain].pop(0)
-            if thread is not None:
-                thread.join()
+                worker, ready = self._idle[toolchain, behind].pop(0)
+            if ready is not None:
+                ready.wait()
             if worker.is_alive:
                 return worker
             worker.close()
-        return self._start(toolchain)
+        return self._start(toolchain, behind=behind)
 
-    def _start(self, toolchain: str) -> Worker:
+    def _start(self, toolchain: str, *, behind: bool) -> Worker:
         located = toolchains.locate(toolchains.get(toolchain))
         if isinstance(located, toolchains.Missing):
             raise located.error()
@@ -122,14 +123,19 @@ class Crew:
                 timeout_s=self._timeout_s,
             )
             self._all.append(worker)
+        if behind:
+            worker.keep_to_half()
         return worker
 
 
-def _import(worker: Worker, imports: list[str]) -> None:
-    try:
-        worker.call("dlconv.workers.tasks:warm", imports=imports)
-    except DlconvError:
-        worker.close()  # the first real call meets the same trouble in a new worker, and tells it
+def _import_all(waiting: list[tuple[Worker, threading.Event, list[str]]]) -> None:
+    for worker, ready, imports in waiting:
+        try:
+            worker.call("dlconv.workers.tasks:warm", imports=imports)
+        except DlconvError:
+            worker.close()  # the first real call meets the same trouble in a new worker, and tells it
+        finally:
+            ready.set()
 
 
 def logs_folder() -> Path:

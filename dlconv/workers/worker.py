@@ -106,6 +106,15 @@ class Worker:
                 os.close(fd)
         self._watched = psutil.Process(self._process.pid)
 
+    def keep_to_half(self) -> None:
+        """Use half of the cores alone, from now on: a worker beside it then has the others to itself.
+
+        Said before a framework is imported, it also makes it start as many threads as that.
+        """
+        if hasattr(self._watched, "cpu_affinity") and self.is_alive:  # macOS has no such thing
+            cores = self._watched.cpu_affinity()
+            self._watched.cpu_affinity(cores[len(cores) // 2 :])
+
     @property
     def is_alive(self) -> bool:
         return self._verdict is None and self._process.poll() is None
