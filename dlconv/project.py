@@ -174,9 +174,10 @@ def _parsed(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def _section(data: dict[str, Any]) -> dict[str, Any] | None:
+    found: Any = data
     for name in _IN_PYPROJECT:
-        data = data.get(name, {}) if isinstance(data, dict) else {}
-    return data or None
+        found = found.get(name) if isinstance(found, dict) else None
+    return found or None
 
 
 def _told(problem: Problem, path: Path, text: str, prefix: tuple[str, ...]) -> str:

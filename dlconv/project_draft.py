@@ -105,6 +105,7 @@ def draft(model: Path, folder: Path) -> Draft:
     plan = planning.make(found.format, TARGETS)
     possible = tuple(goal.target for goal in plan.targets if goal.chosen is not None)
     targets = possible or TARGETS
+    *others, last = targets
     name = found.path.name.removesuffix(found.path.suffix).replace("\\", "-")  # it names bundles
     samples, labels = _beside(found.path, "samples"), _beside(found.path, "labels")
     arrays, trouble = _arrays(samples)
@@ -112,7 +113,7 @@ def draft(model: Path, folder: Path) -> Draft:
         targets=_list(targets),
         absent=_absent(plan, possible),
         first=_string(targets[0]),
-        last=_string(targets[-1]) if len(targets) > 1 else "",
+        last=_string(last) if others else "",
         key=name if _BARE.fullmatch(name) else _string(name),
         about=f"# {_about(found)}",
         path=_string(_relative(found.path, folder)),
@@ -120,7 +121,7 @@ def draft(model: Path, folder: Path) -> Draft:
         labels=_setting("labels", labels, folder, is_set=labels is not None),
         inputs=", ".join(map(_string, _inputs(found, arrays))),
         output=_string(found.signature.outputs[0].name if found.signature and found.signature.outputs else "*"),
-        any_target=targets[-1],
+        any_target=last,
     )
     notes = ([f"it could not be read here: {found.trouble.met}"] if found.trouble else []) + trouble
     notes += (

@@ -11,13 +11,13 @@ import click
 
 from dlconv.cli import faults
 from dlconv.errors import DlconvError, OutputError
-from dlconv.reports.release import ReportFiles, workflow_commands, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dlconv.cli.reporting import Reporting
     from dlconv.outcome import Report
+    from dlconv.reports.release import ReportFiles
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -30,6 +30,8 @@ def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--sarif", type=_FILE, metavar="FILE", help="Write what did not pass as SARIF, for code scanning.")
     @functools.wraps(command)
     def wrapped(*args: Any, junit: Path | None, markdown: Path | None, sarif: Path | None, **words: Any) -> Any:
+        from dlconv.reports.release import ReportFiles  # here: `--help` answers before it is loaded
+
         files = ReportFiles(junit, markdown, sarif)
         try:
             return command(*args, files=files, **words)
@@ -62,6 +64,8 @@ def conclude(reporting: Reporting, report: Report, files: ReportFiles) -> int:
 
 def _tell(report: Report, files: ReportFiles, *, to_stderr: bool) -> int:
     """Write the report's files and annotations; the report's exit code, or why one could not be written if it is 0."""
+    from dlconv.reports.release import workflow_commands, write
+
     root = Path.cwd()
     if commands := workflow_commands(report, os.environ, root):
         click.echo(commands, err=to_stderr)
