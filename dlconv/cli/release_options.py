@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlconv.cli import faults
-from dlconv.errors import DlconvError, OutputError
+from dlconv.errors import DlconvError, InternalError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,9 @@ def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
         files = ReportFiles(junit, markdown, sarif)
         try:
             return command(*args, files=files, **words)
-        except DlconvError as error:
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:  # raised again: whoever reads the reports alone learns of it too
             _tell(_of(error), files, to_stderr=words.get("json") == "-")
             raise
 
@@ -77,9 +79,11 @@ def _tell(report: Report, files: ReportFiles, *, to_stderr: bool) -> int:
     return report.exit_code
 
 
-def _of(error: DlconvError) -> Report:
+def _of(error: Exception) -> Report:
     """The report of a run that came to no outcome: else a page that shows reports alone would show nothing amiss."""
     from dlconv.outcome import Outcome, Report
 
     name = click.get_current_context().info_name or "dlconv"
+    if not isinstance(error, DlconvError):
+        error = InternalError(f"a fault of dlconv's own: {type(error).__name__}: {error}")
     return Report((Outcome(f"dlconv {name}", "-", "-", "-", error=error),))

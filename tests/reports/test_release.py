@@ -187,6 +187,8 @@ def test_a_summary_keeps_below_githubs_limit() -> None:
 @release_options
 @reported
 def answering(reporting: Reporting, files: ReportFiles) -> int:
+    if "STUB_FAULT" in os.environ:
+        raise KeyError("a fault")
     if "STUB_ERROR" in os.environ:
         raise RequestError("dlconv.toml cannot be understood", mend="mend it", problems=("line 3",))
     return conclude(reporting, REPORTS[os.environ.get("STUB_REPORT", "one failed")][0], files)
@@ -230,5 +232,8 @@ def test_a_run_that_comes_to_no_outcome_is_reported_too(tmp_path: Path) -> None:
     assert page.read_text() == notes.read_text() and "- line 3\n- next: mend it" in notes.read_text()
     assert "Exit code 2" in notes.read_text()
     assert out.startswith("::error file=-,title=dlconv answering%3A ERROR")
+    error, _, _ = run(*words, STUB_FAULT="1")
+    assert isinstance(error, KeyError)
+    assert "Exit code 70" in notes.read_text() and "KeyError" in junit.read_text()
     _, out, err = run("--json", "-", STUB_ERROR="1", GITHUB_ACTIONS="true")
     assert json.loads(out)["error"]["code"] == "request" and "::error" in err
