@@ -18,7 +18,7 @@ import psutil
 
 from dlconv.errors import RequestError, ToolchainMissing
 from dlconv.events import Event, Silence
-from dlconv.timed import Lineup, Process, Tally
+from dlconv.timed import Lineup, Meter, Process, Tally
 from dlconv.validators.latency import LatencyEvidence
 from dlconv.validators.percentiles import NEEDED
 from dlconv.validators.ratios import NARROW, compare, noise_of
@@ -60,10 +60,13 @@ WARM_UP_CAP_S = 10.0
 
 @dataclass(frozen=True)
 class BenchSettings:
-    """How to measure. time_s: seconds of blocks at least; rounds go on to four times as many until the intervals are
-    narrow, for cap_s seconds at most, all included (0: eight times time_s, a minute at least). threads: of each runtime, 0 for one a physical core. cpus: the CPUs to pin the processes to, () for none.
-    percentile: samples are taken until this one can be told. warm_up_s: of each process, at least. timeout_s and
-    memory_limit_bytes: of each worker.
+    """How to measure.
+
+    time_s: seconds of blocks at least; rounds go on to four times as many until the intervals are narrow. cap_s: no
+    round begins after so many seconds, all included; 0 for eight times time_s, a minute at least. threads: of each
+    runtime, 0 for one a physical core. cpus: the CPUs to pin the processes to, () for none. percentile: samples are
+    taken until this one can be told. warm_up_s: of each process, at least. timeout_s and memory_limit_bytes: of each
+    worker.
     """
 
     time_s: float = 15.0
@@ -119,12 +122,13 @@ def measure(sides: Sequence[Side], settings: BenchSettings, listener: Listener |
     lineup = Lineup(tuple(sides), MOST_INPUTS)
     located = _located(sides)
     tally = Tally(lineup, settings.threads_used)
+    meter = Meter(settings.cpus or available_cpus())
     start = time.monotonic()
     while True:
-        _round(lineup, located, settings, tally)
+        _round(lineup, located, settings, tally, meter)
         ratios, noise = _ratios(tally, settings.seed)
         lacking = _lacking(tally, ratios, settings)
-        said = [f"{name} {ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f})" for name, ratio in ratios.items()]
+        said = [f"{name} {ratio.ratio:.4g} ({ratio.low:.4g} to {ratio.high:.4g})" for name, ratio in ratios.items()]
         text = f"round {tally.rounds}: {', '.join([*said, f'noise floor {100 * noise:.1f}%'])}"
         told.on(Event("note", "", text, data={"round": tally.rounds, "lacking": lacking}))
         seconds = time.monotonic() - start
@@ -139,6 +143,7 @@ def measure(sides: Sequence[Side], settings: BenchSettings, listener: Listener |
         ),
         ratios=ratios,
         noise=noise,
+        others=meter.share,
         rounds=tally.rounds,
         blocks=tally.blocks,
         inputs=lineup.inputs,
@@ -172,7 +177,7 @@ def _located(sides: Sequence[Side]) -> dict[str, Located]:
     return {name: where for name, where in found.items() if isinstance(where, toolchains.Located)}
 
 
-def _round(lineup: Lineup, located: dict[str, Located], settings: BenchSettings, tally: Tally) -> None:
+def _round(lineup: Lineup, located: dict[str, Located], settings: BenchSettings, tally: Tally, meter: Meter) -> None:
     """Start a process for each slot, warm all up, and time them in blocks."""
     random = np.random.default_rng((settings.seed, tally.rounds))
     with ExitStack() as stack:
@@ -193,9 +198,11 @@ def _round(lineup: Lineup, located: dict[str, Located], settings: BenchSettings,
         for slot in random.permutation(len(processes)):
             processes[slot].open(settings.threads_used, settings.cpus)
             processes[slot].warm_up(settings.warm_up_s, WARM_UP_CAP_S, AGREE)
+        meter.begin(processes)
         tally.begin()
         _blocks(processes, settings.time_s / ROUNDS, tally, random)
         tally.end_blocks()
+        meter.end(processes)
         for slot, process in enumerate(processes):
             tally.end(slot, process)
         tally.rounds += 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from dlconv.errors import InternalError
 from dlconv.validators.latency import SideEvidence, WarmUp
@@ -109,6 +110,40 @@ class Process:
 
     def _call(self, method: str, **args: Any) -> Any:
         return self.worker.call(f"#{self._handle}.{method}", what=f"timing {self.side.name}", **args)
+
+
+class Meter:
+    """How much of the CPUs' time other processes use while the blocks of a measurement run."""
+
+    def __init__(self, cpus: tuple[int, ...]) -> None:
+        self._cpus = cpus
+        self._whole = self._foreign = 0.0
+        self._began = (0.0, 0.0, 0.0)
+
+    def begin(self, processes: list[Process]) -> None:
+        """The blocks of a round begin, by these processes and this one."""
+        self._began = self._read(processes)
+
+    def end(self, processes: list[Process]) -> None:
+        """They are over; the same processes still are there."""
+        whole, busy, own = (now - then for now, then in zip(self._read(processes), self._began, strict=True))
+        self._whole += whole
+        self._foreign += max(0.0, busy - own)
+
+    @property
+    def share(self) -> float | None:
+        """Of all the time of these CPUs, 0 to 1; None where the system does not tell."""
+        return min(1.0, self._foreign / self._whole) if self._whole > 0 else None
+
+    def _read(self, processes: list[Process]) -> tuple[float, float, float]:
+        times = psutil.cpu_times(percpu=True)
+        mine = [times[cpu] for cpu in self._cpus if cpu < len(times)]
+        # What the machine below takes away (steal) is others' too; guests' time is in user's already.
+        busy = sum(each.user + each.system + getattr(each, "nice", 0.0) + getattr(each, "steal", 0.0) for each in mine)
+        idle = sum(each.idle + getattr(each, "iowait", 0.0) for each in mine)
+        own = psutil.Process().cpu_times()
+        used = own.user + own.system + sum(process.worker.cpu_seconds for process in processes)
+        return busy + idle, busy, used
 
 
 class Tally:

@@ -42,8 +42,8 @@ def lines(evidence: LatencyEvidence, checks: Iterable[Check] = ()) -> Iterator[s
 
 
 def ratio_text(ratio: Ratio) -> str:
-    """The ratio with its interval and its word: "1.052 (1.031 to 1.074) times the time: slower"."""
-    return f"{ratio.ratio:.3f} times the time ({ratio.low:.3f} to {ratio.high:.3f}): {ratio.word}"
+    """The ratio with its interval and its word: "1.052 times the time (1.031 to 1.074): slower"."""
+    return f"{ratio.ratio:.4g} times the time ({ratio.low:.4g} to {ratio.high:.4g}): {ratio.word}"
 
 
 def _row(side: SideEvidence) -> tuple[str, ...]:
@@ -72,6 +72,8 @@ def _conditions(evidence: LatencyEvidence) -> Iterator[str]:
         if restless:
             yield f"warm-up: {restless} of {len(each.warm_ups)} processes of {one_line(each.name)} did not settle"
     yield f"{evidence.rounds} rounds, {evidence.blocks} blocks, {evidence.seconds:.0f} s: {evidence.stopped}"
+    if evidence.disturbance:
+        yield f"a busy machine: {evidence.disturbance}"
     yield "times are this machine's; ratios are of sides that were measured side by side"
 
 

@@ -6,7 +6,7 @@ milliseconds hold for this machine alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dlconv.validators.evidence import json_number
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NAME = "latency"
 ABSOLUTE = ("p50", "p90", "p95", "p99")
 """Percentiles that can have a bar: `LatencyBars` has a field `<name>_ms` for each."""
+
+DISTURBING = 0.1
+"""From this share of the CPUs on, what other processes use is told."""
 
 _MORE_TIME = "give it more time: --time SECONDS, on a machine that does nothing else"
 
@@ -102,6 +105,7 @@ class LatencyEvidence:
     """A measurement. The first side is the baseline, if there are more; `ratios` has one for each of the others.
 
     noise: the noise floor, how far the baseline's ratio to itself (two processes) lies from 1 at most, as a share.
+    others: how much of the CPUs' time other processes used meanwhile, 0 to 1; None where the system does not tell.
     inputs: distinct inputs that the runs went over. shapes: of one input, as text. stopped: why the measurement ended;
     is_complete: the time, the samples and the width of the intervals all were reached, not only the cap.
     problems: what makes the times worthless, a line each.
@@ -110,6 +114,7 @@ class LatencyEvidence:
     sides: tuple[SideEvidence, ...]
     ratios: Mapping[str, Ratio]
     noise: float
+    others: float | None
     rounds: int
     blocks: int
     inputs: int
@@ -119,6 +124,15 @@ class LatencyEvidence:
     stopped: str
     is_complete: bool
     problems: tuple[str, ...] = field(default=())
+
+    @property
+    def disturbance(self) -> str:
+        """What to know of a machine that did something else as well; "" of one that did not."""
+        if self.others is None or not (self.others > DISTURBING):
+            return ""
+        return (
+            f"other processes used {100 * self.others:.0f}% of the CPUs meanwhile, which makes slow runs slower still"
+        )
 
     @property
     def candidates(self) -> tuple[SideEvidence, ...]:
@@ -153,7 +167,13 @@ def judge(evidence: LatencyEvidence, bars: LatencyBars) -> tuple[Check, ...]:
         return (Check(NAME, Verdict("FAIL", evidence.problems)),)
     if not evidence.candidates:
         return (Check(NAME, Verdict("INCONCLUSIVE", ("nothing was measured",))),)
-    return tuple(_checks(evidence, bars))
+    return tuple(_with_disturbance(check, evidence.disturbance) for check in _checks(evidence, bars))
+
+
+def _with_disturbance(check: Check, told: str) -> Check:
+    if not told or check.verdict.word == "PASS":
+        return check
+    return replace(check, verdict=Verdict(check.verdict.word, (*check.verdict.reasons, told)))
 
 
 def _checks(evidence: LatencyEvidence, bars: LatencyBars) -> Iterable[Check]:
@@ -173,7 +193,7 @@ def _ratio_check(name: str, evidence: LatencyEvidence, bar: float) -> Check:
         reason = f"{name}: there is a bar for the ratio, and nothing to compare with; give a baseline"
         return Check(NAME, Verdict("INCONCLUSIVE", (reason,)), subject, {"bar": bar})
     baseline = evidence.sides[0].name
-    met = f"{name}: {ratio.ratio:.3f} times the time of {baseline} ({ratio.low:.3f} to {ratio.high:.3f}), bar {bar:g}"
+    met = f"{name}: {ratio.ratio:.4g} times the time of {baseline} ({ratio.low:.4g} to {ratio.high:.4g}), bar {bar:g}"
     verdict = _between(ratio.low, ratio.high, bar, met, f"a bar of {ratio.high:.3g} would have been needed")
     return Check(NAME, verdict, subject, {**ratio.to_dict(), "bar": bar, "baseline": baseline})
 

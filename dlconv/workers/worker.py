@@ -119,6 +119,14 @@ class Worker:
     def is_alive(self) -> bool:
         return self._verdict is None and self._process.poll() is None
 
+    @property
+    def cpu_seconds(self) -> float:
+        """The CPU time that the process has used, all its threads together; 0 once it has ended."""
+        with suppress(psutil.Error):
+            times = self._watched.cpu_times()
+            return float(times.user + times.system)
+        return 0.0
+
     def call(
         self, function: str, /, *, what: str = "", keep: bool = False, timeout_s: float | None = None, **args: Any
     ) -> Any:
