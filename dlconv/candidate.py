@@ -71,8 +71,8 @@ def runtime_of(kind: Format) -> TargetRuntime | None:
 class Wanted:
     """What an artifact is held against: the source's signature, its answers, and what else is known and asked.
 
-    facts: of the source ("stateful", "state"). dims: free dimensions that the artifact must have kept, since the user
-    named them. labels: right classes by output.
+    facts: of the source ("stateful", "state"; "sequence": the samples, and so the answers, are steps of one sequence).
+    dims: free dimensions that the artifact must have kept, since the user named them. labels: right classes by output.
     """
 
     signature: Signature
@@ -121,8 +121,9 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
     located = toolchains.locate(toolchains.get(runtime.toolchain))
     if isinstance(located, toolchains.Missing):
         raise located.error()
-    _check_inputs(wanted.signature, signature)
-    _check_dims(wanted.signature, signature, wanted.dims)
+    own = signature.own
+    _check_inputs(wanted.signature, own)
+    _check_dims(wanted.signature, own, wanted.dims)
     samples = wanted.reference.samples.samples
     fixed = [index for index, sample in enumerate(samples) if takes(signature, sample)]
     if not fixed:
@@ -134,43 +135,57 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
             runtime=runtime.adapter,
             path=str(path),
             signature=signature.to_dict(),
-            settings=dict(runtime.settings),
+            settings=_settings(runtime, wanted.facts),
             samples=[to_artifact(samples[index], signature) for index in fixed],
             twice=True,
+            sequence=bool(wanted.facts.get("sequence")),
         )
     return Trial(
         runtime.name,
         located.versions,
         got["placement"],
-        _evidence(got, signature, wanted, fixed, runtime.name),
+        _evidence(got, signature, wanted, fixed, runtime),
         wanted.bars,
         got["seconds"],
-        _limits(signature, wanted.facts, all_judged=len(fixed) == len(samples)),
+        _limits(signature, wanted.facts, runtime, all_judged=len(fixed) == len(samples)),
     )
 
 
 def _evidence(
-    got: Mapping[str, Any], signature: Signature, wanted: Wanted, indices: list[int], runtime: str
+    got: Mapping[str, Any], signature: Signature, wanted: Wanted, indices: list[int], runtime: TargetRuntime
 ) -> Evidence:
     reference, narrowed = wanted.reference, narrowing(wanted.signature, signature)
     answers = reference.answers.at(indices)
-    outputs, again = ([to_source(sample, signature) for sample in got[key]] for key in ("outputs", "again"))
+    outputs, again, first_calls = (
+        [to_source(sample, signature) for sample in got[key]] for key in ("outputs", "again", "first_calls")
+    )
     evidence = measure(
         answers,
         outputs,
-        FACTORS[runtime],
+        FACTORS[runtime.name],
         reference.floors,
         narrowed,
         problems=tuple(_broken(got["errors"], indices)),
         again=again,
         labels=wanted.labels,
-        doubts=_doubts(wanted.facts),
+        doubts=_doubts(signature, wanted.facts, runtime),
     )
-    return with_controls(evidence, answers, outputs, reference.floors, narrowed, wanted.bars)
+    lost = {"state lost from call to call": first_calls} if first_calls and all(first_calls) else {}
+    return with_controls(evidence, answers, outputs, reference.floors, narrowed, wanted.bars, lost)
 
 
-def _doubts(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    if not facts.get("stateful"):
+def _settings(runtime: TargetRuntime, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of the runtime; of the source's own framework also to go on from its state, where answers do so."""
+    return {**runtime.settings, **({"sequence": True} if _keeps_itself(runtime, facts) else {})}
+
+
+def _keeps_itself(runtime: TargetRuntime, facts: Mapping[str, Any]) -> bool:
+    return runtime.adapter == _TORCH and bool(facts.get("sequence"))
+
+
+def _doubts(signature: Signature, facts: Mapping[str, Any], runtime: TargetRuntime) -> tuple[str, ...]:
+    is_carried = bool(signature.state) or _keeps_itself(runtime, facts)
+    if not facts.get("stateful") or (facts.get("sequence") and is_carried):
         return ()
     # Right answers to first calls do not show that a sequence of calls is right.
     return (f"the source keeps state from call to call ({_state(facts)}); the artifact answers as on a first call",)
@@ -180,9 +195,11 @@ def _state(facts: Mapping[str, Any]) -> str:
     return ", ".join(facts.get("state", ())) or "in lists"
 
 
-def _limits(artifact: Signature, facts: Mapping[str, Any], *, all_judged: bool) -> tuple[str, ...]:
-    limits = [f"made for {spec} alone" for spec in artifact.inputs if not all_judged and not spec.is_dynamic]
-    return (*limits, *_doubts(facts))
+def _limits(
+    artifact: Signature, facts: Mapping[str, Any], runtime: TargetRuntime, *, all_judged: bool
+) -> tuple[str, ...]:
+    limits = [f"made for {spec} alone" for spec in artifact.own.inputs if not all_judged and not spec.is_dynamic]
+    return (*limits, *_doubts(artifact, facts, runtime))
 
 
 def _broken(errors: list[str], indices: list[int]) -> list[str]:
@@ -227,7 +244,7 @@ def _axis_of(spec: TensorSpec, axis: int) -> Dim | None:
 
 def takes(signature: Signature, sample: Sample) -> bool:
     """Whether the sample has the sizes that the artifact's signature fixes."""
-    for spec in signature.inputs:
+    for spec in signature.own.inputs:
         if spec.shape is None:
             continue
         shape = sample[spec.source_name].shape

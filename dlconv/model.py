@@ -69,22 +69,54 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
+class StateSpec:
+    """A piece of state that an artifact is given and gives back: the names of its input and of its output, and the
+    attribute of the source that holds it there."""
+
+    input: str
+    output: str
+    attribute: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"input": self.input, "output": self.output, "attribute": self.attribute}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> StateSpec:
+        return StateSpec(data["input"], data["output"], data["attribute"])
+
+
+@dataclass(frozen=True)
 class Signature:
     """Named inputs and outputs, in the order of the model's own declaration.
 
     constants are arguments of the source that are no tensors (a sample rate, a flag): they are baked into
     what is made from it.
+    state: of the inputs and outputs, those that the source keeps inside. What a call gives as one is what the next
+    call takes; the first takes the values that lie beside the artifact (`dlconv.runtimes.state`).
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...] = ()
     constants: tuple[tuple[str, int | float | bool | str | None], ...] = ()
+    state: tuple[StateSpec, ...] = ()
+
+    @property
+    def own(self) -> Signature:
+        """The signature without state: what the source takes and gives as well."""
+        taken, given = {state.input for state in self.state}, {state.output for state in self.state}
+        return Signature(
+            tuple(spec for spec in self.inputs if spec.name not in taken),
+            tuple(spec for spec in self.outputs if spec.name not in given),
+            self.constants,
+        )
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON; "state" stands there only where there is some."""
         return {
             "inputs": [spec.to_dict() for spec in self.inputs],
             "outputs": [spec.to_dict() for spec in self.outputs],
             "constants": [list(pair) for pair in self.constants],
+            **({"state": [state.to_dict() for state in self.state]} if self.state else {}),
         }
 
     @staticmethod
@@ -93,6 +125,7 @@ class Signature:
             inputs=tuple(TensorSpec.from_dict(spec) for spec in data["inputs"]),
             outputs=tuple(TensorSpec.from_dict(spec) for spec in data["outputs"]),
             constants=tuple((name, value) for name, value in data.get("constants", ())),
+            state=tuple(StateSpec.from_dict(state) for state in data.get("state", ())),
         )
 
 

@@ -63,6 +63,7 @@ def made(
             "size_bytes": sum(file["size_bytes"] for file in files),
             "inputs": [tensor_of(spec) for spec in product.signature.inputs],
             "outputs": [tensor_of(spec) for spec in product.signature.outputs],
+            "state": [state.to_dict() for state in product.signature.state],
         },
         "reference": reference.to_dict(),
         "evidence": evidence_of(candidate.trial),

@@ -51,7 +51,7 @@ KINDS = {
 
 
 ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"
-FACTS: tuple[str, ...] = ("stateful", "state", "deterministic", "training", "opset")
+FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "training", "opset")
 
 
 @dataclass(frozen=True)
@@ -224,6 +224,7 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> 
         signature=source.signature.to_dict(),
         samples=source.samples.digest,
         versions=versions,
+        sequence=bool(source.facts.get("sequence")),
     )
     kept = cache.get(key) if options.use_cache else None
     if kept is None:
@@ -252,17 +253,19 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> 
 
 def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
     samples = list(source.samples.samples)
+    is_sequence = bool(source.facts.get("sequence"))
 
     def run(what: str, inputs: list[Sample], double: bool) -> dict[str, Any]:
-        with crew.lease(kind.toolchain) as worker:
+        with crew.lease(kind.toolchain, behind=True) as worker:
             got = worker.call(
                 "dlconv.workers.tasks:answer",
                 what=what,
                 runtime=kind.runtime,
                 path=str(source.artifact.path),
                 signature=source.signature.to_dict(),
-                settings={"double": double},
+                settings={"double": double, "sequence": is_sequence},
                 samples=inputs,
+                sequence=is_sequence,
             )
             assert isinstance(got, dict)
             return {**got, "log": str(worker.log)}

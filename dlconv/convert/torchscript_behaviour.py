@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert.torchscript_lift import alike
 from dlconv.convert.torchscript_trial import Drawn, draw
 from dlconv.runtimes.torch_state import written_attributes
 from dlconv.runtimes.torchscript import Argument, call, fresh, named_tensors
@@ -34,8 +35,8 @@ def observe(
     answers = [_run(instance, arguments, {**constants, **values}, seed=1) for values in (first, second, first)]
     other = fresh(module) if written else module
     again = _run(other, arguments, {**constants, **first}, seed=2)
-    deterministic = _alike(answers[0], again)
-    stateful = deterministic and not _alike(answers[0], answers[2])
+    deterministic = alike(answers[0], again)
+    stateful = deterministic and not alike(answers[0], answers[2])
     return Behaviour(stateful, written if stateful else (), deterministic)
 
 
@@ -46,22 +47,3 @@ def _run(module: Any, arguments: list[Argument], values: Mapping[str, Any], seed
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {name: tensor.clone() for name, tensor in named_tensors(call(module, arguments, values)).items()}
-
-
-def _alike(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    # Threads may sum in another order; a state or a random number changes far more than that.
-    import torch
-
-    if first.keys() != second.keys():
-        return False
-    for name, one in first.items():
-        other = second[name]
-        if one.shape != other.shape or one.dtype != other.dtype:
-            return False
-        if one.is_floating_point() or one.is_complex():
-            scale = one.abs().nan_to_num(0.0, 0.0, 0.0).max().item() if one.numel() else 0.0
-            if not torch.allclose(one, other, rtol=1e-4, atol=1e-5 * scale, equal_nan=True):
-                return False
-        elif not torch.equal(one, other):
-            return False
-    return True

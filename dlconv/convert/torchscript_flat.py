@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import linecache
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert.torchscript_lift import Lift, find_lift, lifted
 from dlconv.errors import Unsupported
 from dlconv.model import Dim, Signature, TensorSpec
+from dlconv.runtimes.state import INITIAL, write_initial
 from dlconv.runtimes.torchscript import (
     Argument,
     Step,
@@ -22,6 +24,7 @@ from dlconv.runtimes.torchscript import (
     flatten,
     fresh,
     load,
+    to_numpy,
     to_torch,
 )
 
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from dlconv.convert.edge import Made
+
 _numbers = itertools.count()
 
 
@@ -39,6 +44,8 @@ class Flat:
     """module takes the signature's inputs in order and returns a tuple of its outputs (one alone: the tensor).
 
     source is the module as loaded, in evaluation mode and its initial state; signature has outputs.
+    Where its state was lifted, signature and tensors have it too, and graph alone is the module: `module` has its state
+    inside. unlifted tells why the state stayed there.
     """
 
     module: Any
@@ -46,6 +53,9 @@ class Flat:
     arguments: tuple[Argument, ...]
     signature: Signature
     tensors: tuple[Any, ...]
+    lift: Lift | None = None
+    graph: Any = None
+    unlifted: str = ""
 
 
 def open_flat(path: Path, signature: Signature, sample: Mapping[str, np.ndarray]) -> Flat:
@@ -61,16 +71,53 @@ def open_flat(path: Path, signature: Signature, sample: Mapping[str, np.ndarray]
     outputs = tuple(_named(signature, name, tensor) for name, (_, tensor) in leaves.items())
     whole = Signature(signature.inputs, outputs, signature.constants)
     text = _source_text(source, arguments, whole, [path for path, _ in leaves.values()])
-    return Flat(_scripted(source, text), source, tuple(arguments), whole, tuple(tensors.values()))
+    flat = Flat(_scripted(source, text), source, tuple(arguments), whole, tuple(tensors.values()))
+    return _with_state(flat, {**dict(signature.constants), **tensors})
+
+
+def _with_state(flat: Flat, values: Mapping[str, Any]) -> Flat:
+    """The same with its state lifted, where it has some that can be."""
+    from dlconv.convert.torchscript_record import record, without_dead
+
+    if any(spec.is_dynamic for spec in flat.signature.inputs):
+        return flat  # state is lifted where every size is known
+    try:
+        lift = find_lift(flat.source, list(flat.arguments), values)
+    except Unsupported as error:
+        return replace(flat, unlifted=error.met)
+    if lift is None or not lift.tensors:
+        return flat
+    initial = [tensor.clone() for tensor in lift.tensors]
+    whole = replace(flat, signature=lifted(flat.signature, lift), tensors=(*flat.tensors, *initial), lift=lift)
+    graph, live = without_dead(record(whole), len(flat.signature.inputs), len(flat.signature.outputs))
+    if not any(live):
+        return replace(flat, graph=graph)  # it writes, and never reads what it wrote
+    lift = replace(lift, live=tuple(live))
+    tensors = (*flat.tensors, *(tensor for tensor, kept in zip(initial, live, strict=True) if kept))
+    return replace(flat, signature=lifted(flat.signature, lift), tensors=tensors, lift=lift, graph=graph)
 
 
 def state_note(flat: Flat) -> tuple[str, ...]:
     """What is told of a model that keeps state."""
     from dlconv.runtimes.torch_state import written_attributes
 
+    if flat.lift is not None:
+        told = "; ".join(f"{state.attribute}: {state.input} and {state.output}" for state in flat.signature.state)
+        return (f"state is given and taken ({told}); its first values lie in {INITIAL}",)
     written = ", ".join(written_attributes(flat.source))
-    note = f"state ({written}) is baked in: the artifact answers as on the first call after a reset"
+    why = f", since {flat.unlifted}" if flat.unlifted else ""
+    note = f"state ({written}) is baked in: the artifact answers as on the first call after a reset{why}"
     return (note,) if written else ()
+
+
+def with_state(flat: Flat, made: Made, out_dir: Path) -> Made:
+    """What an edge made of `flat`, its state told, and the state's first values beside it."""
+    state = flat.signature.state
+    if not state:
+        return made
+    initial = dict(zip((spec.name for spec in flat.signature.inputs), flat.tensors, strict=True))
+    write_initial(out_dir, {each.input: to_numpy(initial[each.input]) for each in state})
+    return replace(made, signature=replace(made.signature, state=state))
 
 
 def _widened(spec: TensorSpec, array: np.ndarray) -> np.ndarray:

@@ -19,7 +19,12 @@ _END = (1 << 63) - 1
 
 
 def record(flat: Flat) -> Any:
-    """An fx.GraphModule with the same inputs, that returns the tuple of outputs; its weights have their old names."""
+    """An fx.GraphModule with the same inputs, that returns the tuple of outputs; its weights have their old names.
+
+    Where state was lifted, it stands behind the inputs and behind the outputs.
+    """
+    if flat.graph is not None:
+        return flat.graph
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -28,15 +33,20 @@ def record(flat: Flat) -> Any:
 
     written = written_attributes(flat.source)
     module = fresh(flat.source) if written else flat.source
-    names = [spec.source_name for spec in flat.signature.inputs]
+    names = [spec.source_name for spec in flat.signature.own.inputs]
     constants = dict(flat.signature.constants)
 
     def run(*tensors: Any) -> tuple[Any, ...]:
-        for path in written:
-            _reset(module, flat.source, path)
-        answer = call(module, list(flat.arguments), {**constants, **dict(zip(names, tensors, strict=True))})
+        if flat.lift is None:
+            for path in written:
+                _reset(module, flat.source, path)
+        else:
+            flat.lift.put(module, [tensor.clone() for tensor in tensors[len(names) :]])
+        given = dict(zip(names, tensors[: len(names)], strict=True))
+        answer = call(module, list(flat.arguments), {**constants, **given})
+        left = [] if flat.lift is None else flat.lift.take(module)
         # An output that is an input itself, or another output, gets a tensor of its own, and so a name of its own.
-        return tuple(tensor.clone() for tensor in named_tensors(answer).values())
+        return tuple(tensor.clone() for tensor in (*named_tensors(answer).values(), *left))
 
     if any(spec.is_dynamic for spec in flat.signature.inputs):
         raise Unsupported(
@@ -64,6 +74,58 @@ def _reset(module: Any, source: Any, path: str) -> None:
         owner, value = getattr(owner, step), getattr(value, step)
     value = getattr(value, name)
     setattr(owner, name, value.clone() if isinstance(value, torch.Tensor) else value)
+
+
+def without_dead(graph: Any, inputs: int, outputs: int) -> tuple[Any, list[bool]]:
+    """The graph without the state that reaches no output, now or in a later call, and which of the state is left.
+
+    inputs, outputs: how many the model has besides its state, which stands behind them.
+    """
+    given = [node for node in graph.graph.nodes if node.op == "placeholder"][inputs:]
+    [end] = [node for node in graph.graph.nodes if node.op == "output"]
+    results = list(end.args[0])
+    left = results[outputs:]
+    alive: set[int] = set()
+    reached = _above(results[:outputs])
+    while more := {place for place, node in enumerate(given) if node in reached} - alive:
+        alive |= more
+        reached = _above([*results[:outputs], *(left[place] for place in alive)])
+    live = [place in alive for place in range(len(given))]
+    end.args = ((*results[:outputs], *(node for node, kept in zip(left, live, strict=True) if kept)),)
+    graph.graph.eliminate_dead_code()
+    for node, kept in zip(given, live, strict=True):
+        if not kept:
+            for user in list(node.users):  # what writes into a copy of it
+                _erase(graph.graph, user)
+            graph.graph.erase_node(node)
+    graph.recompile()
+    return graph, live
+
+
+def _erase(graph: Any, node: Any) -> None:
+    for user in list(node.users):
+        _erase(graph, user)
+    if node in graph.nodes:
+        graph.erase_node(node)
+
+
+def _above(nodes: list[Any]) -> set[Any]:
+    """All that these nodes are computed from, what is written into one of them included."""
+    found: set[Any] = set()
+    pending = [node for node in nodes if hasattr(node, "all_input_nodes")]
+    while pending:
+        node = pending.pop()
+        if node in found:
+            continue
+        found.add(node)
+        pending += node.all_input_nodes
+        pending += [user for user in node.users if _writes(user)]
+    return found
+
+
+def _writes(node: Any) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return bool(schema is not None and schema.is_mutable) or _is_view(node)
 
 
 def _name_weights(graph: Any, source: Any) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from dlconv.convert.torchscript_behaviour import observe
 from dlconv.convert.torchscript_guess import Guess, scalar_guesses, tensor_guesses
 from dlconv.convert.torchscript_hints import Hints, read_hints
+from dlconv.convert.torchscript_lift import why_unlifted
 from dlconv.convert.torchscript_outputs import output_specs
 from dlconv.convert.torchscript_search import Found, Search
-from dlconv.convert.torchscript_trial import Drawn, Trial
+from dlconv.convert.torchscript_trial import Drawn, Trial, draw
 from dlconv.errors import SignatureError
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes.torch_state import may_change_state
@@ -31,7 +32,8 @@ def infer(
     samples: name -> {"dtype", "shape"} of the user's arrays. constants: values of arguments that are no tensors.
     Arguments that none of them names are inferred. Returns {"signature", "notes", "tried", "flag" (the --input
     options that say the same), "bounds" (integer input -> [low, high]), "sizes" (free size -> sizes that ran),
-    "stateful", "state", "deterministic", "training"}. Raises SignatureError.
+    "stateful", "state", "sequence" (the state can be given and taken, so that samples are steps of one sequence),
+    "deterministic", "training"}. Raises SignatureError.
     """
     module = load(path)
     notes: list[str] = []
@@ -188,8 +190,13 @@ def _told(
     behaviour = observe(trial.module, trial.arguments, found.inputs(), found.constants)
     signature = Signature(specs, outputs, tuple(found.constants.items()))
     notes += _notes(found, given, names, scalars, fixed)
+    sequence = False
     if behaviour.stateful:
         notes.append(f"the model keeps state from call to call ({', '.join(behaviour.state) or 'in lists'})")
+        inputs = {**found.constants, **draw(found.inputs(), seed=trial.seed)}
+        unlifted = why_unlifted(trial.module, trial.arguments, signature, inputs)
+        sequence = not unlifted
+        notes += [f"its state cannot be made inputs and outputs: {unlifted}"] if unlifted else []
     if not behaviour.deterministic:
         notes.append("the model draws random numbers: two runs of one input differ")
     return {
@@ -201,6 +208,7 @@ def _told(
         "sizes": ran,
         "stateful": behaviour.stateful,
         "state": list(behaviour.state),
+        "sequence": sequence,
         "deterministic": behaviour.deterministic,
     }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
-from dlconv.convert.torchscript_flat import Flat, open_flat, state_note
+from dlconv.convert.torchscript_flat import Flat, open_flat, state_note, with_state
 from dlconv.errors import Unsupported, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def convert(step: Step) -> Made:
     way, failed = _export_first(flat, path, ways, int(step.settings.get("opset", OPSET)))
     signature, notes = finish(path, flat.signature)
     told = (f"{way}, since {failed}",) if failed else ()
-    return Made("model.onnx", signature, (*notes, *state_note(flat), *told))
+    made = Made("model.onnx", signature, (*notes, *state_note(flat), *told))
+    return with_state(flat, made, step.out_dir)
 
 
 def usual_ways(flat: Flat) -> list[str]:
@@ -89,6 +90,8 @@ def _prepared(way: str, flat: Flat) -> Any:
                 "the program writes into parts of a tensor, which this exporter loses", mend="the way exported"
             )
         return graph
+    if flat.lift is not None:
+        raise Unsupported("the script as it is keeps its state inside", mend="the way recorded")
     return torch.jit.freeze(flat.module) if way == "frozen" else flat.module
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.openvino_written import save
-from dlconv.convert.torchscript_flat import open_flat, state_note
+from dlconv.convert.torchscript_flat import open_flat, state_note, with_state
 from dlconv.errors import is_out_of_memory
 from dlconv.runtimes.openvino_ports import import_openvino
 
@@ -28,7 +28,7 @@ def convert(step: Step) -> Made:
     notes += stateful
     if failed:
         notes += (f"converted from what was recorded, since {failed}",)
-    return Made("model.xml", signature, notes)
+    return with_state(flat, Made("model.xml", signature, notes), step.out_dir)
 
 
 def _first(flat: Flat, ways: list[str]) -> tuple[Any, str]:

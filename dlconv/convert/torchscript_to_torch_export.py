@@ -6,7 +6,7 @@ import warnings
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.torch_exporting import export, python_name
-from dlconv.convert.torchscript_flat import open_flat, state_note
+from dlconv.convert.torchscript_flat import open_flat, state_note, with_state
 from dlconv.model import Signature, TensorSpec
 
 
@@ -23,4 +23,5 @@ def convert(step: Step) -> Made:
         for spec in flat.signature.inputs
         for name in [python_name(spec.name)]
     )
-    return Made("model.pt2", Signature(inputs, flat.signature.outputs), state_note(flat))
+    made = Made("model.pt2", Signature(inputs, flat.signature.outputs), state_note(flat))
+    return with_state(flat, made, step.out_dir)

@@ -12,7 +12,7 @@ every adapter takes "threads". What can be timed has `bound` besides (`Timeable`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,4 +41,17 @@ class Timeable(Session, Protocol):
     def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
         """The inputs, checked and handed over once: a call that the runtime alone works in, and a function that reads
         the outputs by name from what the call returned, before the next call. Every input given stays bound."""
+        ...
+
+
+@runtime_checkable
+class Sequence(Protocol):
+    """A session whose calls are steps of one sequence: each goes on from the state that the one before it left."""
+
+    def run(self, inputs: Tensors) -> Tensors: ...
+
+    def placement(self) -> dict[str, Any]: ...
+
+    def restart(self) -> None:
+        """The next call is the first of a sequence: it starts from the model's initial state."""
         ...

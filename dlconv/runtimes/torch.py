@@ -33,25 +33,34 @@ def open(
     """A session of a TorchScript archive or a .pt2 file.
 
     settings: "double" (True runs it in float64: parameters, constants, and dtypes that the program names itself),
-    "threads" (0: as many as PyTorch chooses; they are the process's).
+    "threads" (0: as many as PyTorch chooses; they are the process's), "sequence" (True: each run goes on from the state
+    that the one before it left).
     """
-    if (settings or {}).get("threads"):
+    told = settings or {}
+    if told.get("threads"):
         import torch
 
-        torch.set_num_threads(int((settings or {})["threads"]))
+        torch.set_num_threads(int(told["threads"]))
     known = Signature.from_dict(signature) if isinstance(signature, dict) else signature
-    return TorchSession(open_program(Path(path)), known, double=bool((settings or {}).get("double", False)))
+    double, sequence = bool(told.get("double")), bool(told.get("sequence"))
+    return TorchSession(open_program(Path(path)), known, double=double, sequence=sequence)
 
 
 class TorchSession:
-    """A loaded program. Every run starts from the state that the file holds."""
+    """A loaded program. Every run starts from the state that the file holds; in a sequence the first alone."""
 
-    def __init__(self, program: Program, signature: Signature, *, double: bool) -> None:
+    def __init__(self, program: Program, signature: Signature, *, double: bool, sequence: bool = False) -> None:
         self._program = program
         self._signature = signature
         self._double = double
+        self._sequence = sequence
         if double:
             widen_module(program.module)
+        self._module: Any = None
+
+    def restart(self) -> None:
+        """The next run starts from the state that the file holds."""
+        self._module = None
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by their flattened names. In float64 the floating ones are float64, or Unsupported is raised."""
@@ -60,8 +69,11 @@ class TorchSession:
         values = self._values(inputs)
         torch.manual_seed(0)
         with torch.no_grad():
-            outputs = self._in_double(values) if self._double else named_tensors(self._program(values))
-        return {name: to_numpy(tensor) for name, tensor in outputs.items()}
+            if self._module is None or not self._sequence:
+                self._module = self._program.copy()
+            outputs = self._in_double(values) if self._double else self._answer(values)
+        # The next call may write into what this one gave.
+        return {name: to_numpy(tensor.clone() if self._sequence else tensor) for name, tensor in outputs.items()}
 
     def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
         """See `dlconv.runtimes.base.Timeable`. A program that keeps state is copied in each call, to start anew."""
@@ -73,7 +85,7 @@ class TorchSession:
 
         def call() -> Any:
             with torch.inference_mode():
-                return program(values)
+                return program.call(program.copy(), values)
 
         return call, lambda answer: {name: to_numpy(tensor) for name, tensor in named_tensors(answer).items()}
 
@@ -84,10 +96,13 @@ class TorchSession:
             values[spec.source_name] = tensor.double() if self._double and tensor.is_floating_point() else tensor
         return values
 
+    def _answer(self, values: dict[str, Any]) -> dict[str, Any]:
+        return named_tensors(self._program.call(self._module, values))
+
     def _in_double(self, values: dict[str, Any]) -> dict[str, Any]:
         with in_double() as bottlenecks:
             try:
-                outputs = named_tensors(self._program(values))
+                outputs = self._answer(values)
             except Exception as error:  # an operator without a float64 kernel raises whatever it likes
                 raise _narrow(", ".join(sorted(bottlenecks)) or _last_line(error)) from error
         narrow = [name for name, t in outputs.items() if t.is_floating_point() and dtype_name(t.dtype) != "float64"]

@@ -14,11 +14,21 @@ if TYPE_CHECKING:
 
 
 class Program(Protocol):
-    """A loaded program. module holds the weights; a call starts from the state that the file holds."""
+    """A loaded program. module holds the weights, and the state that the file holds."""
 
     module: Any
 
-    def __call__(self, values: Mapping[str, Any]) -> Any: ...
+    def __call__(self, values: Mapping[str, Any]) -> Any:
+        """The answer to leaves by name, from the state that the file holds."""
+        ...
+
+    def call(self, module: Any, values: Mapping[str, Any]) -> Any:
+        """The answer of `module`, which is the program's or `copy` of it, from its own state."""
+        ...
+
+    def copy(self) -> Any:
+        """The module itself where it keeps no state, else another in the state that the file holds."""
+        ...
 
 
 def open_program(path: Path) -> Program:
@@ -45,7 +55,12 @@ class Scripted:
         self._keeps_state = bool(written_attributes(self.module))
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
-        module = fresh(self.module) if self._keeps_state else self.module
+        return self.call(self.copy(), values)
+
+    def copy(self) -> Any:
+        return fresh(self.module) if self._keeps_state else self.module
+
+    def call(self, module: Any, values: Mapping[str, Any]) -> Any:
         return call(module, self._arguments, values)
 
 
@@ -59,9 +74,14 @@ class ExportedProgram:
         self._keeps_state = bool(written_buffers(self.program))
 
     def __call__(self, values: Mapping[str, Any]) -> Any:
+        return self.call(self.copy(), values)
+
+    def copy(self) -> Any:
+        return fresh(self.module) if self._keeps_state else self.module
+
+    def call(self, module: Any, values: Mapping[str, Any]) -> Any:
         from torch.utils._pytree import tree_unflatten
 
-        module = fresh(self.module) if self._keeps_state else self.module
         flat = [values.get(name, constant) for name, constant in self._names.items()]
         args, kwargs = tree_unflatten(flat, self.program.call_spec.in_spec)
         return module(*args, **kwargs)

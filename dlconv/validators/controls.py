@@ -35,8 +35,11 @@ def with_controls(
     floors: Mapping[str, float],
     narrowed: Mapping[str, str] | None = None,
     bars: Bars | None = None,
+    made: Mapping[str, Sequence[Sample]] | None = None,
 ) -> Evidence:
     """The evidence with each planted fault's name, and whether the judge found it.
+
+    made: faults that were not planted in the outputs but made by the artifact itself, each with all its answers.
 
     Only of a candidate that would pass is it asked: a failing one needs no proof that it could fail.
     """
@@ -69,6 +72,8 @@ def with_controls(
         first, second = ([sample[name] for sample in candidate] for name in (one.name, other.name))
         if first[0].shape == second[0].shape and first[0].dtype == second[0].dtype:  # else their form tells them apart
             plant(f"{one.name} and {other.name} swapped", {one.name: second, other.name: first})
+    for fault, faulty in (made or {}).items():
+        plant(fault, {output.name: [sample[output.name] for sample in faulty] for output in evidence.outputs})
     return replace(evidence, controls=found)
 
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def to_artifact(sample: Sample, signature: Signature) -> Sample:
-    """A sample in the source's names and axes as the artifact takes it.
+    """A sample in the source's names and axes as the artifact takes it, but for state, which the source keeps inside.
 
     An integer is narrowed where the artifact's signature says so and its value fits: SamplesError if it does not.
     """
     given: Sample = {}
-    for spec in signature.inputs:
+    for spec in signature.own.inputs:
         array = sample[spec.source_name]
         if spec.permutation:
             array = np.transpose(array, spec.permutation)
