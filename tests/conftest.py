@@ -12,7 +12,7 @@ import pytest
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
 TOOLCHAIN_MARKERS = ("torch", "onnx", "openvino", "tflite", "onnx2tf")
@@ -65,3 +65,28 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLCONV_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="session")
+def digits_bundle(digits: Path, private_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A bundle of digits.onnx for the target that is asked for, made once: to be read, and copied before it is changed.
+
+    Its reference are 12 of the held-out images, one by one, and two other batches.
+    """
+    import numpy as np
+
+    from dlconv.options import ExportOptions
+    from dlconv.pipeline import export
+
+    folder = tmp_path_factory.mktemp("bundles")
+    with np.load(digits / "samples.npz") as images:
+        np.savez(folder / "samples.npz", image=images["image"][:12])
+
+    @cache
+    def bundle(target: str) -> Path:
+        options = ExportOptions((target,), folder, samples=folder / "samples.npz")
+        (outcome,) = export(digits / "digits.onnx", options).outcomes
+        assert outcome.word == "PASS" and outcome.path is not None, outcome
+        return outcome.path
+
+    return bundle
