@@ -78,15 +78,25 @@ def matched(
 
 def _check_links(reference: Signature, candidate: Signature, links: Sequence[Link]) -> None:
     sides = (("reference", reference), ("candidate", candidate))
-    problems = [
-        f"the {side} has no tensor {getattr(link, side)!r}"
-        for side, signature in sides
-        for link in links
-        if getattr(link, side) not in {spec.name for spec in (*signature.inputs, *signature.outputs)}
+    problems: list[str] = []
+    for side, signature in sides:
+        named = [str(getattr(link, side)) for link in links]
+        known = {spec.name for spec in (*signature.inputs, *signature.outputs)}
+        problems += [f"the {side} has no tensor {name!r}" for name in named if name not in known]
+        problems += [f"{name!r} of the {side} is named twice" for name in dict.fromkeys(named) if named.count(name) > 1]
+    ways = [
+        ({spec.name for spec in there}, {spec.name for spec in here})
+        for there, here in ((reference.inputs, candidate.inputs), (reference.outputs, candidate.outputs))
     ]
+    if not problems:
+        problems += [
+            f"--map {link}: one is an input and the other an output"
+            for link in links
+            if not any(link.reference in there and link.candidate in here for there, here in ways)
+        ]
     if problems:
-        known = (f"{side}: {', '.join(map(str, (*sig.inputs, *sig.outputs)))}" for side, sig in sides)
-        raise RequestError("--map names what is not there", wanted="; ".join(known), problems=tuple(problems))
+        wanted = (f"{side}: {', '.join(map(str, (*sig.inputs, *sig.outputs)))}" for side, sig in sides)
+        raise RequestError("--map says what cannot be", wanted="; ".join(wanted), problems=tuple(problems))
 
 
 def _side(
@@ -126,11 +136,11 @@ def _side(
 
 
 def _peeled(ones: Sequence[str], others: Sequence[str], edges: set[tuple[str, str]]) -> dict[str, str]:
-    """The pairs that are forced. Whoever has one possible partner takes it, and so on: where only one perfect matching
-    exists, this finds all of it (such a graph always has a vertex of degree one). Where one side has more tensors,
-    both have to be each other's only partner."""
+    """The pairs that are forced. Where all can be paired, whoever has one possible partner takes it, and so on: where
+    only one perfect matching exists, this finds all of it (such a graph always has a vertex of degree one). Where
+    some stay without a partner, both have to be each other's only one."""
     found: dict[str, str] = {}
-    enough = any if len(ones) == len(others) else all
+    enough = any if len(ones) == len(others) == _most_pairs(ones, edges) else all
     left = set(edges)
     while True:
         forced = [
@@ -143,6 +153,21 @@ def _peeled(ones: Sequence[str], others: Sequence[str], edges: set[tuple[str, st
         a, b = forced[0]
         found[a] = b
         left = {(one, other) for one, other in left if one != a and other != b}
+
+
+def _most_pairs(ones: Sequence[str], edges: set[tuple[str, str]]) -> int:
+    """How many can have a partner at once (augmenting paths; Kuhn, 1955)."""
+    taken: dict[str, str] = {}
+
+    def find(one: str, seen: set[str]) -> bool:
+        for other in sorted(b for a, b in edges if a == one and b not in seen):
+            seen.add(other)
+            if other not in taken or find(taken[other], seen):
+                taken[other] = one
+                return True
+        return False
+
+    return sum(find(one, set()) for one in ones)
 
 
 def _ways(reference: TensorSpec, candidate: TensorSpec, one_family: bool) -> list[Axes]:
