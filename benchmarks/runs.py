@@ -50,10 +50,10 @@ def export(
         told = json.loads(ran.stdout)
     except ValueError:
         told = {}
-    if "bundles" not in told:
+    if "outcomes" not in told:
         reason = (ran.stderr.strip().splitlines() or ["no answer"])[0].removeprefix("error: ")
         return {target: {"word": "ERROR", "reason": reason, "seconds": seconds} for target in targets}
-    return {bundle["target"]: {**_cell(bundle), "seconds": seconds} for bundle in told["bundles"]}
+    return {bundle["target"]: {**_cell(bundle), "seconds": seconds} for bundle in told["outcomes"]}
 
 
 def _cell(bundle: dict[str, Any]) -> dict[str, Any]:

@@ -109,6 +109,7 @@ def is_bundle(path: Path) -> bool:
 
 def open_bundle(place: Path) -> Bundle:
     """The bundle at `place`. RequestError where there is none, or its receipt is damaged or of another schema."""
+    place = place.absolute()  # workers have a directory of their own
     try:
         receipt = read_json(place / RECEIPT)
     except FileNotFoundError as error:

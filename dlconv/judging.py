@@ -13,13 +13,16 @@ from dlconv.jsonfile import read_json
 from dlconv.outcome import Outcome, Report
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import checks
+from dlconv.validators.latency import NAME as LATENCY
+from dlconv.validators.latency import LatencyEvidence
+from dlconv.validators.latency import judge as judge_latency
 from dlconv.validators.verdict import Check, Verdict, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_REPLACED = ("answers", "parity", "determinism", "controls", "bars")
+_REPLACED = ("answers", "parity", "determinism", "controls", "bars", LATENCY)
 """What the judge says anew of the evidence; other checks of a report (files, hardware) stand as they were."""
 
 
@@ -69,7 +72,9 @@ def _judged(
         found = (*kept, Check("answers", Verdict("INCONCLUSIVE", ("there is no evidence: it was not run",))))
         return replace(outcome, verdict=joined(found), checks=found)
     own = Bars.from_dict(receipt.get("bars", {})) if bars is None else bars
-    found = (*kept, *checks(Evidence.from_dict(receipt["evidence"]), own))
+    timed = LatencyEvidence.from_dict(receipt["latency"]) if "latency" in receipt else None
+    latency = () if timed is None else judge_latency(timed, own.latency)
+    found = (*kept, *checks(Evidence.from_dict(receipt["evidence"]), own), *latency)
     model = receipt["source"]["name"]
     precision = receipt.get("precision", "fp32")
     return replace(outcome, model=model, precision=precision, verdict=joined(found), checks=found)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class Outcome:
     """One artifact: its verdict with the checks behind it, or the error that stands in its way.
 
-    name: unique in a report ("digits-openvino-fp32"). notes: what is to be known besides; no reasons. again: the
-    command that judges it again. path: the bundle or the file. body: the receipt (or, where no bundle was made, its `evidence`,
-    `reference`, `artifact` and `environment`), as data. verdict is None where error is not, but for SKIPPED:
-    then error says what is missing.
+    name: unique in a report ("digits-openvino-fp32"). notes: what is to be known besides; they are no reasons.
+    again: the command that judges it again. path: the bundle or the file. body: the receipt (or, where no bundle was
+    made, its `evidence`, `reference`, `artifact` and `environment`), as data. verdict is None where error is not, but
+    for SKIPPED: then error says what is missing.
     """
 
     name: str

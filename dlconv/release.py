@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from dlconv import formats, pipeline, planning
 from dlconv.bundle import is_bundle, open_bundle
-from dlconv.errors import DlconvError, MachineError
+from dlconv.errors import DlconvError, ToolchainMissing
+from dlconv.gating import gated
 from dlconv.outcome import Outcome, Report, skipped
 from dlconv.verification import verify
 
@@ -57,7 +58,7 @@ def _release_alike(
     kept = replace(options, bars=export.bars, labels=options.labels or model.labels)
     found: dict[str, Outcome] = {}
     if there:
-        verified = verify([model.bundle(target, export.precision) for target in there], kept, listener)
+        verified = verify([model.bundle(target, export.precision) for target in there], kept, listener, model.path)
         found |= {outcome.target: outcome for outcome in verified.outcomes}
     missing = [target for target in export.targets if target not in there]
     plan = planning.make(artifact.format, tuple(missing))
@@ -65,7 +66,7 @@ def _release_alike(
         if goal.chosen is None:
             try:
                 replace(plan, targets=(goal,)).check()
-            except MachineError as error:
+            except ToolchainMissing as error:
                 found[goal.target] = _unmade(model, goal.target, export.precision, error)
     possible = tuple(target for target in missing if target not in found)
     if possible:
@@ -78,7 +79,8 @@ def _release_alike(
             jobs=options.jobs,
         )
         made = pipeline.export(model.path, asked, listener)
-        found |= {outcome.target: outcome for outcome in made.outcomes}
+        own = export.bars.latency
+        found |= {each.target: gated(each, options.gate, own, model.path, listener) for each in made.outcomes}
     return found
 
 
@@ -92,6 +94,6 @@ def _is_made(model: ProjectModel, target: str, export: ExportOptions, digest: st
 
 def _unmade(model: ProjectModel, target: str, precision: Precision, error: DlconvError) -> Outcome:
     name = model.bundle(target, precision).name
-    verdict = skipped(error) if isinstance(error, MachineError) else None
+    verdict = skipped(error) if isinstance(error, ToolchainMissing) else None
     again = shlex.join(("dlconv", "export", os.path.relpath(model.path), "--to", target))
     return Outcome(name, model.path.name, target, precision, model.path, verdict, error=error, again=again)

@@ -16,13 +16,13 @@ from dlconv.validators.pairing import to_artifact, to_source
 from dlconv.validators.parity import FACTORS, measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dlconv.bundle import Bundle
     from dlconv.cache import Cache
     from dlconv.candidate import TargetRuntime
-    from dlconv.model import Signature
+    from dlconv.model import Artifact, Signature
     from dlconv.options import SourceOptions
     from dlconv.samples import Sample
     from dlconv.validators.verdict import Check
@@ -66,6 +66,19 @@ def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: 
     size_bytes = sum(file.stat().st_size for file in formats.identify(path).files)
     samples = studied.samples.samples
     return Side(name, artifact.path, runtime, studied.signature, samples, tuple(range(len(samples))), size_bytes)
+
+
+def side_of_model(
+    artifact: Artifact, runtime: TargetRuntime, name: str, signature: Signature, samples: Sequence[Sample]
+) -> Side:
+    """A model file, on those of the samples that it takes. signature: with the samples' names as `source`. Raises
+    SamplesError where it takes none."""
+    numbers = tuple(number for number, sample in enumerate(samples) if takes(signature, sample))
+    if not numbers:
+        raise SamplesError(f"{name} takes none of the samples", wanted=", ".join(map(str, signature.inputs)))
+    own = tuple(to_artifact(samples[number], signature) for number in numbers)
+    size_bytes = sum(file.stat().st_size for file in formats.identify(artifact.path).files)
+    return Side(name, artifact.path, runtime, signature, own, numbers, size_bytes)
 
 
 def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = None) -> Side:

@@ -17,14 +17,24 @@ from dlconv.bars import Bars
 from dlconv.bundle import Bundle, is_bundle, open_bundle
 from dlconv.cache import Cache
 from dlconv.candidate import RUNTIMES, Wanted, runtime_of, try_out
-from dlconv.errors import DlconvError, MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
+from dlconv.errors import (
+    DlconvError,
+    MachineError,
+    OutputError,
+    RequestError,
+    StepError,
+    WorkerOutOfMemory,
+    WorkerTimedOut,
+)
 from dlconv.events import Event, Silence
 from dlconv.formats import Format
+from dlconv.gating import BASELINE, Gate, gated, timed
 from dlconv.hardware import misfit
 from dlconv.options import SourceOptions
 from dlconv.outcome import Outcome, Report, skipped
 from dlconv.receipt import environment, evidence_of, tensor_of
 from dlconv.samples import read_labels
+from dlconv.sides import side_of_model
 from dlconv.validators.matching import matched
 from dlconv.validators.verdict import Check, Verdict, joined
 from dlconv.workers.crew import Crew, logs_folder
@@ -46,7 +56,8 @@ class VerifyOptions:
 
     bars: None for those in the bundle's receipt. allow_skip: targets that this machine may lack. labels: right classes,
     an .npz. links: pairs of tensors of two models, and source: what is said of the reference; both where two models are
-    compared. memory_limit_bytes and timeout_s (seconds) are of each worker; jobs: workers side by side.
+    compared. gate: of latency. memory_limit_bytes and timeout_s (seconds) are of each worker; jobs: workers side by
+    side.
     """
 
     bars: Bars | None = None
@@ -54,22 +65,32 @@ class VerifyOptions:
     labels: Path | None = None
     links: tuple[Link, ...] = ()
     source: SourceOptions = field(default_factory=SourceOptions)
+    gate: Gate = field(default_factory=Gate)
     memory_limit_bytes: int | None = None
     timeout_s: float = 1800
     jobs: int | None = None
 
 
-def verify(places: Sequence[Path], options: VerifyOptions, listener: Listener | None = None) -> Report:
-    """Judge each bundle against the reference's answers that lie in it. Raises RequestError for what is no bundle."""
+def verify(
+    places: Sequence[Path], options: VerifyOptions, listener: Listener | None = None, source: Path | None = None
+) -> Report:
+    """Judge each bundle against the reference's answers that lie in it, and then its latency, where there is a bar.
+
+    source: the model that they were made from, where it is at hand: then it is the baseline, if there is no other.
+    Raises RequestError for what is no bundle.
+    """
     told = listener or Silence()
-    bundles = [open_bundle(place.absolute()) for place in places]
+    bundles = [open_bundle(place) for place in places]
     with _crew(options) as crew, ThreadPoolExecutor(max(1, len(bundles)), thread_name_prefix="dlconv") as pool:
         try:
             running = [pool.submit(_verify_bundle, bundle, options, crew, told) for bundle in bundles]
-            return Report(tuple(future.result() for future in running), options.allow_skip)
+            outcomes = [future.result() for future in running]
         except BaseException:
             crew.end()  # else the pool would wait for workers that nobody wants any more
             raise
+    latency = [bundle.bars.latency if options.bars is None else options.bars.latency for bundle in bundles]
+    pairs = zip(outcomes, latency, strict=True)
+    return Report(tuple(gated(outcome, options.gate, own, source, told) for outcome, own in pairs), options.allow_skip)
 
 
 def compare(candidate: Path, against: Path, options: VerifyOptions, listener: Listener | None = None) -> Report:
@@ -168,7 +189,19 @@ def _compare(
         },
     )
     wanted = Wanted(source.signature, answers, source.facts, options.bars or Bars(), labels=labels)
-    return _judged(outcome, lambda _: try_out(artifact.artifact.path, signature, artifact.runtime, wanted, crew), told)
+    judged = _judged(
+        outcome, lambda _: try_out(artifact.artifact.path, signature, artifact.runtime, wanted, crew), told
+    )
+    bars = options.gate.bars_for(wanted.bars.latency)
+    if not bars.is_asked or judged.word != "PASS":
+        return judged
+    crew.end()  # nothing else runs while latency is measured
+    sides = (
+        side_of_model(model.artifact, model.runtime, name, signed, answers.samples.samples)
+        for name, model, signed in ((BASELINE, reference, source.signature), (artifact.path.name, artifact, signature))
+    )
+    baseline, side = sides
+    return timed(judged, side, baseline, bars, options.gate.settings, told)
 
 
 class _Judged(Exception):
@@ -198,12 +231,14 @@ def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listene
         checked.append(Check("run", Verdict("INCONCLUSIVE", (met.met,)), figures=met.to_dict()))
     except StepError as met:
         checked.append(Check("run", Verdict("FAIL", (met.met, *met.problems)), figures=met.to_dict()))
+    except OutputError as met:
+        return replace(outcome, error=met, seconds=time.perf_counter() - start)
     except MachineError as met:
         verdict, error = skipped(met), met
         checked.append(Check("hardware", verdict, figures=met.to_dict()))
     except DlconvError as met:
         return replace(outcome, error=met, seconds=time.perf_counter() - start)
-    verdict = verdict or joined(checked)
+    verdict = joined(checked) if verdict is None else verdict
     body["verdict"] = verdict.to_dict()
     seconds = time.perf_counter() - start
     reasons = {"reasons": list(verdict.reasons)}

@@ -27,7 +27,7 @@ LAYERS = (
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
-        "benching doctor inspection judging pipeline planning project project_draft project_keys release "
+        "benching doctor gating inspection judging pipeline planning project project_draft project_keys release "
         "sides timed verification",
     ),
     ("doors", "__main__ cli reports"),

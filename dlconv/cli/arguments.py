@@ -115,6 +115,25 @@ _BARS = (
 )
 
 
+_LATENCY = (
+    click.option(
+        "--time", "time_s", type=float, default=15.0, show_default=True, help="Seconds to time for, at least."
+    ),
+    click.option("--max-ratio", type=float, metavar="X", help="Bar: at most X times the baseline's time."),
+    click.option("--p50-ms", type=float, metavar="X", help="Bar for the median, on this machine."),
+    click.option("--p90-ms", type=float, metavar="X", help="Bar for the 90th percentile, on this machine."),
+    click.option("--p95-ms", type=float, metavar="X", help="Bar for the 95th percentile, on this machine."),
+    click.option("--p99-ms", type=float, metavar="X", help="Bar for the 99th percentile, on this machine."),
+)
+
+
+def latency_options(command: _F) -> _F:
+    """The options that say how long to time, and the bars of LatencyBars."""
+    for option in reversed(_LATENCY):
+        command = option(command)
+    return command
+
+
 def bars_options(command: _F) -> _F:
     """The options that say bars; `bars_of` reads them."""
     for option in reversed(_BARS):

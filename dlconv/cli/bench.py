@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlconv.cli.arguments import parse_size
+from dlconv.cli.arguments import latency_options, parse_size
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
 from dlconv.options import SourceOptions, parse_inputs
@@ -29,13 +29,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE]", help="Sizes of a model file's inputs.")
 @click.option("--threads", type=int, default=0, metavar="N", help="Of each runtime. Default: one a physical core.")
 @click.option("--cpus", metavar="N[,N...]", default="", help="CPUs to pin the processes to. Default: none.")
-@click.option("--time", "time_s", type=float, default=15.0, show_default=True, help="Seconds to time for, at least.")
+@latency_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of drawn inputs and of the order of blocks.")
-@click.option("--max-ratio", type=float, metavar="X", help="Bar: at most X times the baseline's time.")
-@click.option("--p50-ms", type=float, metavar="X", help="Bar for the median, on this machine.")
-@click.option("--p90-ms", type=float, metavar="X", help="Bar for the 90th percentile, on this machine.")
-@click.option("--p95-ms", type=float, metavar="X", help="Bar for the 95th percentile, on this machine.")
-@click.option("--p99-ms", type=float, metavar="X", help="Bar for the 99th percentile, on this machine.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each process: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each call, in seconds.")
 @reported

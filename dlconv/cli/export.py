@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dlconv.cli.arguments import MODEL, options_of, wishes
+from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
+
+if TYPE_CHECKING:
+    from dlconv.reports.release import ReportFiles
 
 
 @click.command()
@@ -31,8 +35,9 @@ from dlconv.cli.reporting import Reporting, reported
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
 @click.option("--jobs", type=int, metavar="N", help="Workers side by side; without, as many as fit.")
+@release_options
 @reported
-def export(reporting: Reporting, model: Path, **words: Any) -> int:
+def export(reporting: Reporting, files: ReportFiles, model: Path, **words: Any) -> int:
     """Convert MODEL, and prove that each result is the same model.
 
     MODEL is a TorchScript archive, a torch.export program (.pt2) or an ONNX model. Each target becomes a bundle: a
@@ -40,10 +45,8 @@ def export(reporting: Reporting, model: Path, **words: Any) -> int:
     """
     options = options_of(**words)
     from dlconv import pipeline
-    from dlconv.reports import as_json, console
+    from dlconv.reports import console
 
     with console.progress(reporting.verbosity) as listener:
-        result = pipeline.export(model, options, listener)
-    console.close(result, reporting.verbosity, to_stderr=reporting.to_stderr)
-    reporting.answer(as_json.export_body(result))
-    return result.exit_code
+        report = pipeline.export(model, options, listener)
+    return conclude(reporting, report, files)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlconv.cli.arguments import bars_of, bars_options, parse_size
+from dlconv.cli.arguments import bars_of, bars_options, latency_options, parse_size
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import RequestError
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
 @click.option("--labels", type=click.Path(path_type=Path), metavar="FILE.npz", help="Right classes, by output.")
 @bars_options
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), metavar="DIR", help="A bundle, or a folder of them, to time against."
+)
+@latency_options
 @click.option("--allow-skip", metavar="TARGET[,...]", default="", help="Targets that this machine may lack.")
 @click.option("--project", type=click.Path(path_type=Path), metavar="FILE", help="The project file; else the nearest.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
@@ -53,6 +57,13 @@ def verify(
     memory_limit: str | None,
     timeout_s: float,
     jobs: int | None,
+    baseline: Path | None,
+    time_s: float,
+    max_ratio: float | None,
+    p50_ms: float | None,
+    p90_ms: float | None,
+    p95_ms: float | None,
+    p99_ms: float | None,
     **bars: Any,
 ) -> int:
     """Judge whether artifacts still are the model that they were made from.
@@ -64,6 +75,9 @@ def verify(
     Exit code 0 if everything passed, 1 if something is not the same model, 3 if something could not be judged or was
     skipped that may not be.
     """
+    from dlconv.bars import Bars, LatencyBars
+    from dlconv.benching import BenchSettings
+    from dlconv.gating import Gate
     from dlconv.reports import console
     from dlconv.validators.matching import parse_link
     from dlconv.verification import VerifyOptions
@@ -75,6 +89,11 @@ def verify(
         labels,
         tuple(parse_link(text) for text in links),
         SourceOptions(tensors, constants, samples, draws, seed),
+        Gate(
+            Bars(latency=LatencyBars(max_ratio, p50_ms, p90_ms, p95_ms, p99_ms)).latency,
+            baseline,
+            BenchSettings(time_s, seed=seed),
+        ),
         None if memory_limit is None else parse_size(memory_limit),
         timeout_s,
         jobs,

@@ -42,7 +42,37 @@ def usual_ways(flat: Flat) -> list[str]:
     is_free = any(spec.is_dynamic for spec in flat.signature.inputs)
     if state_note(flat):
         return ["exported"] if is_free else ["recorded", "exported"]
+    if is_straight(flat.module):  # then the script is what a record of it would be, and takes no seconds to make
+        return ["plain", "recorded", "exported", "frozen"] if not is_free else ["plain", "frozen", "exported"]
     return ["plain", "frozen", "exported"] if is_free else ["recorded", "exported", "plain", "frozen"]
+
+
+_TURNS = {
+    "prim::If", "prim::Loop", "prim::SetAttr", "prim::RaiseException", "prim::PythonOp", "prim::CallFunction",
+    "prim::CallMethod", "prim::NumToTensor", "prim::ListUnpack", "prim::dtype", "prim::device",
+    "aten::len", "aten::size", "aten::Int", "aten::__getitem__",
+}  # fmt: skip
+"""Control flow, writes, and arithmetic on sizes: what a record of the operators that run leaves out."""
+
+
+_VIEWS = {
+    "aten::slice", "aten::select", "aten::narrow", "aten::view", "aten::reshape", "aten::flatten", "aten::transpose",
+    "aten::t", "aten::permute", "aten::unsqueeze", "aten::squeeze", "aten::expand", "aten::diagonal", "aten::chunk",
+    "aten::split", "aten::unbind", "aten::detach", "aten::contiguous", "aten::alias", "aten::numpy_T",
+}  # fmt: skip
+"""What a write may reach another tensor through, which the script exporter loses."""
+
+
+def is_straight(module: Any) -> bool:
+    """Whether the script is a straight line of operators on tensors, none of which writes into a part of another."""
+    return all(node.kind() not in _TURNS and not _writes_into_view(node) for node in module.inlined_graph.nodes())
+
+
+def _writes_into_view(node: Any) -> bool:
+    if not node.kind().endswith("_") or node.kind().endswith("__"):
+        return False
+    target = next(iter(node.inputs())).node().kind()
+    return target in _VIEWS or node.kind() in ("aten::copy_", "aten::index_put_")
 
 
 def _export_first(flat: Flat, path: Path, ways: list[str], opset: int) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from dlconv import __version__
 from dlconv.errors import OutputError
 
 if TYPE_CHECKING:
-    from dlconv.outcome import Report
+    pass
 
 VERSION = 1
 """Raised when a field changes its meaning or goes. New fields do not raise it."""
@@ -22,24 +22,6 @@ def document(command: str, body: dict[str, Any]) -> str:
     """The text of a result: `schema` says whose and which version, `dlconv` by which release."""
     whole = {"schema": f"dlconv.{command}/{VERSION}", "dlconv": __version__, **body}
     return json.dumps(plain(whole), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def export_body(result: Report) -> dict[str, Any]:
-    """An export's result: one entry a target, in the order that was asked for."""
-    return {
-        "exit_code": result.exit_code,
-        "bundles": [
-            {
-                "target": outcome.target,
-                "path": None if outcome.path is None else str(outcome.path),
-                "verdict": None if outcome.verdict is None else outcome.verdict.to_dict(),
-                "error": None if outcome.error is None else outcome.error.to_dict(),
-                "seconds": outcome.seconds,
-                "receipt": outcome.body or None,
-            }
-            for outcome in result.outcomes
-        ],
-    }
 
 
 def write(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""An export told to a person: what happens while it runs, and the closing table."""
+"""A run told to a person while it goes on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,20 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dlconv.events import Silence
-from dlconv.reports.table import duration, size, table
+from dlconv.reports.table import duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from rich.console import RenderableType
 
-    from dlconv.errors import DlconvError
     from dlconv.events import Event, Listener
-    from dlconv.outcome import Outcome, Report
 
-_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _ENDS = ("step-failed", "judged", "published")
 _LOUD = {"step-started": 1}
 """Kinds of events that are told from this verbosity on; all others from 0 on."""
@@ -128,68 +125,3 @@ class Running:
         mark = _MARKS[int(time.monotonic() * 8) % len(_MARKS)]
         rows = (f"{mark} {target:12} {text}  {duration(seconds)}" for target, text, seconds in self.now())
         return Text("\n".join(rows), no_wrap=True, overflow="ellipsis")
-
-
-def close(result: Report, verbosity: int, *, to_stderr: bool = False) -> None:
-    """Write the closing table, and below it the reasons of all that did not pass; nothing at verbosity -2."""
-    if verbosity < -1:
-        return
-    for line in closing_lines(result):
-        click.echo(line, err=to_stderr)
-
-
-def closing_lines(result: Report) -> Iterator[str]:
-    """The closing table, then reasons and errors, as lines."""
-    heads = ("target", "verdict", "error", "bar", "size", "time", "bundle")
-    yield ""
-    lines = table(heads, [_row(outcome) for outcome in result.outcomes], right=("error", "bar", "size", "time"))
-    yield from lines[:2]
-    for line, outcome in zip(lines[2:], result.outcomes, strict=True):
-        yield _coloured(line, outcome.word)
-    for outcome in result.outcomes:
-        if outcome.error is not None:
-            yield ""
-            yield from _error_lines(outcome.target, outcome.error)
-        elif outcome.reasons or outcome.notes:
-            yield ""
-            yield f"{outcome.target}: {outcome.word}"
-            yield from (f"  - {reason}" for reason in outcome.reasons)
-            yield from (f"  note: {note}" for note in outcome.notes)
-
-
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    error, bar = worst(outcome.body.get("evidence", {}).get("outputs", []))
-    files = outcome.body.get("artifact", {}).get("files", [])
-    stored = size(sum(file["size_bytes"] for file in files)) if files else "-"
-    return (outcome.target, outcome.word, error, bar, stored, duration(outcome.seconds), str(outcome.path or "-"))
-
-
-def worst(outputs: list[dict[str, Any]]) -> tuple[str, str]:
-    """The error and the bar of the output that comes nearest to its bar, or passes it the farthest, as text."""
-    if not outputs:
-        return "-", "-"
-
-    def nearness(output: dict[str, Any]) -> float:
-        error, bar = float(output["error"]), float(output["bar"])
-        if not error <= bar:  # NaN too
-            return error / bar if bar > 0 and error == error else float("inf")
-        return error / bar if bar > 0 else 0.0
-
-    output = max(outputs, key=nearness)
-    if float(output["bar"]) == 0:
-        return ("0" if float(output["error"]) == 0 else f"{output.get('mismatches', 'some')} differ"), "exact"
-    return f"{float(output['error']):.1e}", f"{float(output['bar']):.1e}"
-
-
-def _error_lines(target: str, error: DlconvError) -> Iterator[str]:
-    yield f"{target}: {error.met}"
-    yield from (f"  - {problem}" for problem in error.problems)
-    for label, text in (("wanted", error.wanted), ("next", error.mend), ("log", error.log)):
-        yield from (f"  {label}: {line}" for line in text.splitlines())
-
-
-def _coloured(line: str, word: str) -> str:
-    # click takes the colour out again where the output is no terminal.
-    if "NO_COLOR" in os.environ:
-        return line
-    return line.replace(f"  {word} ", f"  {click.style(word, fg=_COLOURS[word], bold=True)} ", 1)

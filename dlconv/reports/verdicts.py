@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlconv.reports.console import worst
 from dlconv.reports.findings import NOTHING, error_lines
 from dlconv.reports.table import duration, one_line, size, table
 
@@ -32,12 +32,12 @@ def lines(report: Report) -> Iterator[str]:
     for line, outcome in zip(drawn[2:], outcomes, strict=True):
         yield _coloured(line, outcome.word)
     for outcome in outcomes:
-        if outcome.word != "PASS":
+        if outcome.word != "PASS" or outcome.notes:
             yield ""
             yield f"{one_line(outcome.name)}: {outcome.word}{' (allowed)' if report.may_lack(outcome) else ''}"
-            yield from (f"  {line}" for line in _reasons(outcome))
+            yield from (f"  {line}" for line in _reasons(outcome) if outcome.word != "PASS")
             yield from (f"  note: {one_line(note)}" for note in outcome.notes)
-            if outcome.again and outcome.word != "SKIPPED":
+            if outcome.again and outcome.word not in ("PASS", "SKIPPED"):
                 yield f"  again: {one_line(outcome.again)}"
     yield ""
     yield _end(report)
@@ -60,8 +60,14 @@ def _row(outcome: Outcome) -> dict[str, str]:
         "latency": _latency(outcome),
         "size": size(sum(file["size_bytes"] for file in files)) if files else "-",
         "time": duration(outcome.seconds),
-        "path": "-" if outcome.path is None else one_line(str(outcome.path)),
+        "path": "-" if outcome.path is None else one_line(_shown(outcome.path)),
     }
+
+
+def _shown(path: Path) -> str:
+    """From the current folder where it lies below it: whoever reads this stands there."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _outputs(outcome: Outcome) -> list[dict[str, Any]]:
@@ -78,6 +84,23 @@ def _latency(outcome: Outcome) -> str:
         word, ratio = check.figures.get("word", check.verdict.word), check.figures.get("ratio")
         return f"{word} x{ratio:.3g}" if isinstance(ratio, float) else str(word)
     return "-"
+
+
+def worst(outputs: list[dict[str, Any]]) -> tuple[str, str]:
+    """The error and the bar of the output that comes nearest to its bar, or passes it the farthest, as text."""
+    if not outputs:
+        return "-", "-"
+
+    def nearness(output: dict[str, Any]) -> float:
+        error, bar = float(output["error"]), float(output["bar"])
+        if not error <= bar:  # NaN too
+            return error / bar if bar > 0 and error == error else float("inf")
+        return error / bar if bar > 0 else 0.0
+
+    output = max(outputs, key=nearness)
+    if float(output["bar"]) == 0:
+        return ("0" if float(output["error"]) == 0 else f"{output.get('mismatches', 'some')} differ"), "exact"
+    return f"{float(output['error']):.1e}", f"{float(output['bar']):.1e}"
 
 
 def _reasons(outcome: Outcome) -> Iterator[str]:

@@ -23,8 +23,8 @@ def test_export_leaves_bundles_and_a_report(digits: Path, tmp_path: Path, capsys
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert (told["schema"], told["exit_code"]) == ("dlconv.export/1", 0)
-    assert [bundle["verdict"]["word"] for bundle in told["bundles"]] == ["PASS", "PASS"]
-    for bundle in told["bundles"]:
+    assert [bundle["verdict"]["word"] for bundle in told["outcomes"]] == ["PASS", "PASS"]
+    for bundle in told["outcomes"]:
         assert Path(bundle["path"]) == tmp_path / "out" / f"digits-{bundle['target']}-fp32"
         assert json.loads((Path(bundle["path"]) / "dlconv.json").read_text()) == bundle["receipt"]
     assert "onnx_to_onnx[onnxsim] (" in err
@@ -32,7 +32,7 @@ def test_export_leaves_bundles_and_a_report(digits: Path, tmp_path: Path, capsys
     assert door.run(arguments) == 0
     out, err = capsys.readouterr()
     assert "onnx_to_onnx[onnxsim]: from the cache" in err
-    assert out.splitlines()[1].startswith("target ")
+    assert out.splitlines()[1].startswith("model ")
     assert "PASS" in out and str(tmp_path / "out" / "digits-onnx-fp32") in out
 
 

@@ -140,7 +140,8 @@ def test_an_error_is_answered_as_json_too(files: Path) -> None:
 
 
 def test_a_report_that_cannot_be_written_is_exit_3(files: Path) -> None:
-    done = dlconv("cache", "--json", files / "nowhere" / "x.json", env={**os.environ, "DLCONV_HOME": str(files)})
+    (files / "plain").write_text("a file, and no folder")
+    done = dlconv("cache", "--json", files / "plain" / "x.json", env={**os.environ, "DLCONV_HOME": str(files)})
     assert done.returncode == 3
     assert "cannot be written" in done.stderr
 

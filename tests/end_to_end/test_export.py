@@ -42,7 +42,7 @@ def test_the_main_job(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) 
     ran = dlconv("export", digits / "digits.pt", "--to", ",".join(ENTRIES), "--samples", digits / "samples.npz",
                  "-o", tmp_path, "--json", "-")  # fmt: skip
     assert ran.code == 0, ran.err
-    assert [bundle["verdict"]["word"] for bundle in ran.data["bundles"]] == ["PASS"] * 4
+    assert [bundle["verdict"]["word"] for bundle in ran.data["outcomes"]] == ["PASS"] * 4
     for target, entry in ENTRIES.items():
         bundle = tmp_path / f"digits-{target}-fp32"
         receipt = receipt_of(bundle)
@@ -75,7 +75,7 @@ def test_no_more_than_the_model_and_the_target_is_needed(
 def test_other_sources_reach_the_targets(dlconv: Callable[..., Any], digits: Path, tmp_path: Path, name: str) -> None:
     ran = dlconv("export", digits / name, "--to", "onnx,onnxruntime,openvino", "-o", tmp_path, "--json", "-")
     assert ran.code == 0, ran.err + ran.out
-    for bundle in ran.data["bundles"]:
+    for bundle in ran.data["outcomes"]:
         receipt = receipt_of(Path(bundle["path"]))
         assert receipt["reference"]["precision"] == "float64"
 
@@ -97,10 +97,10 @@ def test_a_repeat_is_answered_from_the_cache_and_judged_again(
 ) -> None:
     words = ("export", digits / "digits.pt", "--to", "onnx", "--seed", "5", "-o", tmp_path, "--json", "-")
     dlconv(*words)
-    steps = [s for b in dlconv(*words).data["bundles"] for r in b["receipt"]["routes"] for s in r["steps"]]
+    steps = [s for b in dlconv(*words).data["outcomes"] for r in b["receipt"]["routes"] for s in r["steps"]]
     assert steps
     assert all(step["cached"] for step in steps)
-    again = dlconv(*words, "--no-cache").data["bundles"][0]["receipt"]
+    again = dlconv(*words, "--no-cache").data["outcomes"][0]["receipt"]
     assert not any(step["cached"] for step in again["routes"][0]["steps"])
 
 

@@ -10,8 +10,9 @@ from dlconv.errors import ConversionError, DlconvError, InternalError, OutputErr
 from dlconv.events import Event
 from dlconv.outcome import Outcome, Report
 from dlconv.reports import as_json
-from dlconv.reports.console import Lines, Running, close, closing_lines, progress, worst
+from dlconv.reports.console import Lines, Running, progress
 from dlconv.reports.table import duration, size, table
+from dlconv.reports.verdicts import worst
 from dlconv.validators.verdict import Verdict
 
 
@@ -65,40 +66,6 @@ def test_the_worst_output_is_the_nearest_to_its_bar(outputs: list[dict[str, Any]
     assert worst(outputs) == told
 
 
-def test_the_closing_table_and_the_reasons_below() -> None:
-    error = ConversionError("no route", mend="one\ntwo", problems=("a: x", "b: y"), log="/l")
-    told = list(closing_lines(Report((bundle("FAIL", None, output(1e-3, 4e-6)), bundle(None, error)))))
-    told = [line.replace("\x1b[31m\x1b[1m", "").replace("\x1b[0m", "") for line in told]
-    assert told == [
-        "",
-        "target  verdict    error      bar    size   time  bundle",
-        "------  -------  -------  -------  ------  -----  ---------------",
-        "onnx    FAIL     1.0e-03  4.0e-06  1.5 kB  2.5 s  out/m-onnx-fp32",
-        "onnx    ERROR          -        -       -  2.5 s  out/m-onnx-fp32",
-        "",
-        "onnx: FAIL",
-        "  - the reason",
-        "",
-        "onnx: no route",
-        "  - a: x",
-        "  - b: y",
-        "  next: one",
-        "  next: two",
-        "  log: /l",
-    ]
-
-
-def test_no_colour_where_none_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not any("\x1b" in line for line in closing_lines(Report((bundle("PASS"),))))
-
-
-@pytest.mark.parametrize(("verbosity", "lines"), [(-2, 0), (-1, 4), (0, 4)])
-def test_quiet_still_tells_the_results(verbosity: int, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
-    close(Report((bundle("PASS"),)), verbosity)
-    assert len(capsys.readouterr().out.splitlines()) == lines
-
-
 def test_events_are_lines_elsewhere_than_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(0) as listener:
         listener.on(Event("step-started", "onnx", "simplify"))
@@ -144,9 +111,9 @@ def test_what_runs_now() -> None:
 
 def test_the_json_of_an_export_is_strict_and_versioned() -> None:
     result = Report((bundle("FAIL", None, output(float("nan"), 1e-6)), bundle(None, StepError("x", log="l"))))
-    told = json.loads(as_json.document("export", as_json.export_body(result)), parse_constant=pytest.fail)
+    told = json.loads(as_json.document("export", result.to_dict()), parse_constant=pytest.fail)
     assert (told["schema"], told["exit_code"]) == ("dlconv.export/1", 4)
-    first, second = told["bundles"]
+    first, second = told["outcomes"]
     assert (first["verdict"], first["path"]) == ({"word": "FAIL", "reasons": ["the reason"]}, "out/m-onnx-fp32")
     assert first["receipt"]["evidence"]["outputs"][0]["error"] == "nan"
     assert (second["verdict"], second["error"]["code"]) == (None, "step")
