@@ -94,8 +94,8 @@ def _cell_of(node: Proto, inputs: list[str], attributes: dict[str, Any], known: 
     is_rare = "clip" in attributes or attributes.get("input_forget", 0) or (told or usual) != usual
     if b is None or is_rare or (node.op_type == "RNN" and first not in _OF_RNN):
         return None
-    halves = [np.split(row, 2) for row in b]
-    weights = tuple((w[place], r[place], *halves[place]) for place in range(len(directions)))
+    half = _GATES[node.op_type] * hidden
+    weights = tuple((w[way], r[way], b[way, :half], b[way, half:]) for way in range(len(directions)))
     resets_before = not attributes.get("linear_before_reset", 0)
     return _Cell(node.op_type, first, resets_before, directions, shape[0], shape[1], hidden, weights)
 
