@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import shutil
 import sys
@@ -86,15 +87,15 @@ class Bundle:
         arrays = read_npz(self.place / REFERENCE)
         y32 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y32.")})
         y64 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y64.")}) or None
-        if y64 is None:
-            measured = self.receipt["evidence"]["outputs"]
-            floors = {output["name"]: float(output["floor"]) for output in measured if output["kind"] == "float"}
-        else:
-            floors = noise_floors(y64, [y32])
+        outputs = self.receipt["evidence"]["outputs"]
+        measured = {output["name"]: float(output["floor"]) for output in outputs if output["kind"] == "float"}
+        floors = measured if y64 is None else noise_floors(y64, [y32])
         reference = Reference(
             samples, Answers(y32, y64), floors, told["runtime"], told["precision"], told["reason"], told["versions"]
         )
-        if samples.digest != told["samples"]["digest"] or reference.digest != told["digest"]:
+        # The digest is of the best answers; the others set the floor, and so the bar.
+        is_changed = any(not math.isclose(floor, measured.get(name, math.nan)) for name, floor in floors.items())
+        if samples.digest != told["samples"]["digest"] or reference.digest != told["digest"] or is_changed:
             raise RequestError(
                 f"the samples or answers in {self.place} are not those of its receipt",
                 mend="export the model again, or fetch the bundle whole",
@@ -127,6 +128,8 @@ def open_bundle(place: Path) -> Bundle:
     try:
         _ = bundle.signature, bundle.source_signature, bundle.bars, bundle.entry, bundle.target
         _ = [file["digest"] for file in receipt["artifact"]["files"]], receipt["reference"]["digest"]
+        if receipt["artifact"]["entry"] not in [file["path"] for file in receipt["artifact"]["files"]]:
+            raise ValueError("no digest stands for the artifact's entry")
     except DlconvError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
