@@ -80,7 +80,7 @@ class Ratio:
     @property
     def is_narrow(self) -> bool:
         """Whether more time would say little more."""
-        if not self.low > 0:
+        if not (0 < self.low <= self.high and self.ratio > 0):
             return False
         wanted = max(math.log1p(NARROW), NARROW_OF_EFFECT * abs(math.log(self.ratio)))
         return math.log(self.high / self.low) <= 2 * wanted
@@ -113,11 +113,11 @@ def compare(candidate: Sequence[Any], baseline: Sequence[Any], again: Sequence[A
     low, high = _bootstrap(wanted, seed)
     ends = (min(low, estimate - between), max(high, estimate + between))
     return Ratio(
-        ratio=math.exp(estimate),
-        low=math.exp(ends[0]),
-        high=math.exp(ends[1]),
+        ratio=_exp(estimate),
+        low=_exp(ends[0]),
+        high=_exp(ends[1]),
         noise=noise_of(baseline, again, seed),
-        rounds=tuple(float(np.exp(centre)) for centre in centres),
+        rounds=tuple(map(_exp, centres.tolist())),
         blocks=sum(len(series) for series in wanted),
     )
 
@@ -126,16 +126,16 @@ def noise_of(baseline: Sequence[Any], again: Sequence[Any], seed: int = 0) -> fl
     """The noise floor: how far the ratio of one model to itself lies from 1 at most, as a share, by the bootstrap."""
     selves = [np.asarray(b, np.float64) - np.asarray(a) for a, b in zip(baseline, again, strict=True)]
     low, high = _bootstrap(selves, seed)
-    return math.expm1(max(abs(low), abs(high)))
+    return _exp(max(abs(low), abs(high))) - 1
 
 
 def _bootstrap(rounds: Sequence[np.ndarray[Any, Any]], seed: int) -> tuple[float, float]:
     """The interval of the mean of the rounds' centres, by resampling runs of consecutive blocks within each round
     (the circular block bootstrap; Politis and Romano, 1992)."""
     random = np.random.default_rng(seed)
+    if not all(np.isfinite(series).all() for series in rounds):
+        return math.nan, math.nan  # trimming would leave out what is no number
     means = np.mean([_resampled(series, random) for series in rounds], axis=0)
-    if not np.isfinite(means).all():
-        return math.nan, math.nan
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, (tail, 1 - tail))
     return float(low), float(high)
@@ -154,14 +154,18 @@ def _centre(series: np.ndarray[Any, Any]) -> float:
 
 
 def _centres(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The trimmed mean of each row. A NaN anywhere in a row makes it NaN: it is sorted last, and would be cut off."""
+    """The trimmed mean of each row."""
     count = rows.shape[1]
     cut = int(TRIM * count)
     if cut == 0:
         return np.asarray(rows.mean(axis=1))
     ordered = np.partition(rows, (cut, count - cut - 1), axis=1)
-    centres = ordered[:, cut : count - cut].mean(axis=1)
-    return np.where(np.isfinite(rows).all(axis=1), centres, np.nan)
+    return np.asarray(ordered[:, cut : count - cut].mean(axis=1))
+
+
+def _exp(value: float) -> float:
+    """The exponential; infinity where it would be too large: one round of a restless machine says nothing."""
+    return math.inf if value > 700 else math.exp(value)
 
 
 def _student(freedom: int) -> float:

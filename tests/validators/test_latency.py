@@ -155,6 +155,16 @@ def test_what_both_sides_suffer_is_no_difference_and_what_one_has_is() -> None:
     assert [compare(*machine(effect, 1)).word for effect in (0.0, 0.06, -0.06)] == ["same", "slower", "faster"]
 
 
+@given(st.lists(st.floats(-400, 400), min_size=6, max_size=24), st.integers(1, 2))
+@settings(deadline=None)
+def test_whatever_the_logarithms_are_the_interval_holds_the_ratio(values: list[float], rounds: int) -> None:
+    each = len(values) // (3 * rounds)
+    logs = np.array(values[: 3 * rounds * each]).reshape(3, rounds, each)
+    found = compare(*map(list, logs))
+    assert found.low <= found.ratio * (1 + 1e-9) and found.ratio <= found.high * (1 + 1e-9)
+    assert found.noise >= 0 and len(found.rounds) == rounds
+
+
 def test_processes_that_differ_widen_the_interval() -> None:
     candidate, baseline, again = machine(0.0, 2)
     calm = compare(candidate, baseline, again)
