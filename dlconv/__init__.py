@@ -11,19 +11,34 @@ if TYPE_CHECKING:
     from dlconv.model import TensorSpec
     from dlconv.options import ExportOptions
     from dlconv.pipeline import export, plan
+    from dlconv.verification import VerifyOptions, compare, verify
 
 __version__ = "0.1.0"
 
-__all__ = ["DlconvError", "ExportOptions", "TensorSpec", "__version__", "export", "inspect", "plan"]
+__all__ = [
+    "DlconvError",
+    "ExportOptions",
+    "TensorSpec",
+    "VerifyOptions",
+    "__version__",
+    "compare",
+    "export",
+    "inspect",
+    "plan",
+    "verify",
+]
 
 # Loaded when first asked for: `import dlconv` alone costs nothing, also in a worker's interpreter.
 _HOMES = {
     "DlconvError": "dlconv.errors",
     "ExportOptions": "dlconv.options",
     "TensorSpec": "dlconv.model",
+    "VerifyOptions": "dlconv.verification",
+    "compare": "dlconv.verification",
     "export": "dlconv.pipeline",
     "inspect": "dlconv.inspection",
     "plan": "dlconv.pipeline",
+    "verify": "dlconv.verification",
 }
 
 

@@ -62,6 +62,44 @@ def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
         raise SamplesError(f"{path} is damaged: {error}", wanted="an .npz of plain arrays") from error
 
 
+def read_samples(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The user's arrays by input: an .npz, or a directory of .npz files with the same names, whose arrays are joined
+    along their first axis in the order of the files' names, or of .npy files, each named for an input.
+
+    SamplesError for what is none of these, or does not fit together.
+    """
+    if not path.is_dir():
+        return read_npz(path)
+    files = sorted(file for file in path.iterdir() if file.suffix in (".npz", ".npy"))
+    kinds = {file.suffix for file in files}
+    if len(kinds) != 1:
+        met = f"{path} holds no samples" if not kinds else f"{path} holds .npz and .npy files"
+        raise SamplesError(met, wanted="files of one kind: .npz with an array an input, or INPUT.npy")
+    if kinds == {".npy"}:
+        return {file.stem: _read_npy(file) for file in files}
+    parts = {file: read_npz(file) for file in files}
+    names = set(parts[files[0]])
+    strange = [file.name for file, arrays in parts.items() if set(arrays) != names]
+    if strange:
+        raise SamplesError(
+            f"{', '.join(strange)} in {path} have other names than {files[0].name}", wanted=", ".join(sorted(names))
+        )
+    try:
+        return {name: np.concatenate([parts[file][name] for file in files]) for name in sorted(names)}
+    except ValueError as error:
+        raise SamplesError(
+            f"the files in {path} do not fit together: {error}", wanted="arrays of equal sizes but for the first axis"
+        ) from error
+
+
+def _read_npy(path: Path) -> np.ndarray[Any, Any]:
+    try:
+        array: np.ndarray[Any, Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SamplesError(f"{path} cannot be read as samples: {error}", wanted="an .npy of plain numbers") from error
+    return array
+
+
 def examples(arrays: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, dict[str, Any]]:
     """Dtype, and shape with a batch of one, of each input as a file of samples suggests them."""
     return {

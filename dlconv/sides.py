@@ -10,7 +10,7 @@ from dlconv import source as sources
 from dlconv.bundle import is_bundle, open_bundle
 from dlconv.candidate import RUNTIMES, narrowing, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
-from dlconv.samples import read_npz, split
+from dlconv.samples import read_samples, split
 from dlconv.validators.judging import checks
 from dlconv.validators.pairing import to_artifact, to_source
 from dlconv.validators.parity import FACTORS, measure
@@ -93,7 +93,7 @@ def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = No
     if file is None:
         samples = bundle.reference().samples.samples
     else:
-        samples = split(read_npz(file), bundle.source_signature, file)
+        samples = split(read_samples(file), bundle.source_signature, file)
     numbers = tuple(number for number, sample in enumerate(samples) if takes(bundle.signature, sample))
     if not numbers:
         raise SamplesError(f"{name} takes none of the samples", wanted=", ".join(map(str, bundle.signature.inputs)))

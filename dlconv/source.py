@@ -141,7 +141,7 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
 
 
 def _given(options: SourceOptions) -> dict[str, np.ndarray[Any, Any]] | None:
-    return None if options.samples is None else sampling.read_npz(options.samples)
+    return None if options.samples is None else sampling.read_samples(options.samples)
 
 
 def _asked(artifact: Artifact, options: SourceOptions, given: dict[str, np.ndarray[Any, Any]] | None) -> dict[str, Any]:

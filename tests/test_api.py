@@ -10,7 +10,8 @@ import dlconv
 
 
 def test_the_names_are_pinned() -> None:
-    assert dlconv.__all__ == ["DlconvError", "ExportOptions", "TensorSpec", "__version__", "export", "inspect", "plan"]
+    classes = ["DlconvError", "ExportOptions", "TensorSpec", "VerifyOptions"]
+    assert dlconv.__all__ == [*classes, "__version__", "compare", "export", "inspect", "plan", "verify"]
     with pytest.raises(AttributeError, match="no attribute 'convert_all'"):
         _ = dlconv.convert_all  # type: ignore[attr-defined]
 
@@ -40,3 +41,5 @@ def test_an_export_by_the_api(digits: Path, tmp_path: Path, monkeypatch: pytest.
     assert bundle.verdict is not None and bundle.verdict.word == "PASS"
     assert bundle.path == tmp_path / "out" / "mine-onnx-fp32"
     assert dlconv.inspect(bundle.path / "model.onnx").trouble is None
+    assert dlconv.verify([bundle.path], dlconv.VerifyOptions()).exit_code == 0
+    assert dlconv.compare(bundle.path, digits / "digits.onnx", dlconv.VerifyOptions()).exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,3 +127,39 @@ def test_a_scalar_stays_a_scalar() -> None:
     (row,) = sampling.split({"t": np.array([0.5], np.float32)}, signature, FILE)
     assert row["t"].shape == ()
     assert to_artifact(row, signature)["t"].shape == ()
+
+
+def test_a_directory_of_files_is_joined_in_the_order_of_names(tmp_path: Path) -> None:
+    for number in (2, 0, 1):
+        np.savez(tmp_path / f"{number}.npz", x=np.full((1, 3), number), y=np.full((2,), number))
+    arrays = sampling.read_samples(tmp_path)
+    assert arrays["x"].tolist() == [[0] * 3, [1] * 3, [2] * 3]
+    assert arrays["y"].tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_directory_of_arrays_names_them_by_their_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(6).reshape(2, 3))
+    np.save(tmp_path / "mask.npy", np.ones((2, 4)))
+    assert {name: array.shape for name, array in sampling.read_samples(tmp_path).items()} == {
+        "x": (2, 3),
+        "mask": (2, 4),
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({}, "holds no samples"),
+        ({"a.npz": {"x": np.ones((1, 3))}, "b.npz": {"z": np.ones((1, 3))}}, "b.npz in .* other names than a.npz"),
+        ({"a.npz": {"x": np.ones((1, 3))}, "b.npz": {"x": np.ones((1, 4))}}, "do not fit together"),
+        ({"a.npz": {"x": np.ones((1, 3))}, "x.npy": np.ones(3)}, "holds .npz and .npy files"),
+    ],
+)
+def test_a_directory_that_does_not_fit_is_told(tmp_path: Path, files: dict[str, Any], told: str) -> None:
+    for name, content in files.items():
+        if name.endswith("z"):
+            np.savez(tmp_path / name, **content)
+        else:
+            np.save(tmp_path / name, content)
+    with pytest.raises(SamplesError, match=told):
+        sampling.read_samples(tmp_path)

@@ -59,7 +59,7 @@ _INPUT = click.option(
 _SAMPLES = click.option(
     "--samples",
     type=click.Path(path_type=Path),
-    metavar="FILE.npz",
+    metavar="FILE.npz|DIR",
     help="Real inputs to prove the results on: an array for each input, the first axis the sample.",
 )
 _PRECISION = click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)

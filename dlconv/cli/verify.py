@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("bundles", nargs=-1, type=click.Path(path_type=Path), metavar="[BUNDLE...]")
 @click.option("--against", type=click.Path(path_type=Path), metavar="MODEL", help="The model that is right.")
 @click.option("--map", "links", multiple=True, metavar="REF=CAND[:LAYOUT]", help="Which tensor is which; repeatable.")
-@click.option("--samples", type=click.Path(path_type=Path), metavar="FILE.npz", help="Inputs for both; with --against.")
+@click.option("--samples", type=click.Path(path_type=Path), metavar="FILE.npz|DIR", help="Inputs; with --against.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE]", help="Of --against's model.")
 @click.option("--draws", type=int, default=8, show_default=True, help="Random samples, where none are given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
