@@ -53,8 +53,9 @@ class ExportOptions:
     targets: names out of TARGETS. inputs: what the user says of the model's inputs, dtype "" where the model's own
     holds. constants: values of arguments that are no tensors. samples: an .npz of inputs or a directory of them
     (`samples.read_samples`), first axis of each the sample. draws: number of random samples where none are
-    given. memory_limit_bytes: of each worker, None for a share of the machine's. timeout_s: of each step, in seconds. jobs: workers side by side, None for as many as fit.
-    opset: of ONNX, None for the route's own. name: of the bundles, None for the file's.
+    given. memory_limit_bytes: of each worker, None for a share of the machine's. timeout_s: of each step, in seconds.
+    jobs: workers side by side, None for as many as fit. opset: of ONNX, None for the route's own. name: of the bundles,
+    None for the file's.
     bars: what has to hold besides the model's own bar. labels: an .npz of right classes by output.
     """
 
