@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     Arrays = Sequence[np.ndarray[Any, Any]]
+
+OTHER_SIZES: Final = 2
+"""So many samples at the end may be draws that nobody has labels for: those at other sizes of free dimensions."""
 
 
 def agreement(reference: Arrays, candidate: Arrays) -> dict[str, Any]:
@@ -33,15 +36,18 @@ def agreement(reference: Arrays, candidate: Arrays) -> dict[str, Any]:
 
 
 def accuracy(labels: np.ndarray[Any, Any], reference: Arrays, candidate: Arrays, name: str) -> Accuracy:
-    """How often each is right. labels: one class a row of scores, in the samples' order. SamplesError if they do not
-    fit the output `name`."""
+    """How often each is right. labels: one class a row of scores, in the samples' order; none for the last samples,
+    where those are draws of other sizes. SamplesError if they do not fit the output `name`."""
     right = np.asarray(labels).ravel()
-    sure, got = (np.concatenate([_predicted(array) for array in arrays]) for arrays in (reference, candidate))
-    if sure.size != right.size:
+    rows = [_predicted(array).size for array in reference]
+    ends = {sum(rows[:count]): count for count in range(len(rows) - OTHER_SIZES, len(rows) + 1) if count > 0}
+    if right.size not in ends:
         raise SamplesError(
-            f"there are {right.size} labels for {sure.size} answers of '{name}'",
+            f"there are {right.size} labels for {sum(rows)} answers of '{name}'",
             mend="give as many labels as samples, in the samples' order",
         )
+    count = ends[right.size]
+    sure, got = (np.concatenate([_predicted(array) for array in arrays[:count]]) for arrays in (reference, candidate))
     return Accuracy(int(np.count_nonzero(got == right)), int(np.count_nonzero(sure == right)), int(right.size))
 
 

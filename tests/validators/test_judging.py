@@ -411,6 +411,16 @@ class TestClasses:
     def test_classes_themselves_can_be_right_too(self) -> None:
         assert accuracy(np.array([5, 6]), [np.array([5, 6])], [np.array([5, 7])], "y") == Accuracy(1, 2, 2)
 
+    def test_draws_of_other_sizes_at_the_end_have_no_labels(self) -> None:
+        """A file of labels belongs to the user's samples; dlconv adds up to two where a batch is free."""
+        user, more = [np.eye(4)[[i]] for i in (0, 1, 2)], [np.eye(4)[[3]], np.eye(4)[[0, 1, 2]]]
+        for drawn in ([], more[:1], more):
+            assert accuracy(np.array([0, 1, 3]), [*user, *drawn], [*user, *drawn], "y") == Accuracy(2, 2, 3)
+        assert accuracy(np.array([0, 1, 2, 3, 0, 1, 2]), [*user, *more], [*user, *more], "y").count == 7
+        for labels in ([0], [0, 1], [0, 1, 2, 3, 0], [0] * 8):
+            with pytest.raises(SamplesError):
+                accuracy(np.array(labels), [*user, *more], [*user, *more], "y")
+
     def test_labels_of_another_number_are_refused(self) -> None:
         with pytest.raises(SamplesError, match="3 labels for 4 answers"):
             accuracy(np.array([0, 1, 2]), [np.eye(4)], [np.eye(4)], "y")
