@@ -89,6 +89,8 @@ class BenchSettings:
         if self.percentile not in NEEDED:
             wrong.append(f"the percentile is {self.percentile!r}: there are {', '.join(NEEDED)}")
         strange = set(self.cpus) - set(available_cpus())
+        if self.cpus and not hasattr(os, "sched_setaffinity"):
+            wrong.append("this system does not pin processes to CPUs")
         if strange:
             wrong.append(f"this process may not use CPU {', '.join(map(str, sorted(strange)))}")
         if wrong:

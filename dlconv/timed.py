@@ -65,6 +65,7 @@ class Process:
             what=f"opening {self.side.name} in {self.side.runtime.name}",
             keep=True,
             cpus=list(cpus),
+            samples=self.samples,
             **self._model({"threads": threads, "trace": False}),
         )
 
@@ -94,7 +95,8 @@ class Process:
         told = self.worker.call(
             "dlconv.workers.tasks:answer",
             what=f"asking {self.side.runtime.name} what it runs",
-            **{**self._model({"threads": threads}), "samples": self.samples[:1]},
+            samples=self.samples[:1],
+            **self._model({"threads": threads}),
         )
         found: Mapping[str, Any] = told["placement"]
         return found
@@ -105,7 +107,6 @@ class Process:
             "path": str(self.side.path),
             "signature": self.side.signature.to_dict(),
             "settings": {**self.side.runtime.settings, **settings},
-            "samples": self.samples,
         }
 
     def _call(self, method: str, **args: Any) -> Any:
