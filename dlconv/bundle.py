@@ -113,10 +113,11 @@ def open_bundle(place: Path) -> Bundle:
     place = place.absolute()  # workers have a directory of their own
     try:
         receipt = read_json(place / RECEIPT)
-    except FileNotFoundError as error:
-        raise RequestError(
-            f"{place} is no bundle: it has no {RECEIPT}", mend="dlconv export MODEL --to TARGET, or --against MODEL"
-        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not place.exists():
+            raise RequestError(f"there is no {place}", wanted="a bundle") from error
+        met = f"{place} is no bundle: it is no folder with a {RECEIPT}"
+        raise RequestError(met, mend="--against MODEL, to judge a model file by another's answers") from error
     except (OSError, ValueError) as error:
         raise RequestError(f"the receipt of {place} cannot be read: {error}", mend="export the model again") from error
     schema = receipt.get("schema") if isinstance(receipt, dict) else None

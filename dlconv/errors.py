@@ -117,6 +117,12 @@ class OutputError(MachineError):
     code = "output"
 
 
+class RunEnded(MachineError):
+    """The run was ended while this was under way (Ctrl-C, or another part of it failed): nothing is known of it."""
+
+    code = "ended"
+
+
 class ConversionError(DlconvError):
     """No route to the target succeeded. Exit 4."""
 

@@ -10,6 +10,7 @@ from dlconv import source as sources
 from dlconv.bundle import is_bundle, open_bundle
 from dlconv.candidate import RUNTIMES, narrowing, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
+from dlconv.runtimes.state import read_initial
 from dlconv.samples import read_samples, split
 from dlconv.validators.judging import checks
 from dlconv.validators.pairing import to_artifact, to_source
@@ -76,7 +77,7 @@ def side_of_model(
     numbers = tuple(number for number, sample in enumerate(samples) if takes(signature, sample))
     if not numbers:
         raise SamplesError(f"{name} takes none of the samples", wanted=", ".join(map(str, signature.inputs)))
-    own = tuple(to_artifact(samples[number], signature) for number in numbers)
+    own = _taken(artifact.path, signature, samples, numbers)
     size_bytes = sum(file.stat().st_size for file in formats.identify(artifact.path).files)
     return Side(name, artifact.path, runtime, signature, own, numbers, size_bytes)
 
@@ -102,11 +103,22 @@ def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = No
         bundle.entry,
         runtime,
         bundle.signature,
-        tuple(to_artifact(samples[number], bundle.signature) for number in numbers),
+        _taken(bundle.entry, bundle.signature, samples, numbers),
         numbers,
         int(bundle.receipt["artifact"]["size_bytes"]),
         bundle if file is None else None,
     )
+
+
+def _taken(entry: Path, signature: Signature, samples: Sequence[Sample], numbers: Sequence[int]) -> tuple[Sample, ...]:
+    """The samples as the artifact takes them; its state, where it has some, as in a first call."""
+    first = read_initial(entry.parent, signature)
+    return tuple({**to_artifact(samples[number], signature), **first} for number in numbers)
+
+
+def _without_state(answer: Sample, signature: Signature) -> Sample:
+    given_back = {state.output for state in signature.state}
+    return {name: array for name, array in answer.items() if name not in given_back}
 
 
 def judge_answers(side: Side, answers: Mapping[int, Sample]) -> tuple[Check, ...]:
@@ -116,10 +128,14 @@ def judge_answers(side: Side, answers: Mapping[int, Sample]) -> tuple[Check, ...
     """
     if side.bundle is None or not answers:
         return ()
-    reference, numbers = side.bundle.reference(), sorted(answers)
+    # Of an artifact with state each timed run is a first call: so is the first step of the reference's sequence alone.
+    numbers = [number for number in sorted(answers) if number == 0 or not side.signature.state]
+    if not numbers:
+        return ()
+    reference = side.bundle.reference()
     evidence = measure(
         reference.answers.at(numbers),
-        [to_source(answers[number], side.signature) for number in numbers],
+        [to_source(_without_state(answers[number], side.signature), side.signature) for number in numbers],
         FACTORS[side.runtime.name],
         reference.floors,
         narrowing(side.bundle.source_signature, side.signature),

@@ -22,6 +22,7 @@ from dlconv.errors import (
     MachineError,
     OutputError,
     RequestError,
+    RunEnded,
     StepError,
     WorkerOutOfMemory,
     WorkerTimedOut,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from dlconv.candidate import TargetRuntime, Trial
     from dlconv.events import Listener
-    from dlconv.model import Artifact, Signature
+    from dlconv.model import Artifact, Signature, StateSpec
     from dlconv.validators.matching import Link
 
 _CHANNELS_LAST = frozenset({Format.TFLITE, Format.SAVED_MODEL, Format.KERAS, Format.KERAS_H5, Format.FROZEN_GRAPH})
@@ -151,7 +152,8 @@ def _compare(
         told.on(Event("note", "", note))
     theirs = sources.study(artifact.artifact, _said_of(artifact, source.signature, options), crew, cache)
     one_family = _one_family(artifact, reference)
-    signature, pairs = matched(source.signature, theirs.signature, options.links, one_family=one_family)
+    found = replace(theirs.signature, state=artifact.state)
+    signature, pairs = matched(source.signature, found, options.links, one_family=one_family)
     for pair in pairs:
         told.on(Event("note", "", pair))
     answers = sources.answer(source, options.source, crew, cache)
@@ -231,7 +233,7 @@ def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listene
         checked.append(Check("run", Verdict("INCONCLUSIVE", (met.met,)), figures=met.to_dict()))
     except StepError as met:
         checked.append(Check("run", Verdict("FAIL", (met.met, *met.problems)), figures=met.to_dict()))
-    except OutputError as met:
+    except (OutputError, RunEnded) as met:
         return replace(outcome, error=met, seconds=time.perf_counter() - start)
     except MachineError as met:
         verdict, error = skipped(met), met
@@ -250,18 +252,19 @@ def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listene
 
 @dataclass(frozen=True)
 class _Model:
-    """A model to compare: the file that was named, and what runs it."""
+    """A model to compare: the file that was named, what runs it, and the state that a bundle's receipt tells of."""
 
     path: Path
     artifact: Artifact
     runtime: TargetRuntime
+    state: tuple[StateSpec, ...] = ()
 
 
 def _opened(path: Path) -> _Model:
     if is_bundle(path):
         bundle = open_bundle(path)
         found = formats.open_model(bundle.entry)
-        return _Model(path, found, RUNTIMES[bundle.target])
+        return _Model(path, found, RUNTIMES[bundle.target], bundle.signature.state)
     found = formats.open_model(path)
     runtime = runtime_of(found.format)
     if runtime is None:

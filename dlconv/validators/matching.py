@@ -71,9 +71,16 @@ def matched(
     partner keeps its name, and the judge finds it missing.
     """
     _check_links(reference, candidate, links)
-    inputs, told = _side("input", reference.inputs, candidate.inputs, links, one_family)
-    outputs, more = _side("output", reference.outputs, candidate.outputs, links, one_family)
-    return replace(candidate, inputs=inputs, outputs=outputs), (*told, *more)
+    own = candidate.own  # the source keeps its state inside
+    inputs, told = _side("input", reference.inputs, own.inputs, links, one_family)
+    outputs, more = _side("output", reference.outputs, own.outputs, links, one_family)
+    paired = {spec.name: spec for spec in inputs}, {spec.name: spec for spec in outputs}
+    turned = replace(
+        candidate,
+        inputs=tuple(paired[0].get(spec.name, spec) for spec in candidate.inputs),
+        outputs=tuple(paired[1].get(spec.name, spec) for spec in candidate.outputs),
+    )
+    return turned, (*told, *more)
 
 
 def _check_links(reference: Signature, candidate: Signature, links: Sequence[Link]) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlconv.errors import DlconvError, WorkerCrashed
+from dlconv.errors import DlconvError, RunEnded
 from dlconv.workers import toolchains
 from dlconv.workers.worker import Worker
 
@@ -113,7 +113,7 @@ class Crew:
             raise located.error()
         with self._lock:
             if self._closed:
-                raise WorkerCrashed("the run was ended")
+                raise RunEnded("the run was ended")
             number = len(self._all)
             worker = Worker(
                 located.interpreter,

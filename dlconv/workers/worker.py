@@ -25,6 +25,7 @@ from dlconv.errors import (
     DlconvError,
     InternalError,
     OutputError,
+    RunEnded,
     StepError,
     WorkerCrashed,
     WorkerOutOfMemory,
@@ -135,7 +136,8 @@ class Worker:
         what names the work in error messages.
 
         Raises what the worker raised, if it is one of dlconv's errors; StepError for a framework's exception;
-        WorkerCrashed, WorkerOutOfMemory or WorkerTimedOut for the end of the process, after which it stays ended.
+        WorkerCrashed, WorkerOutOfMemory, WorkerTimedOut or RunEnded for the end of the process, after which it stays
+        ended.
         """
         if self._verdict is not None:
             raise self._verdict
@@ -242,7 +244,7 @@ class Worker:
             self._kill()
             status = self._process.returncode
         if self._was_ended:
-            return WorkerCrashed(f"{what}: the run was ended", log=str(self.log))
+            return RunEnded(f"{what}: the run was ended", log=str(self.log))
         tail = _tail(self.log)
         if status == -signal.SIGKILL:
             return self._out_of_memory(what, "the system ended it")

@@ -16,6 +16,7 @@ import pytest
 
 from dlconv.errors import (
     OutputError,
+    RunEnded,
     SignatureError,
     StepError,
     WorkerCrashed,
@@ -136,7 +137,7 @@ def test_no_space_is_an_error_of_the_machine(start: Callable[..., Worker]) -> No
 def test_ending_it_from_another_thread_raises_in_the_call(start: Callable[..., Worker]) -> None:
     worker = start()
     threading.Timer(0.5, worker.end).start()
-    with pytest.raises(WorkerCrashed, match="the run was ended"):
+    with pytest.raises(RunEnded, match="the run was ended"):
         run(worker, "time.sleep(60)")
 
 
