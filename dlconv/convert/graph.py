@@ -117,6 +117,7 @@ def _optimise(cost: int, level: str, why: str) -> Converter:
 
 _OTHER_EXPORTER = "another exporter: for operators that the archive's own lacks"
 _LAYOUT = "onnx2tf's own passes over layouts: where the plain operators fail"
+_TRACED = "the program run and recorded: for what its own exporter cannot decompose"
 _NO_ONNX = "OpenVINO's own PyTorch frontend: no ONNX in between"
 
 GRAPH: Final = ConversionGraph(
@@ -126,6 +127,7 @@ GRAPH: Final = ConversionGraph(
         _script(6, "opset13", "an older opset: where a target's converter fails on newer operators", opset=13),
         _edge("torchscript", "torch-export", "torchscript_to_torch_export", "torch", 5, _OTHER_EXPORTER),
         _edge("torch-export", "onnx-as-given", "torch_export_to_onnx", "torch", 1, "the exporter made for .pt2"),
+        _edge("torch-export", "onnx-as-given", "torch_export_to_onnx", "torch", 5, _TRACED, "traced", way="traced"),
         _clean(1, "onnxsim", "simplified and checked", simplifier="onnxsim"),
         _clean(2, "onnxslim", "another simplifier: where the first fails or spoils the model", simplifier="onnxslim"),
         _clean(3, "plain", "checked only: where simplifiers fail", simplifier="none"),

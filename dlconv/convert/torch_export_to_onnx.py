@@ -1,25 +1,75 @@
-"""An exported program (.pt2) -> ONNX by torch.onnx's exporter for torch.export."""
+"""An exported program (.pt2) -> ONNX by torch.onnx's exporters."""
 
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
 from dlconv.convert.torch_export_signature import with_outputs
 from dlconv.convert.torch_exporting import write_onnx
-from dlconv.runtimes.torch_program import load_exported
+from dlconv.runtimes.torch_program import ExportedProgram, load_exported
+from dlconv.runtimes.torchscript import named_tensors, to_torch
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dlconv.model import Signature
 
 OPSET = 18
 
 
 def convert(step: Step) -> Made:
-    """Writes model.onnx, its weights in model.onnx.data where they are large. settings: opset (18)."""
+    """Writes model.onnx, its weights in model.onnx.data where they are large.
+
+    settings: opset (18); way: "exported" (the exporter for torch.export) or "traced" (the module is run on the
+    sample, and what ran goes through the exporter for scripts).
+    """
     program = load_exported(step.source)
     signature = with_outputs(program, step.signature)
     path = step.out_dir / "model.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        write_onnx(program, signature, path, int(step.settings.get("opset", OPSET)))
+        opset = int(step.settings.get("opset", OPSET))
+        if step.settings.get("way", "exported") == "exported":
+            write_onnx(program, signature, path, opset)
+        else:
+            _write_traced(step, signature, path, opset)
     made, notes = finish(path, signature)
     return Made("model.onnx", made, notes)
+
+
+def _write_traced(step: Step, signature: Signature, path: Path, opset: int) -> None:
+    import torch
+
+    opened = ExportedProgram(step.source)
+    names = [spec.source_name for spec in signature.inputs]
+
+    class Leaves(torch.nn.Module):
+        """The program with its inputs in order, and its outputs as a flat tuple."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = opened.module
+
+        def forward(self, *tensors: Any) -> tuple[Any, ...]:
+            answer = opened.call(self.module, dict(zip(names, tensors, strict=True)))
+            return tuple(named_tensors(answer).values())
+
+    tensors = tuple(to_torch(step.sample[spec.source_name], spec.dtype) for spec in signature.inputs)
+    specs = (*signature.inputs, *signature.outputs)
+    free = {
+        spec.name: {axis: size for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)} for spec in specs
+    }
+    with torch.no_grad():
+        torch.onnx.export(
+            torch.jit.trace(Leaves(), tensors, check_trace=False),
+            tensors,
+            str(path),
+            dynamo=False,
+            opset_version=opset,
+            input_names=[spec.name for spec in signature.inputs],
+            output_names=[spec.name for spec in signature.outputs],
+            dynamic_axes={name: axes for name, axes in free.items() if axes},
+        )

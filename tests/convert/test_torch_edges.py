@@ -221,13 +221,14 @@ def test_state_with_free_sizes_is_refused(tmp_path: Path) -> None:
         torchscript_to_onnx.convert(told)
 
 
-def test_by_way_of_torch_export(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["exported", "traced"])
+def test_by_way_of_torch_export(tmp_path: Path, way: str) -> None:
     ids = torch.ones(2, 5, dtype=torch.int64)
     path = script(Tagger(recurrent=False), tmp_path, ids, ids)
     told, found = step(path, tmp_path, TOKENS)
     exported = torchscript_to_torch_export.convert(told)
     assert exported.entry == "model.pt2" and [spec.name for spec in exported.signature.outputs] == ["tags", "pooled"]
-    onward = Step(told.out_dir / exported.entry, tmp_path, exported.signature, told.sample)
+    onward = Step(told.out_dir / exported.entry, tmp_path, exported.signature, told.sample, {"way": way})
     made = torch_export_to_onnx.convert(onward)
     for which in (0, 1):
         arrays = drawn(told.signature, found, which, seed=5)
