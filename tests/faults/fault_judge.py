@@ -16,6 +16,7 @@ from dlconv.options import SourceOptions
 from dlconv.validators.verdict import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from fault_table import Fault
@@ -123,3 +124,12 @@ def judged_bundle(bundle: Bundle, crew: Crew) -> Judged:
     """The verdict on the files of a bundle as they are, whatever their digests."""
     wanted = Wanted(bundle.source_signature, bundle.reference(), bundle.receipt["source"]["facts"], bundle.bars)
     return judged(bundle.entry, bundle.signature, RUNTIMES[bundle.target], wanted, crew)
+
+
+def over_seeds(path: Path, bundles: Sequence[Bundle], crew: Crew, cache: Cache) -> Iterator[tuple[str, int, Judged]]:
+    """Right conversions of the model at `path`, judged on samples of twenty seeds: target, seed, verdict."""
+    for seed in range(20):
+        original = Original(path, crew, cache, SourceOptions(seed=seed))
+        for bundle in bundles:
+            runtime = RUNTIMES[bundle.target]
+            yield bundle.target, seed, judged(bundle.entry, bundle.signature, runtime, original.wanted(), crew)
