@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dlconv.errors import Unsupported
-from dlconv.runtimes.onnx_double_plan import filled
+from dlconv.runtimes.onnx_plan import filled
 from dlconv.runtimes.onnx_double_recurrent import gru, lstm, rnn
 from dlconv.runtimes.onnx_double_resize import resize, upsample
 

@@ -1,21 +1,37 @@
-"""An ONNX graph made ready to be walked many times: attributes read, weights as arrays, last uses known."""
+"""An ONNX graph made ready to be walked many times: attributes read, weights as arrays, last uses known.
+
+Weights that lie outside of the model's file are mapped, not read: a model of any size is opened at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlconv.convert.onnx_clean import reads_of
+from dlconv.convert.onnx_graph import read_model
 from dlconv.errors import Unsupported
 
 if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto
 
 _SMALLER_FLOATS = {"float32", "float16", "bfloat16"}
+_EXTERNAL = 1
+_PACKED = {21, 22, 23, 25, 26}
+"""Element types of which several share a byte: uint4, int4, float4, uint2, int2."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model: its main graph, and the version of each operator set that it imports."""
+
+    plan: Plan
+    opsets: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -42,17 +58,35 @@ class PlannedNode:
     bodies: dict[str, Plan] = field(default_factory=dict)
 
 
-def plan_of(graph: Proto) -> Plan:
-    """The plan of a graph and of all graphs within it. Raises Unsupported for sparse weights."""
-    helper: Any = import_module("onnx.numpy_helper")
+def program_of(path: Path) -> Program:
+    """The model at `path`, its own functions inlined. Raises FormatError as `read_model` does."""
+    model = read_model(path)
+    if model.functions:
+        model = import_module("onnx.inliner").inline_local_functions(model)
+    opsets = {"" if entry.domain == "ai.onnx" else entry.domain: int(entry.version) for entry in model.opset_import}
+    return Program(_plan_of(model.graph, path.parent), opsets)
+
+
+def _plan_of(graph: Proto, folder: Path) -> Plan:
     if graph.sparse_initializer:
         raise Unsupported("the model has sparse weights")
     return Plan(
         inputs=tuple(value.name for value in graph.input),
         outputs=tuple(value.name for value in graph.output),
-        weights={tensor.name: helper.to_array(tensor) for tensor in graph.initializer},
-        nodes=tuple(_planned(node, done) for node, done in zip(graph.node, _last_uses(graph), strict=True)),
+        weights={tensor.name: _array_of(tensor, folder) for tensor in graph.initializer},
+        nodes=tuple(_planned(node, done, folder) for node, done in zip(graph.node, _last_uses(graph), strict=True)),
     )
+
+
+def _array_of(tensor: Proto, folder: Path) -> Any:
+    helper: Any = import_module("onnx.helper")
+    arrays: Any = import_module("onnx.numpy_helper")
+    if tensor.data_location != _EXTERNAL or tensor.data_type in _PACKED:
+        return arrays.to_array(tensor, str(folder))
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    entry = {pair.key: pair.value for pair in tensor.external_data}
+    mapped = np.memmap(folder / entry["location"], dtype, "r", int(entry.get("offset") or 0), tuple(tensor.dims))
+    return np.asarray(mapped)
 
 
 def _last_uses(graph: Proto) -> list[tuple[str, ...]]:
@@ -66,17 +100,16 @@ def _last_uses(graph: Proto) -> list[tuple[str, ...]]:
     return found[::-1]
 
 
-def _planned(node: Proto, done_with: tuple[str, ...]) -> PlannedNode:
+def _planned(node: Proto, done_with: tuple[str, ...], folder: Path) -> PlannedNode:
     helper: Any = import_module("onnx.helper")
-    arrays: Any = import_module("onnx.numpy_helper")
     attributes: dict[str, Any] = {}
     bodies: dict[str, Plan] = {}
     for item in node.attribute:
         if item.HasField("g"):
-            bodies[item.name] = plan_of(item.g)
+            bodies[item.name] = _plan_of(item.g, folder)
             continue
         if item.HasField("t"):
-            attributes[item.name] = widened(arrays.to_array(item.t))
+            attributes[item.name] = _array_of(item.t, folder)
             continue
         value = helper.get_attribute_value(item)
         attributes[item.name] = value.decode() if isinstance(value, bytes) else value
@@ -104,7 +137,7 @@ def _constant(attributes: dict[str, Any]) -> Any:
     if name == "value":
         return value
     if name in ("value_float", "value_floats"):
-        return np.asarray(value, np.float64)
+        return np.asarray(value, np.float32)
     if name in ("value_int", "value_ints"):
         return np.asarray(value, np.int64)
     raise Unsupported(f"a Constant of the kind {name}")
