@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
@@ -15,7 +16,7 @@ from dlconv.runtimes.torchscript import named_tensors, to_torch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dlconv.model import Signature
+    from dlconv.model import Signature, TensorSpec
 
 OPSET = 18
 
@@ -35,12 +36,13 @@ def convert(step: Step) -> Made:
         if step.settings.get("way", "exported") == "exported":
             write_onnx(program, signature, path, opset)
         else:
-            _write_traced(step, signature, path, opset)
+            signature = _write_traced(step, signature, path, opset)
     made, notes = finish(path, signature)
     return Made("model.onnx", made, notes)
 
 
-def _write_traced(step: Step, signature: Signature, path: Path, opset: int) -> None:
+def _write_traced(step: Step, signature: Signature, path: Path, opset: int) -> Signature:
+    """What ran has the sample's sizes: the signature with these."""
     import torch
 
     opened = ExportedProgram(step.source)
@@ -58,18 +60,20 @@ def _write_traced(step: Step, signature: Signature, path: Path, opset: int) -> N
             return tuple(named_tensors(answer).values())
 
     tensors = tuple(to_torch(step.sample[spec.source_name], spec.dtype) for spec in signature.inputs)
-    specs = (*signature.inputs, *signature.outputs)
-    free = {
-        spec.name: {axis: size for axis, size in enumerate(spec.shape or ()) if isinstance(size, str)} for spec in specs
-    }
+    leaves = Leaves()
     with torch.no_grad():
         torch.onnx.export(
-            torch.jit.trace(Leaves(), tensors, check_trace=False),
+            torch.jit.trace(leaves, tensors, check_trace=False),
             tensors,
             str(path),
             dynamo=False,
             opset_version=opset,
             input_names=[spec.name for spec in signature.inputs],
             output_names=[spec.name for spec in signature.outputs],
-            dynamic_axes={name: axes for name, axes in free.items() if axes},
         )
+        answers = leaves(*tensors)
+    return replace(signature, inputs=_sized(signature.inputs, tensors), outputs=_sized(signature.outputs, answers))
+
+
+def _sized(specs: tuple[TensorSpec, ...], tensors: tuple[Any, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(replace(spec, shape=tuple(tensor.shape)) for spec, tensor in zip(specs, tensors, strict=True))
