@@ -3,7 +3,8 @@
     python benchmarks/latency_simulation.py [--runs N] [--page docs/latency.md]
 
 Each simulated run goes through the very functions that judge a real one (`dlconv.validators.ratios`), with the same
-number of rounds and blocks and the same rule for stopping. NumPy alone; seeded; 1000 runs a field take about a quarter of an hour of a free core.
+number of rounds and blocks and the same rule for stopping. NumPy alone; seeded; 1000 runs a field take about a quarter
+of an hour of a free core.
 """
 
 from __future__ import annotations
