@@ -23,7 +23,7 @@ LAYERS = (
     ("values", "archives bars errors events formats jsonfile model options pickles protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    ("stages of the two lines", "blame cache candidate hardware receipt source steps"),
+    ("stages of the two lines", "blame cache candidate hardware precision_noise receipt source steps"),
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",

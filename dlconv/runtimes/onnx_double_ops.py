@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from dlconv.errors import Unsupported
-from dlconv.runtimes.onnx_plan import filled
 from dlconv.runtimes.onnx_double_recurrent import gru, lstm, rnn
 from dlconv.runtimes.onnx_double_resize import resize, upsample
+from dlconv.runtimes.onnx_plan import filled
 
 Array = Any
 """A NumPy array: dtype and rank are what an operator is about, so they are no types here."""

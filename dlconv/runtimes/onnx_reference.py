@@ -35,7 +35,7 @@ def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> Se
     source = Path(path)
     model = onnx_graph.read_model(source)
     double = bool(settings.get("double", False))
-    _refuse(model, double)
+    refuse(model, "the float64 reference" if double else "")
     if double:
         return OnnxDoubleSession(source, signature)
     return OnnxRuntimeSession(source, signature, {"optimisation": "none"})
@@ -67,7 +67,9 @@ class OnnxDoubleSession:
         }
 
 
-def _refuse(model: Proto, double: bool) -> None:
+def refuse(model: Proto, runner: str) -> None:
+    """Raise Unsupported for a model whose answers are random. runner: what is to run it node by node ("" where ONNX
+    Runtime runs it whole), and has no strings and no sequences."""
     operators = {node.op_type for node in onnx_graph.nodes_of(model.graph)}
     for function in model.functions:
         operators |= {node.op_type for node in onnx_graph.nodes_of(function)}
@@ -77,13 +79,13 @@ def _refuse(model: Proto, double: bool) -> None:
             wanted="a model that gives the same answers each time",
             mend="export the model without the random part, with the numbers as an input",
         )
-    if not double:
+    if not runner:
         return
     texts = [value.name for value in (*model.graph.input, *model.graph.output)
              if value.type.tensor_type.elem_type == _STRING]  # fmt: skip
     if reasons := sorted(operators & (_SEQUENCES | _STRINGS)) + sorted(texts):
         raise Unsupported(
-            f"the float64 reference has no strings and no sequences ({', '.join(reasons)})",
+            f"{runner} has no strings and no sequences ({', '.join(reasons)})",
             wanted="a model of tensors of numbers",
             mend="the answers in float32 are the reference",
         )
