@@ -40,8 +40,8 @@ def probe() -> dict[str, Any]:
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OpenVinoSession:
     """Load the IR (its .xml) at `path`, asking for float32 and low latency.
 
-    settings: "precision" ("float32", the default; "default" leaves it to the plugin, which takes bfloat16 on some
-    CPUs), "threads" (0: as many as OpenVINO chooses).
+    settings: "precision" ("float32", the default, "bfloat16" or "float16": a wish, `placement` tells what came of it;
+    "default" leaves it to the plugin, which takes bfloat16 on some CPUs), "threads" (0: as many as OpenVINO chooses).
     """
     return OpenVinoSession(Path(path), signature, settings)
 
@@ -52,8 +52,8 @@ class OpenVinoSession:
     def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
         ov = import_openvino()
         wishes: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if settings.get("precision", "float32") == "float32":
-            wishes["INFERENCE_PRECISION_HINT"] = "f32"
+        if (precision := settings.get("precision", "float32")) != "default":
+            wishes["INFERENCE_PRECISION_HINT"] = {long: short for short, long in _PRECISIONS.items()}[precision]
         if settings.get("threads"):
             wishes["INFERENCE_NUM_THREADS"] = int(settings["threads"])
         self._version = str(ov.get_version())
