@@ -88,7 +88,12 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
     else:
         _judge_exact(output, bar, own, failures, doubts)
     failures += _further(output, own)
-    if not output.varies and evidence.samples > 1:
+    if evidence.samples == 1:
+        doubts.append(
+            f"{output.name}: one sample alone cannot show an artifact that always answers the same; "
+            "give two or more, by --samples or --draws"
+        )
+    elif not output.varies:
         doubts.append(
             f"{output.name}: the source answers the same for every sample, which would hide most faults; "
             "give --samples that exercise it"

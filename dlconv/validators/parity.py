@@ -108,7 +108,7 @@ def _plain(array: Any) -> np.ndarray[Any, Any]:
     """Numbers that NumPy can compare one by one: a complex one as two, a bfloat16 as the float32 that it is."""
     known = np.asarray(array)
     if known.dtype.kind == "c":
-        return np.stack([known.real, known.imag], axis=-1)
+        return np.stack([np.real(known), np.imag(known)], axis=-1)
     return known.astype(np.float32) if known.dtype.name == "bfloat16" else known
 
 

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from fault_judge import Bench, Judged, broken, judged
+from fault_judge import Bench, Judged, Original, broken, judged
 from fault_models import MODELS, Model, drawn, text
 
 from dlconv.bars import Bars, OutputBars
 from dlconv.bundle import open_bundle
+from dlconv.cache import Cache
 from dlconv.candidate import RUNTIMES, Wanted
 from dlconv.cli import main as door
 from dlconv.hardware import cpu_features
+from dlconv.options import SourceOptions
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import judge
 from dlconv.validators.parity import Answers, measure, noise_floors
@@ -295,3 +297,14 @@ class TestOnnx2tfFiles:
         (tmp_path / "half.tflite").write_bytes(bytes(builder.Output()))
         against = ROOT / "models" / "digits" / "digits.onnx"
         assert dlconv("verify", tmp_path / "half.tflite", "--against", against) in (1, 4)
+
+
+def test_one_sample_and_an_artifact_that_holds_its_answer(crew: Crew, tmp_path: Path) -> None:
+    """No other tool's: ours passed it once."""
+    one = Original(DENSE.write(tmp_path / "right.onnx"), crew, Cache(tmp_path / "cache"), SourceOptions(draws=1))
+    held = Model(
+        DENSE.graph.replace("y = MatMul(x, w)", "z = Sub(x, x)\n y = Add(z, w)"),
+        {"w": one.reference.answers.y32[0]["y"]},
+    )
+    said = one.judge(held.write(tmp_path / "held.onnx"))
+    assert (said.verdict.word, said.error is not None and said.error < 1e-6) == ("INCONCLUSIVE", True)

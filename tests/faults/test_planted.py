@@ -38,6 +38,7 @@ def test_a_fault_is_found(fault: Fault, bench: Bench) -> None:
     assert judged.why
 
 
+@pytest.mark.slow
 @pytest.mark.openvino
 def test_a_fault_that_nobody_planted(bench: Bench, tmp_path: Path) -> None:
     """OpenVINO's CPU plugin computes int64 in int32: sums beyond 2^31 come out wrong by 2^32, and nothing is said."""

@@ -97,7 +97,7 @@ class TestNeverOpen:
         assert not seen.problems and not seen.doubts and all(seen.controls.values())
         for output in seen.outputs:
             assert not output.problems and not output.nans and output.elements > 0
-            assert output.varies or seen.samples == 1
+            assert output.varies and seen.samples > 1
             own = (bars or Bars()).of(output.name)
             factor = seen.factor if bars is None or bars.factor is None else bars.factor
             if output.kind == "float":
@@ -151,6 +151,11 @@ class TestNeverOpen:
         """A detector that finds nothing in any sample: there was nothing to compare."""
         assert word(replace(RIGHT, elements=0)) == "INCONCLUSIVE"
         assert "no element" in reasons(replace(EXACT, elements=0))
+
+    def test_one_sample_is_no_pass(self) -> None:
+        """An artifact that holds the right answer to it, and nothing else, would be right."""
+        verdict = judge(replace(evidence(), samples=1))
+        assert verdict.word == "INCONCLUSIVE" and "one sample alone" in verdict.reasons[0]
 
     def test_a_control_that_was_not_found_is_inconclusive_and_named(self) -> None:
         verdict = judge(evidence(controls={"y shifted": True, "a stale sample in y": False}))
