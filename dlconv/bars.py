@@ -60,7 +60,7 @@ class Bars:
     latency: LatencyBars = LatencyBars()
 
     def __post_init__(self) -> None:
-        told = [("factor", self.factor)]
+        told: list[tuple[str, Any]] = [("factor", self.factor)]  # a table may say anything
         told += [(f"{name}.{key}", value) for name, bars in self.outputs.items() for key, value in vars(bars).items()]
         told += [(f"latency.{key}", value) for key, value in vars(self.latency).items()]
         wrong = [

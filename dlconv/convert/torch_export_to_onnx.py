@@ -62,8 +62,9 @@ def _write_traced(step: Step, signature: Signature, path: Path, opset: int) -> S
     tensors = tuple(to_torch(step.sample[spec.source_name], spec.dtype) for spec in signature.inputs)
     leaves = Leaves()
     with torch.no_grad():
+        traced: Any = torch.jit.trace(leaves, tensors, check_trace=False)
         torch.onnx.export(
-            torch.jit.trace(leaves, tensors, check_trace=False),
+            traced,
             tensors,
             str(path),
             dynamo=False,

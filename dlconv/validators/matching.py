@@ -185,7 +185,8 @@ def _ways(reference: TensorSpec, candidate: TensorSpec, one_family: bool) -> lis
         return [()]
     if len(reference.shape) != len(candidate.shape):
         return []
-    fitting = [axes for axes in ((), *_LAYOUTS.get(len(reference.shape), ())) if _fits(reference, candidate, axes)]
+    orders = ((), *_LAYOUTS.get(len(reference.shape), ()))
+    fitting: list[Axes] = [axes for axes in orders if _fits(reference, candidate, axes)]
     if () not in fitting:
         return fitting
     # Where turning only moves sizes of one, both orders are the same elements: that is no choice.
