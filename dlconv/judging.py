@@ -75,6 +75,10 @@ def _judged(
     timed = LatencyEvidence.from_dict(receipt["latency"]) if "latency" in receipt else None
     latency = () if timed is None else judge_latency(timed, own.latency)
     found = (*kept, *checks(Evidence.from_dict(receipt["evidence"]), own), *latency)
+    if joined(found).word == "PASS" and not receipt["evidence"]["controls"]:
+        # Only what would have passed was shown planted faults, and by the bars of then it would not have.
+        unseen = "no planted fault was shown to the judge by these bars; dlconv verify with them does"
+        found = (*found, Check("controls", Verdict("INCONCLUSIVE", (unseen,))))
     model = receipt["source"]["name"]
     precision = receipt.get("precision", "fp32")
     return replace(outcome, model=model, precision=precision, verdict=joined(found), checks=found)

@@ -150,7 +150,18 @@ def _compare(
     source = sources.study(reference.artifact, options.source, crew, cache)
     for note in source.notes:
         told.on(Event("note", "", note))
-    theirs = sources.study(artifact.artifact, _said_of(artifact, source.signature, options), crew, cache)
+    outcome = Outcome(
+        artifact.path.name,
+        reference.path.name,
+        artifact.artifact.format.value,
+        "fp32",
+        artifact.path,
+        again=_again(artifact, reference, options),
+    )
+    try:
+        theirs = sources.study(artifact.artifact, _said_of(artifact, source.signature, options), crew, cache)
+    except StepError as error:  # a candidate that its runtime cannot read is judged, and no wrong request
+        return _judged(outcome, _raising(error), told)
     one_family = _one_family(artifact, reference)
     found = replace(theirs.signature, state=artifact.state)
     signature, pairs = matched(source.signature, found, options.links, one_family=one_family)
@@ -161,17 +172,8 @@ def _compare(
         told.on(Event("note", "", note))
     names = [spec.name for spec in source.signature.outputs]
     labels = None if options.labels is None else read_labels(options.labels, names)
-    words = ["dlconv", "verify", str(artifact.path), "--against", str(reference.path)]
-    words += [word for link in options.links for word in ("--map", str(link))]
-    words += [] if options.source.samples is None else ["--samples", str(options.source.samples)]
-    words += [word for spec in options.source.inputs for word in ("--input", str(spec))]
-    outcome = Outcome(
-        artifact.path.name,
-        reference.path.name,
-        artifact.artifact.format.value,
-        "fp32",
-        artifact.path,
-        again=shlex.join(words),
+    outcome = replace(
+        outcome,
         body={
             "source": {
                 "name": reference.path.name,
@@ -204,6 +206,21 @@ def _compare(
     )
     baseline, side = sides
     return timed(judged, side, baseline, bars, options.gate.settings, told)
+
+
+def _again(artifact: _Model, reference: _Model, options: VerifyOptions) -> str:
+    words = ["dlconv", "verify", str(artifact.path), "--against", str(reference.path)]
+    words += [word for link in options.links for word in ("--map", str(link))]
+    words += [] if options.source.samples is None else ["--samples", str(options.source.samples)]
+    words += [word for spec in options.source.inputs for word in ("--input", str(spec))]
+    return shlex.join(words)
+
+
+def _raising(error: DlconvError) -> Callable[[list[Check]], Trial]:
+    def run(_: list[Check]) -> Trial:
+        raise error
+
+    return run
 
 
 class _Judged(Exception):

@@ -72,6 +72,13 @@ class TestBars:
         assert words(path, Bars(outputs={"z": OutputBars(1.0)})) == ["FAIL"]
         assert words(path, of_y(max_error=1e-2)) == ["PASS"]
 
+    def test_what_was_shown_no_planted_fault_does_not_pass_by_a_looser_bar(
+        self, saved: Callable[[Receipt], Path]
+    ) -> None:
+        failed = receipt(wrong())
+        failed["evidence"]["controls"] = {}
+        assert words(saved(failed), of_y(max_error=1e-2)) == ["INCONCLUSIVE"]
+
     def test_the_receipt_s_own_bars_hold_where_none_are_said(self, saved: Callable[[Receipt], Path]) -> None:
         assert words(saved(receipt(bars={"factor": 1.0}))) == ["FAIL"]
         assert words(saved(receipt(wrong(), bars={"outputs": {"y": {"max_error": 0.01}}}))) == ["PASS"]

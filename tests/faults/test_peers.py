@@ -296,7 +296,7 @@ class TestOnnx2tfFiles:
         builder.Finish(model.Pack(builder), b"TFL3")
         (tmp_path / "half.tflite").write_bytes(bytes(builder.Output()))
         against = ROOT / "models" / "digits" / "digits.onnx"
-        assert dlconv("verify", tmp_path / "half.tflite", "--against", against) in (1, 4)
+        assert dlconv("verify", tmp_path / "half.tflite", "--against", against) == 1
 
 
 def test_one_sample_and_an_artifact_that_holds_its_answer(crew: Crew, tmp_path: Path) -> None:
