@@ -28,7 +28,9 @@ _BITS = arrays(np.uint32, st.integers(1, 64), elements=st.integers(0, 2**32 - 1)
 # Ties, the least subnormals and half of them, the largest numbers and what is just beyond, zeros, infinities, a NaN.
 _SPECIAL = np.array(
     [1 + 2**-11, 1 + 3 * 2**-11, 1 + 2**-8, 1 + 3 * 2**-8, 2**-24, 2**-25, 3 * 2**-26, 2**-133, 2**-134, 65504,
-     65519.99, 65520, -65520, 3.3895e38, 3.4e38, 0.0, -0.0, np.inf, -np.inf, np.nan], np.float32).view(np.uint32)  # fmt: skip
+     65519.99, 65520, -65520, 3.3895e38, 3.4e38, 0.0, -0.0, np.inf, -np.inf, np.nan],
+    np.float32,
+).view(np.uint32)  # fmt: skip
 
 
 def _run(path: Path, precision: str, inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
