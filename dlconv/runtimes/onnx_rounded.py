@@ -20,6 +20,7 @@ import numpy as np
 
 from dlconv.convert.onnx_graph import read_model
 from dlconv.errors import SamplesError
+from dlconv.runtimes.onnx_double_ops import dropout
 from dlconv.runtimes.onnx_lone import FLOAT32, kernel_of
 from dlconv.runtimes.onnx_plan import program_of
 from dlconv.runtimes.onnx_reference import refuse
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from dlconv.runtimes.onnx_plan import Plan, PlannedNode, Program
 
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
+_MOVES = {
+    "Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice", "Split",
+    "Squeeze", "Tile", "Transpose", "Unsqueeze",
+}  # fmt: skip
+"""Operators that give what they were given: it is rounded already, and was counted where it was made."""
 _LISTED = 20
 
 
@@ -121,7 +127,7 @@ class _Rounded:
 
     def computed(self, node: PlannedNode, values: Sequence[Any]) -> Sequence[Any]:
         answers = [None if answer is None else np.asarray(answer) for answer in self._computed(node, values)]
-        if id(node) in self._roles.early:
+        if id(node) in self._roles.early or node.kind in _MOVES:
             return answers
         return [
             None if answer is None else self._rounded(_single(answer), (name, str(node.proto.name), node.kind))
@@ -136,6 +142,9 @@ class _Rounded:
     def _computed(self, node: PlannedNode, values: Sequence[Any]) -> Sequence[Any]:
         if node.kind == "Constant":
             return [node.attributes["value"]]
+        if node.kind == "Dropout":  # ONNX Runtime's draws in training mode; this one refuses it
+            self.run_by[node.kind] = "numpy"
+            return dropout(node.attributes, values)
         types = " ".join("-" if value is None else value.dtype.name for value in values)
         key = node.key + types.encode()
         if key not in self._kernels:
