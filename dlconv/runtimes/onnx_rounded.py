@@ -40,6 +40,7 @@ _MOVES = {
     "Squeeze", "Tile", "Transpose", "Unsqueeze",
 }  # fmt: skip
 """Operators that give what they were given: it is rounded already, and was counted where it was made."""
+_WEIGHT, _INPUT = "weight", "input"
 _LISTED = 20
 
 
@@ -76,9 +77,10 @@ class RoundedSession:
         """The precision, what ran each operator, and what rounding did ("losses"), over all runs until now.
 
         losses: totals over all tensors ("tensors", "elements", "overflows", "underflows", "subnormals", "largest"; see
-        `Losses`), and "worst": the tensors that overflowed, in the order of computation, then those in which most
-        underflowed or became subnormal; of each its name, the node and the operator that made it ("weight" for what is
-        stored, "input" for what is given), and the same figures. At most 20 tensors are listed.
+        `Losses`), "weights": the same over what is stored alone, and "worst": the tensors that overflowed, in the order
+        of computation, then those in which most underflowed or became subnormal; of each its name, the node and the
+        operator that made it ("weight" for what is stored, "input" for what is given), and the same figures. At most 20
+        tensors are listed.
         """
         ort: Any = import_module("onnxruntime")
         return {
@@ -110,7 +112,7 @@ class _Rounded:
 
     def given(self, name: str, value: Any) -> Any:
         """A model's input."""
-        return self._rounded(_single(np.asarray(value)), (name, "", "input"))
+        return self._rounded(_single(np.asarray(value)), (name, "", _INPUT))
 
     def entering(self, node: PlannedNode, place: int, value: Any) -> Any:
         if place not in self._roles.entering.get(id(node), ()) or value.dtype.name not in _FLOATS:
@@ -121,7 +123,7 @@ class _Rounded:
             return self._rounded(_single(value), made, saturates=True)
         if id(value) not in self._narrow:
             narrow, losses = self._rounding.saturating.narrow(value)
-            self._count((self._constants[id(value)], "", "weight"), losses)
+            self._count((self._constants[id(value)], "", _WEIGHT), losses)
             self._narrow[id(value)] = narrow
         return self._narrow[id(value)].astype(np.float64 if value.dtype == np.float64 else np.float32)
 
@@ -167,14 +169,17 @@ def _single(value: Any) -> Any:
     return value.astype(np.float32) if value.dtype.name in ("float16", "bfloat16") else value
 
 
+def _total(losses: Sequence[Losses]) -> dict[str, Any]:
+    return {"tensors": len(losses), **asdict(sum(losses, Losses()))}
+
+
 def _told(losses: dict[_Made, Losses]) -> dict[str, Any]:
     lossy = [item for item in losses.items() if item[1].overflows or item[1].underflows or item[1].subnormals]
     # The sort is stable: tensors that overflowed stay in the order in which they were first computed.
     lossy.sort(key=lambda item: (0, 0) if item[1].overflows else (1, -item[1].underflows - item[1].subnormals))
-    total = sum(losses.values(), Losses())
     return {
-        "tensors": len(losses),
-        **asdict(total),
+        **_total(list(losses.values())),
+        "weights": _total([lost for (_, _, operator), lost in losses.items() if operator == _WEIGHT]),
         "worst": [
             {"tensor": tensor, "node": node, "operator": operator, **asdict(lost)}
             for (tensor, node, operator), lost in lossy[:_LISTED]

@@ -104,7 +104,12 @@ def test_losses_name_the_tensor_the_node_and_the_operator(tmp_path: Path) -> Non
     for _ in range(2):
         answer = session.run({"x": np.array([[1, 1e-3, 2, 1]], np.float32)})["y"]
     np.testing.assert_array_equal(answer, [[0, 0, np.inf, 1]])
-    worst = {each["tensor"]: each for each in session.placement()["losses"]["worst"]}
+    losses = session.placement()["losses"]
+    assert losses["weights"] == {
+        "tensors": 1, "elements": 4, "overflows": 1, "underflows": 1, "subnormals": 1, "largest": 1e6,
+    }  # fmt: skip
+    assert losses["tensors"] == 4 and losses["overflows"] == 3
+    worst = {each["tensor"]: each for each in losses["worst"]}
     assert worst["w"] == {
         "tensor": "w", "node": "", "operator": "weight",
         "elements": 4, "overflows": 1, "underflows": 1, "subnormals": 1, "largest": 1e6,
