@@ -78,10 +78,11 @@ def test_losses_are_those_of_each_element(precision: str, values: list[float]) -
 
 
 def test_the_edges_of_float16() -> None:
-    x = np.array([65504, 65519.99, 65520, -65520, 2.0**-25, 2.0**-24, 2.0**-14, np.inf, np.nan], np.float32)
+    nearly = 2.0**-14 - 2.0**-28  # below the smallest normal number, which it becomes
+    x = np.array([65504, 65519.99, 65520, -65520, 2.0**-25, 2.0**-24, 2.0**-14, nearly, np.inf, np.nan], np.float32)
     got, losses = rounding("float16").through(x)
-    np.testing.assert_array_equal(got, [65504, 65504, np.inf, -np.inf, 0, 2.0**-24, 2.0**-14, np.inf, np.nan])
-    assert losses == Losses(elements=9, overflows=2, underflows=1, subnormals=1, largest=65520.0)
+    np.testing.assert_array_equal(got, [65504, 65504, np.inf, -np.inf, 0, 2.0**-24, 2.0**-14, 2.0**-14, np.inf, np.nan])
+    assert losses == Losses(elements=10, overflows=2, underflows=1, subnormals=1, largest=65520.0)
 
 
 def test_saturation_keeps_the_largest_and_counts_it() -> None:
