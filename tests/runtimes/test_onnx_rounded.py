@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -23,8 +22,7 @@ pytestmark = pytest.mark.onnx
 _HOSTILE = runpy.run_path(str(Path(__file__).parents[1] / "hostile" / "onnx_files.py"))
 _value, _node, _stored, _save = (_HOSTILE[name] for name in ("_value", "_node", "_stored", "_save"))
 _FLOAT, _INT64, _BOOL, _DOUBLE, _HALF = 1, 7, 9, 11, 10
-_DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
-_PRECISIONS = pytest.mark.parametrize("precision", sorted(_DTYPES))
+_PRECISIONS = pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 
 
 def opened(path: Path, precision: str = "float16") -> RoundedSession:
@@ -32,7 +30,10 @@ def opened(path: Path, precision: str = "float16") -> RoundedSession:
 
 
 def rounded(array: Any, precision: str) -> Any:
-    return np.asarray(array, np.float32).astype(_DTYPES[precision]).astype(np.float32)
+    import ml_dtypes
+
+    narrow: Any = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}[precision]
+    return np.asarray(array, np.float32).astype(narrow).astype(np.float32)
 
 
 def digits_like(folder: Path) -> Path:
@@ -126,8 +127,9 @@ def test_what_is_told_is_bounded_and_json(tmp_path: Path) -> None:
     nodes = [_node("Mul", [a, "w"], [b]) for a, b in pairwise(names)]
     path = _save(tmp_path, nodes, [_value("x")], [_value("t59")], [_stored("w", np.full(4, 1.1, np.float32))])
     session = opened(path)
-    session.run({"x": np.full((1, 4), 1e-6, np.float32)})
+    session.run({"x": np.array([[1e-6, 1e-6, 1e-6, 60000]], np.float32)})
     told = session.placement()
+    assert told["losses"]["worst"][0]["tensor"] == "t0" and told["losses"]["overflows"] == 1
     assert len(told["losses"]["worst"]) == 20 and told["losses"]["tensors"] == 62
     assert len(json.dumps(told, allow_nan=False)) < 8000
 
