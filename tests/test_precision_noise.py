@@ -115,3 +115,12 @@ def test_what_cannot_be_emulated_has_no_noise(tmp_path: Path, crew: Crew) -> Non
     longer: Any = tuple({**y, "logits": y["logits"][:4]} for y in reference().answers.y32)
     with pytest.raises(StepError, match="logits"):
         emulate(path, SIGNATURE, replace(reference(), answers=Answers(longer, None)), "float16", crew)
+
+
+def test_a_run_that_fails_is_told_by_its_cause(tmp_path: Path, crew: Crew) -> None:
+    weights = [_stored("ratio", np.float32(0.5)), _stored("training", np.array(True))]
+    nodes = [_node("Dropout", ["x", "ratio", "training"], ["logits"])]
+    path = _save(tmp_path, nodes, [_value("x", ["N", 64])], [_value("logits", ["N", 64])], weights)
+    signature = Signature(SIGNATURE.inputs, (TensorSpec("logits", "float32", ("N", 64)),))
+    with pytest.raises(StepError, match="training mode"):
+        emulate(path, signature, reference(), "float16", crew)
