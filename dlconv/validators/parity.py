@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from dlconv.samples import Sample
 
 FACTORS: Final[Mapping[str, float]] = {"onnxruntime": 40.0, "openvino": 40.0, "tflite": 80.0, "torch": 40.0}
-"""Bar in units of the noise floor, by runtime. Right float32 artifacts of 85 vision architectures lie at up to 4.2
-floors in ONNX Runtime, 3.9 in OpenVINO, and 27 in TFLite, whose XNNPACK kernels sum in another order."""
+"""Bar in units of the noise floor, by runtime: six times the largest distance that a right float32 artifact has shown
+in ONNX Runtime and in OpenVINO (6.0 floors in both, over 194 artifacts), to the nearest ten. TFLite sums
+in another order: three times the 27 floors of an earlier measurement. See "The rule" in docs/parity.md."""
 
 _TINY: Final = float(np.finfo(np.float64).tiny)
 
