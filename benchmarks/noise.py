@@ -54,6 +54,7 @@ RESOLUTION = 2.0**-23
 _TORCH = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _SAME = 2e-3
 """Answers that are farther from the reference are another model's: a weight rounded to bfloat16 moves them more."""
+_FAR = 3
 _QUANTILES = (0.0, 0.1, 0.5, 0.9, 1.0)
 
 
@@ -263,6 +264,15 @@ def _real_table(rows: list[dict[str, Any]], results: Results) -> list[str]:
             if ratios:
                 told = " | ".join(f"{q:.2f}" for q in np.quantile(ratios, _QUANTILES))
                 lines.append(f"| {witness} | {len(ratios)} | {lost} | {figure} | {told} |")
+    lines += ["", f"Not finite, or more than {_FAR} times the emulated error:", ""]
+    for witness, precision in REAL.items():
+        names = [
+            f"{key} ({'not finite' if not real[0] else f'{real[0] / ideal[0]:.0f}'})"
+            for key, row in results.rows.items()
+            for name, real in row.get("figures", {}).get(witness, {}).items()
+            if (ideal := row["figures"][precision].get(name, (None,)))[0] and not (real[0] or 1e9) <= _FAR * ideal[0]
+        ]
+        lines.append(f"- {witness}: {', '.join(names) or 'none'}")
     lines += ["", "What could not be compared:", ""]
     reasons: dict[str, list[str]] = {}
     for name, row in results.rows.items():
