@@ -21,7 +21,6 @@ import argparse
 import copy
 import gc
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -285,4 +284,4 @@ def _real_table(rows: list[dict[str, Any]], results: Results) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
