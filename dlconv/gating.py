@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dlconv import formats
-from dlconv.bars import LatencyBars
+from dlconv.bars import Bars, LatencyBars
 from dlconv.benching import BenchSettings, measure
 from dlconv.bundle import is_bundle, open_bundle
 from dlconv.candidate import runtime_of
@@ -87,7 +87,8 @@ def timed(
         for check in judge_answers(candidate, measured.answers[candidate.name])
     )
     checks = (*outcome.checks, *judge(measured.evidence, bars), *answered)
-    body = {**outcome.body, "latency": measured.evidence.to_dict()}
+    asked = {**outcome.body.get("bars", {}), **Bars(latency=bars).to_dict()}
+    body = {**outcome.body, "bars": asked, "latency": measured.evidence.to_dict()}
     return replace(outcome, checks=checks, verdict=joined(checks), body=body)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_REPLACED = ("answers", "parity", "determinism", "controls", "bars", LATENCY)
+_REPLACED = ("answers", "parity", "determinism", "controls", "bars")
 """What the judge says anew of the evidence; other checks of a report (files, hardware) stand as they were."""
 
 
@@ -72,9 +72,10 @@ def _judged(
         found = (*kept, Check("answers", Verdict("INCONCLUSIVE", ("there is no evidence: it was not run",))))
         return replace(outcome, verdict=joined(found), checks=found)
     own = Bars.from_dict(receipt.get("bars", {})) if bars is None else bars
-    timed = LatencyEvidence.from_dict(receipt["latency"]) if "latency" in receipt else None
-    latency = () if timed is None else judge_latency(timed, own.latency)
-    found = (*kept, *checks(Evidence.from_dict(receipt["evidence"]), own), *latency)
+    measured = [check for check in kept if check.name == LATENCY]
+    besides = [check for check in kept if check.name != LATENCY]
+    latency = _latency(receipt, own, measured)
+    found = (*besides, *checks(Evidence.from_dict(receipt["evidence"]), own), *latency)
     if joined(found).word == "PASS" and not receipt["evidence"]["controls"]:
         # Only what would have passed was shown planted faults, and by the bars of then it would not have.
         unseen = "no planted fault was shown to the judge by these bars; dlconv verify with them does"
@@ -82,3 +83,16 @@ def _judged(
     model = receipt["source"]["name"]
     precision = receipt.get("precision", "fp32")
     return replace(outcome, model=model, precision=precision, verdict=joined(found), checks=found)
+
+
+def _latency(receipt: dict[str, Any], bars: Bars, said: Sequence[Check]) -> Sequence[Check]:
+    """Latency by the bars asked for, else by the receipt's own. What was said of it stands where nothing can be said
+    anew; a bar on what was not measured is no pass."""
+    own = Bars.from_dict(receipt.get("bars", {})).latency
+    asked = bars.latency if bars.latency.is_asked else own
+    if "latency" in receipt and asked.is_asked:
+        return judge_latency(LatencyEvidence.from_dict(receipt["latency"]), asked)
+    if asked.is_asked and not said:
+        reason = "there is a bar for latency, and it was not measured: dlconv verify measures it"
+        return (Check(LATENCY, Verdict("INCONCLUSIVE", (reason,))),)
+    return said

@@ -187,3 +187,16 @@ def test_a_bundle_is_judged_by_its_receipt(saved: Callable[[Receipt], Path]) -> 
     assert (outcome.name, outcome.model, outcome.target, outcome.again) == (
         "m", "m.onnx", "onnx", f"dlconv judge {folder}"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("bars", [None, Bars(factor=80.0)])
+def test_a_latency_that_failed_stays_failed_where_no_other_bar_is_said(
+    saved: Callable[[Receipt], Path], bars: Bars | None
+) -> None:
+    """Its bar may be of the command line, its evidence may be missing: nothing judges it anew."""
+    path = saved(report((receipt(), [check("parity", "PASS"), check("latency", "FAIL")])))
+    assert words(path, bars) == ["FAIL"]
+
+
+def test_a_bar_for_a_latency_that_was_not_measured_is_no_pass(saved: Callable[[Receipt], Path]) -> None:
+    assert words(saved(receipt(bars={"latency": {"max_ratio": 1.05}}))) == ["INCONCLUSIVE"]
