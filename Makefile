@@ -7,7 +7,8 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(VENV)/.packages-installed
-TOOLCHAIN := $(VENV)/.onnx2tf-installed
+# Each in an environment of its own, beside .venv.
+TOOLCHAINS := $(patsubst %,$(VENV)/.%-installed,onnx2tf tensorflow jax onnx2tf-tensorflow)
 TARGETS := onnx,onnxruntime,openvino,tflite
 # Files side by side on two cores; a file's tests share what its fixtures made.
 PYTEST_FLAGS ?= -n 2 --dist loadfile
@@ -29,7 +30,7 @@ endef
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
-setup: $(PACKAGES) $(TOOLCHAIN) ## a .venv with dlconv, its frameworks, the tools, and the TFLite toolchain
+setup: $(PACKAGES) $(TOOLCHAINS) ## a .venv with dlconv, its frameworks, the tools, and the toolchains beside it
 
 $(PACKAGES): pyproject.toml constraints.txt
 	@$(FIND_PYTHON); if [ ! -x $(BIN)/python ]; then echo "Python: $$found"; "$$found" -m venv $(VENV); fi
@@ -37,8 +38,8 @@ $(PACKAGES): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --group dev --editable '.[all]'
 	@touch $@
 
-$(TOOLCHAIN): $(PACKAGES) $(wildcard dlconv/workers/locks/onnx2tf.txt)
-	$(BIN)/dlconv toolchain install onnx2tf
+$(VENV)/.%-installed: dlconv/workers/locks/%.txt $(PACKAGES)
+	$(BIN)/dlconv toolchain install $*
 	@touch $@
 
 demo: setup ## the main job on a trained model: export, verify, report

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[1]
-TOOLCHAIN_MARKERS = ("torch", "onnx", "openvino", "tflite", "onnx2tf")
+TOOLCHAIN_MARKERS = {
+    each.name.replace("-", "_"): each.name for each in toolchains.TOOLCHAINS if each.name != "torch-openvino"
+}
 
 
 @cache
@@ -33,7 +35,11 @@ def shared_folder() -> Path:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    reasons = [reason for name in TOOLCHAIN_MARKERS if item.get_closest_marker(name) and (reason := absence(name))]
+    reasons = [
+        reason
+        for marker, name in TOOLCHAIN_MARKERS.items()
+        if item.get_closest_marker(marker) and (reason := absence(name))
+    ]
     if reasons and os.environ.get("CI") == "true":
         pytest.fail("CI has every toolchain, but " + " and ".join(reasons), pytrace=False)
     if reasons:

@@ -110,17 +110,18 @@ def _make(toolchain: Toolchain, path: Path, on_line: Callable[[str], None]) -> N
     python = str(interpreter.path) if interpreter else toolchain.python_wanted[0]
     on_line(f"Python {interpreter.version} at {python}" if interpreter else f"uv looks for Python {python}")
     unfinished = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED}{toolchain.name}-", dir=path.parent))
-    environment, lock = toolchains.interpreter_of(unfinished), str(toolchain.lock_path)
+    environment = toolchains.interpreter_of(unfinished)
+    wanted = ["--requirement", str(toolchain.lock_path), *(["--no-deps"] if toolchain.is_complete else [])]
     if uv is not None:
         commands = [
             [*uv, "venv", "--no-project", "--python", python, str(unfinished)],
-            [*uv, "pip", "install", "--python", str(environment), "--requirement", lock],
+            [*uv, "pip", "install", "--python", str(environment), *wanted],
         ]
         variables = {**os.environ, **for_uv(os.environ)}
     else:
         commands = [
             [python, "-m", "venv", str(unfinished)],
-            [str(environment), "-m", "pip", "install", "--disable-pip-version-check", "--requirement", lock],
+            [str(environment), "-m", "pip", "install", "--disable-pip-version-check", *wanted],
         ]
         variables = dict(os.environ)
     log = _log_path(toolchain)

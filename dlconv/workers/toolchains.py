@@ -37,7 +37,8 @@ class Toolchain:
     either, and A is installed.
     python is the range of interpreters that the managed environment may have; python_wanted is tried first.
     extra is dlconv's own extra that installs it beside dlconv ("" if it cannot live there).
-    lock is the name of a file in `locks/` that pins a managed environment.
+    lock is the name of a file in `locks/` that pins a managed environment; is_complete says that the lock names every
+    package, so that nothing else is resolved (tf-keras asks for `tensorflow` where `tensorflow-cpu` does).
     """
 
     name: str
@@ -47,6 +48,7 @@ class Toolchain:
     python_wanted: tuple[str, ...]
     extra: str
     lock: str
+    is_complete: bool = True
 
     @property
     def lock_path(self) -> Path:
@@ -110,6 +112,8 @@ _ORT = (
     "| onnxruntime-directml>=1.22,<1.32"
 )
 _OPENVINO = "openvino>=2025.4,<2026.5"
+_TENSORFLOW = "tensorflow>=2.21,<2.22 | tensorflow-cpu>=2.21,<2.22"
+_KERAS = "keras>=3.15,<3.16"
 
 TOOLCHAINS: tuple[Toolchain, ...] = (
     Toolchain(
@@ -120,6 +124,7 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         python_wanted=_CURRENT,
         extra="torch",
         lock="torch.txt",
+        is_complete=False,
     ),
     Toolchain(
         name="onnx",
@@ -147,6 +152,7 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         python_wanted=_CURRENT,
         extra="torch,openvino",
         lock="torch-openvino.txt",
+        is_complete=False,
     ),
     Toolchain(
         name="tflite",
@@ -165,6 +171,49 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         python_wanted=("3.12",),
         extra="",
         lock="onnx2tf.txt",
+    ),
+    Toolchain(
+        name="tensorflow",
+        purpose="reads TensorFlow and Keras models, converts them, computes their reference; reads TFLite into ONNX",
+        requirements=(_TENSORFLOW, _KERAS, "tf-keras>=2.21,<2.22", "tf2onnx>=1.17,<1.18", "onnx>=1.19,<1.24"),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="tensorflow",
+        lock="tensorflow.txt",
+    ),
+    Toolchain(
+        name="torch-keras",
+        purpose="exports Keras models to ONNX through Keras' PyTorch backend",
+        requirements=(*_TORCH, _KERAS),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="torch,keras",
+        lock="torch-keras.txt",
+        is_complete=False,
+    ),
+    Toolchain(
+        name="jax",
+        purpose="reads exported JAX programs, converts them, computes their reference",
+        requirements=(
+            "jax>=0.10,<0.11",
+            "jax2onnx>=0.17,<0.18",
+            _TENSORFLOW,
+            "tf2onnx>=1.17,<1.18",
+            "onnx>=1.19,<1.24",
+        ),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="jax",
+        lock="jax.txt",
+    ),
+    Toolchain(
+        name="onnx2tf-tensorflow",
+        purpose="converts ONNX to SavedModel",
+        requirements=("onnx2tf==2.6.9", _TENSORFLOW, "tf-keras>=2.21,<2.22"),
+        python=">=3.12,<3.13",
+        python_wanted=("3.12",),
+        extra="",
+        lock="onnx2tf-tensorflow.txt",
     ),
 )
 
@@ -244,10 +293,14 @@ def pins_of(lock: Path) -> list[str]:
 
 def satisfied(toolchain: Toolchain, installed: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The versions that satisfy the requirements, of all that are installed (name: version), and what is missing."""
+    from packaging.utils import canonicalize_name
+
     versions: dict[str, str] = {}
     problems: list[str] = []
+    # tf_keras is tf-keras.
+    present = {str(canonicalize_name(name)): version for name, version in installed.items()}
     for requirement in toolchain.requirements:
-        found, problem = _alternative(requirement, installed)
+        found, problem = _alternative(requirement, present)
         versions.update(found)
         problems += [problem] if problem else []
     return versions, problems
