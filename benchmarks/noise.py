@@ -37,7 +37,7 @@ from dlconv.convert.graph import GRAPH
 from dlconv.errors import DlconvError
 from dlconv.events import Silence
 from dlconv.model import TensorSpec
-from dlconv.options import SourceOptions
+from dlconv.options import ExportOptions, SourceOptions
 from dlconv.precision_noise import emulate
 from dlconv.steps import Product, StepRunner
 from dlconv.validators.parity import measure
@@ -105,6 +105,7 @@ def _measured(path: Path, model: Built, crew: Crew) -> dict[str, Any]:
         Product(path.parent, path.name, studied.signature, studied.artifact.digest),
         reference.samples.samples[0],
         Silence(),
+        options=ExportOptions(("onnx",), path.parent),
     )
     product = runner.run(GRAPH.routes(studied.artifact.format, "onnx")[0].edges, "onnx")
     figures: dict[str, dict[str, list[float | None]]] = {

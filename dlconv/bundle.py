@@ -76,6 +76,10 @@ class Bundle:
                 told.append(f"{file['path']} is not there")
             elif digest_of(path) != file["digest"]:
                 told.append(f"{file['path']} is not the file that was made: its digest differs from the receipt's")
+        known = {file["path"] for file in self.receipt["artifact"]["files"]}
+        if self.entry.is_dir():
+            present = [path.relative_to(self.place).as_posix() for path in files_of(self.entry)]
+            told += [f"{path} was added to what was made" for path in present if path not in known]
         return tuple(told)
 
     def reference(self) -> Reference:
@@ -129,7 +133,8 @@ def open_bundle(place: Path) -> Bundle:
     try:
         _ = bundle.signature, bundle.source_signature, bundle.bars, bundle.entry, bundle.target
         _ = [file["digest"] for file in receipt["artifact"]["files"]], receipt["reference"]["digest"]
-        if receipt["artifact"]["entry"] not in [file["path"] for file in receipt["artifact"]["files"]]:
+        paths, entry = [file["path"] for file in receipt["artifact"]["files"]], receipt["artifact"]["entry"]
+        if entry not in paths and not any(path.startswith(f"{entry}/") for path in paths):
             raise ValueError("no digest stands for the artifact's entry")
     except DlconvError:
         raise

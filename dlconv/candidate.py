@@ -49,6 +49,7 @@ RUNTIMES = {
     "onnxruntime": TargetRuntime("onnxruntime", "onnx", _ORT, {"optimisation": "none"}, Format.ONNX),
     "openvino": TargetRuntime("openvino", "openvino", "dlconv.runtimes.openvino", {}, Format.OPENVINO),
     "tflite": TargetRuntime("tflite", "tflite", "dlconv.runtimes.tflite", {}, Format.TFLITE),
+    "saved-model": TargetRuntime("tensorflow", "tensorflow", "dlconv.runtimes.tensorflow", {}, Format.SAVED_MODEL),
 }
 
 
@@ -57,8 +58,13 @@ _AS_GIVEN = (
     RUNTIMES["onnx"],
     RUNTIMES["openvino"],
     RUNTIMES["tflite"],
-    TargetRuntime("torch", "torch", _TORCH, {"double": False}, Format.TORCHSCRIPT),
-    TargetRuntime("torch", "torch", _TORCH, {"double": False}, Format.TORCH_EXPORT),
+    *(TargetRuntime("torch", "torch", _TORCH, {}, kind) for kind in (Format.TORCHSCRIPT, Format.TORCH_EXPORT)),
+    RUNTIMES["saved-model"],
+    *(
+        TargetRuntime("tensorflow", "tensorflow", "dlconv.runtimes.tensorflow", {}, kind)
+        for kind in (Format.KERAS, Format.KERAS_H5, Format.FROZEN_GRAPH)
+    ),
+    TargetRuntime("jax", "jax", "dlconv.runtimes.jax", {}, Format.JAX),
 )
 
 

@@ -34,6 +34,7 @@ class Format(str, Enum):
     KERAS = "keras"
     KERAS_H5 = "keras-h5"
     FROZEN_GRAPH = "frozen-graph"
+    JAX = "jax"
     TENSORRT = "tensorrt"
     UNKNOWN = "unknown"
 
@@ -43,7 +44,7 @@ class Format(str, Enum):
     @property
     def is_source(self) -> bool:
         """Whether `dlconv export` converts from it."""
-        return self in (Format.TORCHSCRIPT, Format.TORCH_EXPORT, Format.ONNX)
+        return self in _SOURCES
 
     @property
     def suffix(self) -> str:
@@ -55,6 +56,18 @@ class Format(str, Enum):
         """What a person calls it, with its article: "an ONNX model"."""
         return _LABELS[self]
 
+
+_SOURCES = (
+    Format.TORCHSCRIPT,
+    Format.TORCH_EXPORT,
+    Format.ONNX,
+    Format.SAVED_MODEL,
+    Format.KERAS,
+    Format.KERAS_H5,
+    Format.FROZEN_GRAPH,
+    Format.TFLITE,
+    Format.JAX,
+)
 
 _SUFFIXES = {
     Format.TORCHSCRIPT: ".pt",
@@ -70,6 +83,7 @@ _SUFFIXES = {
     Format.KERAS: ".keras",
     Format.KERAS_H5: ".h5",
     Format.FROZEN_GRAPH: ".pb",
+    Format.JAX: ".jax",
     Format.TENSORRT: ".plan",
 }
 
@@ -88,6 +102,7 @@ _LABELS = {
     Format.KERAS: "a Keras model",
     Format.KERAS_H5: "a Keras HDF5 model",
     Format.FROZEN_GRAPH: "a TensorFlow frozen graph",
+    Format.JAX: "an exported JAX program",
     Format.TENSORRT: "a TensorRT plan",
     Format.UNKNOWN: "of no kind that dlconv knows",
 }
@@ -107,9 +122,10 @@ _MAGICS = (
     (0, b"\x93NUMPY", "unknown", "a NumPy array"),
 )
 
-_SOURCES = "a TorchScript archive, a torch.export program (.pt2) or an ONNX model"
-
-_LATER = "dlconv does not convert from this kind yet; export the model to ONNX with a tool of its framework"
+_WANTED = (
+    "a TorchScript archive, a torch.export program (.pt2), an ONNX model, a TensorFlow SavedModel or frozen graph, "
+    "a Keras model (.keras, .h5), a TFLite model or an exported JAX program"
+)
 
 
 @dataclass(frozen=True)
@@ -159,7 +175,7 @@ def open_artifact(path: Path) -> Artifact:
     """
     found = identify(path)
     if not found.format.is_source:
-        raise FormatError(f"{path} is {found.title}", wanted=_SOURCES, mend=found.advice)
+        raise FormatError(f"{path} is {found.title}", wanted=_WANTED, mend=found.advice)
     return Artifact(path=found.path, format=found.format, signature=None, digest=digest(found))
 
 
@@ -193,8 +209,6 @@ def _advice(kind: Format) -> str:
         return "give the model's own file; `dlconv inspect FILE` tells what a file is"
     if kind in (Format.SAFETENSORS, Format.GGUF):
         return "build the model in Python, load the weights into it, and save that with torch.jit or torch.export"
-    if kind in (Format.SAVED_MODEL, Format.KERAS, Format.KERAS_H5, Format.FROZEN_GRAPH):
-        return _LATER
     return "this is what models are converted to: give the model that it was made from"
 
 
@@ -208,7 +222,7 @@ def _nearby(path: Path) -> str:
 
 def _identify_directory(path: Path) -> Found:
     if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
-        return Found(path, Format.SAVED_MODEL, tuple(files_of(path)), Format.SAVED_MODEL.label, _LATER)
+        return Found(path, Format.SAVED_MODEL, tuple(files_of(path)), Format.SAVED_MODEL.label, "")
     models: list[Found] = []
     for entry in sorted(path.iterdir()):
         if entry.is_file() and entry.stat().st_size:
@@ -240,7 +254,7 @@ def _identify_file(path: Path) -> Found:
     kind, title, advice = _kind_of_file(path, head)
     form = Format(kind)
     if form is Format.SAVED_MODEL:
-        return Found(path.parent, form, tuple(files_of(path.parent)), form.label, _LATER)
+        return Found(path.parent, form, tuple(files_of(path.parent)), form.label, "")
     return Found(path, form, _files(path, form), title or form.label, advice or _advice(form))
 
 

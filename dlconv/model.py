@@ -93,12 +93,15 @@ class Signature:
     what is made from it.
     state: of the inputs and outputs, those that the source keeps inside. What a call gives as one is what the next
     call takes; the first takes the values that lie beside the artifact (`dlconv.runtimes.state`).
+    entry: which of a file's entry points this is (the key of a SavedModel's or a TFLite file's signature), "" where
+    there are none by name.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...] = ()
     constants: tuple[tuple[str, int | float | bool | str | None], ...] = ()
     state: tuple[StateSpec, ...] = ()
+    entry: str = ""
 
     @property
     def own(self) -> Signature:
@@ -108,15 +111,17 @@ class Signature:
             tuple(spec for spec in self.inputs if spec.name not in taken),
             tuple(spec for spec in self.outputs if spec.name not in given),
             self.constants,
+            entry=self.entry,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; "state" stands there only where there is some."""
+        """As JSON; "state" and "entry" stand there only where there are some."""
         return {
             "inputs": [spec.to_dict() for spec in self.inputs],
             "outputs": [spec.to_dict() for spec in self.outputs],
             "constants": [list(pair) for pair in self.constants],
             **({"state": [state.to_dict() for state in self.state]} if self.state else {}),
+            **({"entry": self.entry} if self.entry else {}),
         }
 
     @staticmethod
@@ -126,6 +131,7 @@ class Signature:
             outputs=tuple(TensorSpec.from_dict(spec) for spec in data["outputs"]),
             constants=tuple((name, value) for name, value in data.get("constants", ())),
             state=tuple(StateSpec.from_dict(state) for state in data.get("state", ())),
+            entry=data.get("entry", ""),
         )
 
 

@@ -17,7 +17,7 @@ from dlconv.model import Dim, TensorSpec, digest_of
 Constant = int | float | bool | str | None
 """An argument of the source model that is no tensor."""
 
-TARGETS = ("onnx", "onnxruntime", "openvino", "tflite")
+TARGETS = ("onnx", "onnxruntime", "openvino", "tflite", "saved-model")
 """What can be asked for with `--to`."""
 
 DTYPES = (
@@ -44,6 +44,9 @@ class SourceOptions:
     draws: int = 8
     seed: int = 0
     use_cache: bool = True
+    entry: str = ""
+    outputs: tuple[str, ...] = ()
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class ExportOptions:
     jobs: workers side by side, None for as many as fit. opset: of ONNX, None for the route's own. name: of the bundles,
     None for the file's.
     bars: what has to hold besides the model's own bar. labels: an .npz of right classes by output.
+    entry: which of the source's signatures, "" for the only or the usual one. outputs: names of a graph's outputs,
+    where they are not found or not wanted as they are. trust: code that the source holds may run.
+    via: a stage of the graph that every route must pass; edges: the very route, by the edges' names.
+    layout: of the artifacts' image-like inputs, "" for the source's own.
     """
 
     targets: tuple[str, ...]
@@ -76,10 +83,26 @@ class ExportOptions:
     name: str | None = None
     bars: Bars = field(default_factory=Bars)
     labels: Path | None = None
+    entry: str = ""
+    outputs: tuple[str, ...] = ()
+    trust: bool = False
+    via: str = ""
+    edges: tuple[str, ...] = ()
+    layout: Literal["", "nchw", "nhwc"] = ""
 
     @property
     def of_source(self) -> SourceOptions:
-        return SourceOptions(self.inputs, self.constants, self.samples, self.draws, self.seed, self.use_cache)
+        return SourceOptions(
+            self.inputs,
+            self.constants,
+            self.samples,
+            self.draws,
+            self.seed,
+            self.use_cache,
+            self.entry,
+            self.outputs,
+            self.trust,
+        )
 
     def request_digest(self) -> str:
         """Digest of all that the artifacts and the reference's answers depend on besides the source: two exports of a
@@ -94,6 +117,11 @@ class ExportOptions:
             "seed": self.seed,
             "opset": self.opset,
             "precision": self.precision,
+            "entry": self.entry,
+            "outputs": list(self.outputs),
+            "via": self.via,
+            "edges": list(self.edges),
+            "layout": self.layout,
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 

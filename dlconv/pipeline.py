@@ -75,7 +75,7 @@ class _Run:
 
 def plan(path: Path, options: ExportOptions) -> Plan:
     """How the model at `path` would reach each target here. Raises as `formats.open_artifact`."""
-    return planning.make(formats.open_artifact(path).format, options.targets)
+    return planning.make(formats.open_artifact(path).format, options)
 
 
 def export(path: Path, options: ExportOptions, listener: Listener | None = None) -> Report:
@@ -86,10 +86,10 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     """
     told = listener or Silence()
     artifact = formats.open_artifact(path.absolute())  # workers have a directory of their own
-    planned = planning.make(artifact.format, options.targets)
+    planned = planning.make(artifact.format, options)
     if options.install:
         _install(planned, told)
-        planned = planning.make(artifact.format, options.targets)
+        planned = planning.make(artifact.format, options)
     planned.check()
     places = {target: _place(artifact, target, options) for target in options.targets}
     for place in places.values():
@@ -126,8 +126,7 @@ def _export(
         Product(artifact.path.parent, artifact.path.name, source.signature, artifact.digest),
         source.samples.samples[0],
         told,
-        use_cache=options.use_cache,
-        opset=options.opset,
+        options=options,
     )
     with ThreadPoolExecutor(len(planned.targets) + 1, thread_name_prefix="dlconv") as pool:
         try:
@@ -292,7 +291,9 @@ def _jobs(artifact: Artifact) -> int:
 
 
 def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
-    name = options.name or artifact.path.name.removesuffix(artifact.path.suffix)
+    # A directory's name has no suffix, though it may have a dot.
+    suffix = "" if artifact.path.is_dir() else artifact.path.suffix
+    name = options.name or artifact.path.name.removesuffix(suffix)
     return options.output_dir / f"{name}-{target}-{options.precision}"
 
 

@@ -13,6 +13,7 @@ from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
     from dlconv.formats import Format
+    from dlconv.options import ExportOptions
 
 
 @dataclass(frozen=True)
@@ -115,16 +116,17 @@ class Plan:
             )
 
 
-def make(source: Format, targets: tuple[str, ...]) -> Plan:
+def make(source: Format, options: ExportOptions) -> Plan:
     """The plan for a format. The routes are the same everywhere; what they lack is this machine's.
 
-    Raises RequestError for a format that is no source, or an unknown target.
+    Raises RequestError for a format that is no source, and where no route is as it was asked for.
     """
-    return Plan(source, tuple(_target_plan(source, target) for target in targets))
+    return Plan(source, tuple(_target_plan(source, target, options) for target in options.targets))
 
 
-def _target_plan(source: Format, target: str) -> TargetPlan:
-    routes = GRAPH.routes(source, target)
+def _target_plan(source: Format, target: str, options: ExportOptions) -> TargetPlan:
+    # Inputs are turned in the ONNX graph, where it is plain from the operators which layout they have.
+    routes = GRAPH.routes(source, target, options.via or ("onnx" if options.layout else ""), options.edges)
     always = (
         *_lacks(KINDS[source].toolchain, "reading the source and its reference"),
         *_lacks(RUNTIMES[target].toolchain, f"running the {target} artifact"),

@@ -15,7 +15,7 @@ from dlconv import planning
 from dlconv.errors import DlconvError, FormatError, RequestError
 from dlconv.formats import identify
 from dlconv.inspection import inspect
-from dlconv.options import TARGETS, parse_input
+from dlconv.options import TARGETS, ExportOptions, parse_input
 from dlconv.samples import examples, read_npz
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dlconv.inspection import Inspection
     from dlconv.model import TensorSpec
     from dlconv.planning import Plan
+
+_USUAL = tuple(target for target in TARGETS if target != "saved-model")
+"""A model goes back to its framework only when asked."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -102,9 +105,9 @@ def draft(model: Path, folder: Path) -> Draft:
     found = inspect(model)
     if not found.format.is_source:
         raise FormatError(f"{model} is {found.title}", wanted="a model that dlconv converts", mend=found.advice)
-    plan = planning.make(found.format, TARGETS)
+    plan = planning.make(found.format, ExportOptions(_USUAL, folder))
     possible = tuple(goal.target for goal in plan.targets if goal.chosen is not None)
-    targets = possible or TARGETS
+    targets = possible or _USUAL
     *others, last = targets
     name = found.path.name.removesuffix(found.path.suffix).replace("\\", "-")  # it names bundles
     samples, labels = _beside(found.path, "samples"), _beside(found.path, "labels")

@@ -60,8 +60,10 @@ def _release_alike(
     if there:
         verified = verify([model.bundle(target, export.precision) for target in there], kept, listener, model.path)
         found |= {outcome.target: outcome for outcome in verified.outcomes}
-    missing = [target for target in export.targets if target not in there]
-    plan = planning.make(artifact.format, tuple(missing))
+    missing = tuple(target for target in export.targets if target not in there)
+    if not missing:
+        return found
+    plan = planning.make(artifact.format, replace(export, targets=missing))
     for goal in plan.targets:
         if goal.chosen is None:
             try:

@@ -10,7 +10,7 @@ import numpy as np
 from dlconv import samples as sampling
 from dlconv.cache import key_of
 from dlconv.convert.onnx_signature import apply_inputs
-from dlconv.errors import SamplesError, SourceError, StepError, cause_of
+from dlconv.errors import RequestError, SamplesError, SignatureError, SourceError, StepError, cause_of
 from dlconv.formats import Format
 from dlconv.jsonfile import read_json, write_json
 from dlconv.model import Signature
@@ -31,21 +31,39 @@ if TYPE_CHECKING:
 class Kind:
     """How a model is read and answered as a reference: the toolchain, the adapter, and the function that studies it.
 
-    has_double: whether the adapter can answer in float64.
+    asks: what the study is told of the user's words besides the path. has_double: whether the adapter can answer in
+    float64.
     """
 
     toolchain: str
     runtime: str
     study: str
+    asks: tuple[str, ...] = ()
     has_double: bool = True
 
 
+_GRAPH = ("entry", "inputs", "outputs", "trust")
+_TENSORFLOW = "dlconv.runtimes.tensorflow"
+_KERAS = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.keras_signature:read", _GRAPH)
+_SAVED_MODEL = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.saved_model_signature:read", _GRAPH)
+_FROZEN_GRAPH = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.frozen_graph_signature:read", _GRAPH)
+_SCRIPT = ("inputs", "samples", "constants")
+
 KINDS = {
-    Format.TORCHSCRIPT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torchscript_signature:infer"),
+    Format.TORCHSCRIPT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torchscript_signature:infer", _SCRIPT),
     Format.TORCH_EXPORT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torch_export_signature:read"),
     Format.ONNX: Kind("onnx", "dlconv.runtimes.onnx_reference", "dlconv.convert.onnx_signature:read"),
-    Format.OPENVINO: Kind("openvino", "dlconv.runtimes.openvino", "dlconv.runtimes.openvino_describe:read", False),
-    Format.TFLITE: Kind("tflite", "dlconv.runtimes.tflite", "dlconv.runtimes.tflite_describe:read", False),
+    Format.SAVED_MODEL: _SAVED_MODEL,
+    Format.KERAS: _KERAS,
+    Format.KERAS_H5: _KERAS,
+    Format.FROZEN_GRAPH: _FROZEN_GRAPH,
+    Format.JAX: Kind("jax", "dlconv.runtimes.jax", "dlconv.convert.jax_signature:read", _GRAPH),
+    Format.TFLITE: Kind(
+        "tflite", "dlconv.runtimes.tflite_reference", "dlconv.runtimes.tflite_describe:read", _GRAPH, has_double=False
+    ),
+    Format.OPENVINO: Kind(
+        "openvino", "dlconv.runtimes.openvino", "dlconv.runtimes.openvino_describe:read", has_double=False
+    ),
 }
 """What can be a reference: the sources of conversions, and the formats besides that `verify` compares with."""
 
@@ -118,8 +136,10 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
     given = _given(options)
     asked = _asked(artifact, options, given)
     function = KINDS[artifact.format].study
+    _refuse_strange_words(artifact, options)
     found = _kept_call(function, artifact, asked, options.use_cache, crew, cache)
     signature = Signature.from_dict(found["signature"])
+    _refuse_strings(signature)
     if artifact.format is not Format.TORCHSCRIPT:
         signature = apply_inputs(signature, options.inputs)
     bounds = {name: (int(low), int(high)) for name, (low, high) in found.get("bounds", {}).items()}
@@ -140,18 +160,40 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
     return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts)
 
 
+def _refuse_strange_words(artifact: Artifact, options: SourceOptions) -> None:
+    """What was said of a source that has no such thing is an error, not dropped."""
+    asks = KINDS[artifact.format].asks
+    said = {"--signature": ("entry", options.entry), "--outputs": ("outputs", options.outputs)}
+    strange = [word for word, (name, value) in said.items() if value and name not in asks]
+    if strange:
+        raise RequestError(f"{artifact.format.label} has no {' and no '.join(strange)}", mend="leave it out")
+
+
+def _refuse_strings(signature: Signature) -> None:
+    strings = [spec.name for spec in signature.inputs if spec.dtype == "string"]
+    if strings:
+        raise SignatureError(
+            f"the input {', '.join(strings)} takes strings, which no target's kernels take",
+            wanted="inputs that are numbers",
+            mend="save the model from after its decoding of strings; of a frozen graph name the tensor there: "
+            "--input NAME:SHAPE:DTYPE",
+        )
+
+
 def _given(options: SourceOptions) -> dict[str, np.ndarray[Any, Any]] | None:
     return None if options.samples is None else sampling.read_samples(options.samples)
 
 
 def _asked(artifact: Artifact, options: SourceOptions, given: dict[str, np.ndarray[Any, Any]] | None) -> dict[str, Any]:
-    if artifact.format is not Format.TORCHSCRIPT:
-        return {}
-    return {
+    told = {
         "inputs": [spec.to_dict() for spec in options.inputs],
         "samples": sampling.examples(given) if given is not None else {},
         "constants": dict(options.constants),
+        "entry": options.entry,
+        "outputs": list(options.outputs),
+        "trust": options.trust,
     }
+    return {name: told[name] for name in KINDS[artifact.format].asks}
 
 
 def _study_key(function: str, artifact: Artifact, asked: dict[str, Any]) -> str:
@@ -228,7 +270,7 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> 
     )
     kept = cache.get(key) if options.use_cache else None
     if kept is None:
-        made = _ask(source, kind, crew)
+        made = _ask(source, kind, crew, trust=options.trust)
         folder = cache.begin()
         sampling.save_npz(folder / "answers.npz", made.pop("arrays"))
         write_json(folder / "reference.json", made)
@@ -251,7 +293,7 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> 
     )
 
 
-def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
+def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool) -> dict[str, Any]:
     samples = list(source.samples.samples)
     is_sequence = bool(source.facts.get("sequence"))
 
@@ -263,7 +305,7 @@ def _ask(source: Source, kind: Kind, crew: Crew) -> dict[str, Any]:
                 runtime=kind.runtime,
                 path=str(source.artifact.path),
                 signature=source.signature.to_dict(),
-                settings={"double": double, "sequence": is_sequence},
+                settings={"double": double, "sequence": is_sequence, "trust": trust},
                 samples=inputs,
                 sequence=is_sequence,
             )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlconv.cache import Cache
     from dlconv.convert.graph import Converter
     from dlconv.events import Listener
+    from dlconv.options import ExportOptions
     from dlconv.samples import Sample
     from dlconv.workers.crew import Crew
 
@@ -71,17 +72,14 @@ class StepRunner:
         source: Product,
         sample: Sample,
         listener: Listener,
-        *,
-        use_cache: bool = True,
-        opset: int | None = None,
+        options: ExportOptions,
     ) -> None:
         self._crew = crew
         self._cache = cache
         self._source = source
         self._sample = sample
         self._listener = listener
-        self._use_cache = use_cache
-        self._opset = opset
+        self._options = options
         self._lock = threading.Lock()
         self._done: dict[tuple[Converter, ...], Future[Product]] = {}
 
@@ -115,11 +113,9 @@ class StepRunner:
         located = toolchains.locate(toolchains.get(edge.toolchain))
         if isinstance(located, toolchains.Missing):
             raise located.error()
-        settings = dict(edge.settings)
-        if self._opset is not None and edge.target == "onnx-as-given":
-            settings["opset"] = self._opset
+        settings = self._settings(edge)
         key = _key(before, edge, settings, located.versions, self._sample)
-        folder = self._cache.get(key) if self._use_cache else None
+        folder = self._cache.get(key) if self._options.use_cache else None
         if folder is not None:
             self._listener.on(Event("cached", target, f"{edge.name}: from the cache", data={"edge": edge.name}))
             return _load(folder, key, before)
@@ -143,12 +139,21 @@ class StepRunner:
         product = _load(folder, key, before)
         return replace(product, records=(*before.records, replace(product.records[-1], cached=False)))
 
+    def _settings(self, edge: Converter) -> dict[str, Any]:
+        """The edge's own, and what the user asked of its kind."""
+        settings = dict(edge.settings)
+        if self._options.opset is not None and edge.target == "onnx-as-given":
+            settings["opset"] = self._options.opset
+        if self._options.layout and edge.target == "onnx":
+            settings["layout"] = self._options.layout
+        return settings
+
     def _run_edge(
         self, edge: Converter, settings: dict[str, Any], versions: dict[str, str], before: Product, folder: Path
     ) -> dict[str, Any]:
         out_dir = folder / "out"
         out_dir.mkdir()
-        step = Step(before.path, out_dir, before.signature, self._sample, settings)
+        step = Step(before.path, out_dir, before.signature, self._sample, settings, self._options.trust)
         with self._crew.lease(edge.toolchain) as worker:
             offset = worker.log.stat().st_size
             start = time.perf_counter()

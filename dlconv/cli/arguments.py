@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -63,12 +63,40 @@ _SAMPLES = click.option(
     help="Real inputs to prove the results on: an array for each input, the first axis the sample.",
 )
 _PRECISION = click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
+_ENTRY = click.option(
+    "--signature",
+    "entry",
+    default="",
+    metavar="KEY",
+    help="Which signature of a SavedModel or a TFLite file; without, the only one or serving_default.",
+)
+_OUTPUTS = click.option(
+    "--outputs",
+    default="",
+    metavar="NAME[,NAME...]",
+    help="The outputs of a frozen graph; without, they are found.",
+)
+_TRUST = click.option("--trust", is_flag=True, help="Run code that the model holds: a Keras Lambda layer.")
+_VIA = click.option("--via", default="", metavar="STAGE", help="Take routes through this stage alone: --via onnx.")
+_ROUTE = click.option(
+    "--route",
+    "edges",
+    default="",
+    metavar="EDGE[,EDGE...]",
+    help="Take this route and no other; dlconv plan shows the names of the edges.",
+)
+_LAYOUT = click.option(
+    "--keep-layout",
+    "layout",
+    type=click.Choice(["nchw", "nhwc"]),
+    help="Of the artifacts' image inputs; without, the source's own. The receipt states what was turned.",
+)
 _OPSET = click.option("--opset", type=int, metavar="N", help="The ONNX opset; without, each route's own.")
 
 
 def wishes(command: _F) -> _F:
     """The options that say what is wanted, for `export` and `plan` alike."""
-    for option in (_OPSET, _PRECISION, _SAMPLES, _INPUT, _TO):
+    for option in (_LAYOUT, _ROUTE, _VIA, _OPSET, _PRECISION, _TRUST, _OUTPUTS, _ENTRY, _SAMPLES, _INPUT, _TO):
         command = option(command)
     return command
 
@@ -78,6 +106,9 @@ def options_of(
     inputs: tuple[str, ...],
     samples: Path | None,
     opset: int | None,
+    outputs: str,
+    edges: str,
+    layout: Literal["nchw", "nhwc"] | None,
     *,
     output_dir: Path = Path(),
     memory_limit: str | None = None,
@@ -92,9 +123,16 @@ def options_of(
         constants=constants,
         samples=samples,
         opset=opset,
+        outputs=_names(outputs),
+        edges=_names(edges),
+        layout=layout or "",
         memory_limit_bytes=None if memory_limit is None else parse_size(memory_limit),
         **further,
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 _BARS = (

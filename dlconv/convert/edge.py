@@ -26,6 +26,7 @@ class Step:
     signature: the source's signature, names as the user sees them; outputs may be empty if nobody knows them yet.
     sample: one input a name, arrays of the signature's dtypes, for tracing.
     settings: this edge's own fixed settings from the graph (opset, exporter, ...), part of the cache's key.
+    trust: the user vouches for the source: code that it holds may run.
     """
 
     source: Path
@@ -33,6 +34,7 @@ class Step:
     signature: Signature
     sample: dict[str, np.ndarray]
     settings: dict[str, Any] = field(default_factory=dict)
+    trust: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -41,6 +43,7 @@ class Step:
             "signature": self.signature.to_dict(),
             "sample": dict(self.sample),
             "settings": self.settings,
+            "trust": self.trust,
         }
 
     @staticmethod
@@ -51,6 +54,7 @@ class Step:
             signature=Signature.from_dict(data["signature"]),
             sample=data["sample"],
             settings=data["settings"],
+            trust=data.get("trust", False),
         )
 
 

@@ -13,6 +13,12 @@ SOURCES: Final = {
     Format.TORCHSCRIPT: "torchscript",
     Format.TORCH_EXPORT: "torch-export",
     Format.ONNX: "onnx-as-given",
+    Format.SAVED_MODEL: "saved-model",
+    Format.KERAS: "keras",
+    Format.KERAS_H5: "keras",
+    Format.FROZEN_GRAPH: "frozen-graph",
+    Format.TFLITE: "tflite-as-given",
+    Format.JAX: "jax",
 }
 """The stage at which a file of each format enters the graph. An ONNX that dlconv has not cleaned is not yet `onnx`."""
 
@@ -27,7 +33,7 @@ class Converter:
 
     cost orders the routes: a route's cost is the sum over its edges, the least is tried first. 1 is the usual way;
     an alternative costs more by how often it was seen to be worse, and `why` says what it is good for.
-    settings are the edge's own and part of the cache's key.
+    settings are the edge's own and part of the cache's key. is_last: what it makes is converted no further.
     """
 
     source: str
@@ -38,6 +44,7 @@ class Converter:
     why: str
     settings: tuple[tuple[str, Any], ...] = ()
     variant: str = ""
+    is_last: bool = False
 
     @property
     def name(self) -> str:
@@ -60,6 +67,11 @@ class Route:
     def toolchains(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(edge.toolchain for edge in self.edges))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the edges, in order: what `--route` says."""
+        return tuple(edge.name for edge in self.edges)
+
     def __str__(self) -> str:
         return " -> ".join(edge.name for edge in self.edges)
 
@@ -70,10 +82,11 @@ class ConversionGraph:
 
     edges: tuple[Converter, ...]
 
-    def routes(self, source: Format, target: str) -> tuple[Route, ...]:
+    def routes(self, source: Format, target: str, via: str = "", edges: tuple[str, ...] = ()) -> tuple[Route, ...]:
         """Every simple path from a format to a target, the least cost first; ties by name, so the order is total.
 
-        Raises RequestError for a format that is no source, or a target that there is not.
+        via: a stage that it must pass on its way; edges: the names of just its edges. Raises RequestError for a format
+        that is no source, a target that there is not, and where no route is so.
         """
         if target not in TARGETS:
             raise RequestError(f"there is no target '{target}'", wanted="one of " + ", ".join(TARGETS))
@@ -82,8 +95,26 @@ class ConversionGraph:
                 f"{source.value} is not a source that can be converted",
                 wanted="one of " + ", ".join(known.value for known in SOURCES),
             )
+        if SOURCES[source] == target:
+            raise RequestError(f"the model is {source.label} already", mend="dlconv verify compares two models")
         found = [Route(path) for path in self._paths(SOURCES[source], target, frozenset())]
-        return tuple(sorted(found, key=lambda route: (route.cost, len(route.edges), str(route))))
+        found.sort(key=lambda route: (route.cost, len(route.edges), str(route)))
+        kept = [
+            route
+            for route in found
+            if (not via or via in [edge.target for edge in route.edges[:-1]] or via == target)
+            and (not edges or route.names == edges)
+        ]
+        if not kept:
+            asked = f"by {','.join(edges)}" if edges else f"via {via}"
+            stages = sorted({edge.target for route in found for edge in route.edges[:-1]})
+            raise RequestError(
+                f"no route leads from {source.value} to {target} {asked}",
+                wanted="one of " + ", ".join(stages) if via and not edges else "",
+                mend="dlconv plan shows every route",
+                problems=tuple(f"--route {','.join(route.names)}" for route in found[:6]) if edges else (),
+            )
+        return tuple(kept)
 
     def _paths(self, stage: str, target: str, seen: frozenset[str]) -> list[tuple[Converter, ...]]:
         if stage == target:
@@ -91,7 +122,7 @@ class ConversionGraph:
         return [
             (edge, *rest)
             for edge in self.edges
-            if edge.source == stage and edge.target not in seen
+            if edge.source == stage and edge.target not in seen and (edge.target == target or not edge.is_last)
             for rest in self._paths(edge.target, target, seen | {stage})
         ]
 
@@ -100,7 +131,9 @@ def _edge(
     source: str, target: str, stem: str, toolchain: str, cost: int, why: str, variant: str = "", **settings: Any
 ) -> Converter:
     module, told = f"dlconv.convert.{stem}", tuple(sorted(settings.items()))
-    return Converter(source, target, module, toolchain, cost, why, told, variant)
+    # A SavedModel that was made of an ONNX is an end: to go on from it would be to convert back and forth.
+    is_last = (source, target) == ("onnx", "saved-model")
+    return Converter(source, target, module, toolchain, cost, why, told, variant, is_last)
 
 
 def _script(cost: int, variant: str, why: str, **settings: Any) -> Converter:
@@ -120,6 +153,12 @@ _LAYOUT = "onnx2tf's own passes over layouts: where the plain operators fail"
 _TRACED = "the program run and recorded: for what its own exporter cannot decompose"
 _NO_ONNX = "OpenVINO's own PyTorch frontend: no ONNX in between"
 
+_TF2ONNX = "tf2onnx"
+_TFLITE = "TensorFlow's own TFLite converter"
+_OPENVINO_TF = "OpenVINO's own TensorFlow frontend: no ONNX in between"
+_KERAS_TORCH = "Keras' PyTorch backend: for what tf2onnx lacks"
+_KERAS_JAX = "Keras' JAX backend: for what the other two lack"
+
 GRAPH: Final = ConversionGraph(
     (
         _edge("torchscript", "onnx-as-given", "torchscript_to_onnx", "torch", 1, "the exporter made for archives"),
@@ -128,6 +167,22 @@ GRAPH: Final = ConversionGraph(
         _edge("torchscript", "torch-export", "torchscript_to_torch_export", "torch", 5, _OTHER_EXPORTER),
         _edge("torch-export", "onnx-as-given", "torch_export_to_onnx", "torch", 1, "the exporter made for .pt2"),
         _edge("torch-export", "onnx-as-given", "torch_export_to_onnx", "torch", 5, _TRACED, "traced", way="traced"),
+        _edge("saved-model", "onnx-as-given", "saved_model_to_onnx", "tensorflow", 1, _TF2ONNX),
+        _edge("saved-model", "tflite", "saved_model_to_tflite", "tensorflow", 1, _TFLITE),
+        _edge("saved-model", "openvino", "saved_model_to_openvino", "openvino", 4, _OPENVINO_TF),
+        _edge("keras", "onnx-as-given", "keras_to_onnx", "tensorflow", 1, _TF2ONNX, backend="tensorflow"),
+        _edge("keras", "onnx-as-given", "keras_to_onnx", "torch-keras", 4, _KERAS_TORCH, "torch", backend="torch"),
+        _edge("keras", "onnx-as-given", "keras_to_onnx", "jax", 6, _KERAS_JAX, "jax", backend="jax"),
+        _edge("keras", "tflite", "keras_to_tflite", "tensorflow", 1, _TFLITE),
+        _edge("keras", "saved-model", "keras_to_saved_model", "tensorflow", 2, "Keras' own export"),
+        _edge("frozen-graph", "onnx-as-given", "frozen_graph_to_onnx", "tensorflow", 1, _TF2ONNX),
+        _edge("frozen-graph", "saved-model", "frozen_graph_to_saved_model", "tensorflow", 2, "the graph as a function"),
+        _edge("frozen-graph", "openvino", "frozen_graph_to_openvino", "openvino", 4, _OPENVINO_TF),
+        _edge("tflite-as-given", "onnx-as-given", "tflite_to_onnx", "tensorflow", 1, "tf2onnx's TFLite frontend"),
+        _edge("tflite-as-given", "openvino", "tflite_to_openvino", "openvino", 2, "OpenVINO's own TFLite frontend"),
+        _edge("tflite-as-given", "tflite", "tflite_to_tflite", "tflite", 1, "as it is, checked"),
+        _edge("jax", "onnx-as-given", "jax_to_onnx", "jax", 1, "jax2onnx"),
+        _edge("jax", "saved-model", "jax_to_saved_model", "jax", 2, "jax2tf"),
         _clean(1, "onnxsim", "simplified and checked", simplifier="onnxsim"),
         _clean(2, "onnxslim", "another simplifier: where the first fails or spoils the model", simplifier="onnxslim"),
         _clean(3, "plain", "checked only: where simplifiers fail", simplifier="none"),
@@ -141,5 +196,6 @@ GRAPH: Final = ConversionGraph(
         _edge("torch-export", "openvino", "torch_export_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 2, _LAYOUT, "layout", passes="layout"),
+        _edge("onnx", "saved-model", "onnx_to_saved_model", "onnx2tf-tensorflow", 1, "onnx2tf with TensorFlow"),
     )
 )

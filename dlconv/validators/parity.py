@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from dlconv.samples import Sample
 
-FACTORS: Final[Mapping[str, float]] = {"onnxruntime": 40.0, "openvino": 40.0, "tflite": 80.0, "torch": 40.0}
+FACTORS: Final[Mapping[str, float]] = {
+    "onnxruntime": 40.0,
+    "openvino": 40.0,
+    "tflite": 80.0,
+    "torch": 40.0,
+    "tensorflow": 80.0,
+    "jax": 80.0,
+}
 """Bar in units of the noise floor, by runtime: six times the largest distance that a right float32 artifact has shown
 in ONNX Runtime and in OpenVINO (6.0 floors in both, over 194 artifacts), to the nearest ten. TFLite sums
 in another order: three times the 27 floors of an earlier measurement. See "The rule" in docs/parity.md."""
