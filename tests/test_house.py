@@ -20,7 +20,7 @@ FRAMEWORKS = {
 
 # Imports point to the same line or to one above. A new module is given its place here.
 LAYERS = (
-    ("values", "archives bars errors events formats jsonfile model options pickles protobuf samples"),
+    ("values", "archives bars errors events formats jaxfile jsonfile model options pickles protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
     ("stages of the two lines", "blame cache candidate hardware precision_noise receipt source steps"),
