@@ -43,7 +43,8 @@ class ProjectModel:
     path: the source model. samples: an .npz of inputs, labels: an .npz of classes; None where there are none.
     inputs, constants: as `--input` says them. bars hold for every target; target_bars lie above them, by target.
     output: the folder of the bundles. allow_skip: targets that a machine may lack; require: targets that it may not,
-    whatever else allows it. draws, seed: of random samples. opset: of ONNX, None for each route's own.
+    whatever else allows it. draws, seed: of random samples. opset: of ONNX, None for each route's own. signature,
+    outputs, trust, via and keep_layout: as the options of `dlconv export` of these names.
     """
 
     name: str
@@ -60,6 +61,11 @@ class ProjectModel:
     draws: int = 8
     seed: int = 0
     opset: int | None = None
+    signature: str = ""
+    outputs: tuple[str, ...] = ()
+    trust: bool = False
+    via: str = ""
+    keep_layout: Literal["", "nchw", "nhwc"] = ""
     allow_skip: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
 
@@ -96,6 +102,11 @@ class ProjectModel:
                 opset=self.opset,
                 name=self.name,
                 bars=bars,
+                entry=self.signature,
+                outputs=self.outputs,
+                trust=self.trust,
+                via=self.via,
+                layout=self.keep_layout,
             )
             for bars, names in groups
         )

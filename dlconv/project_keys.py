@@ -178,6 +178,28 @@ def _whole(least: int) -> Callable[[Any, Path], int]:
     return read
 
 
+def _word(value: Any, root: Path) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{_shown(value)} is no text")
+    return value
+
+
+def _names(value: Any, root: Path) -> tuple[str, ...]:
+    return _strings(value, "names")
+
+
+def _truth(value: Any, root: Path) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{_shown(value)} is neither true nor false")
+    return value
+
+
+def _layout(value: Any, root: Path) -> str:
+    if value not in ("nchw", "nhwc"):
+        raise ValueError(f"{_shown(value)} is no layout: there are nchw and nhwc")
+    return str(value)
+
+
 def _inputs(value: Any, root: Path) -> Any:
     return parse_inputs(_strings(value, "inputs as --input takes them"))
 
@@ -197,6 +219,11 @@ KEYS: Final[Mapping[str, Callable[[Any, Path], Any]]] = {
     "draws": _whole(1),
     "seed": _whole(0),
     "opset": _whole(7),
+    "signature": _word,
+    "outputs": _names,
+    "trust": _truth,
+    "via": _word,
+    "keep_layout": _layout,
     "bars": _path,
     "target_bars": _path,
     "allow_skip": _among(TARGETS, "targets", least=0),

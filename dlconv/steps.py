@@ -15,6 +15,7 @@ from dlconv.errors import OutputError
 from dlconv.events import Event
 from dlconv.jsonfile import read_json, write_json
 from dlconv.model import Signature
+from dlconv.validators.pairing import to_artifact
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ class StepRunner:
     ) -> dict[str, Any]:
         out_dir = folder / "out"
         out_dir.mkdir()
-        step = Step(before.path, out_dir, before.signature, self._sample, settings, self._options.trust)
+        sample = to_artifact(self._sample, before.signature)
+        step = Step(before.path, out_dir, before.signature, sample, settings, self._options.trust)
         with self._crew.lease(edge.toolchain) as worker:
             offset = worker.log.stat().st_size
             start = time.perf_counter()

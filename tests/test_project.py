@@ -42,6 +42,11 @@ samples = "samples.npz"
 labels = "/data/labels.npz"
 inputs = ["image:Nx1x8x8:float32", "sr=16000"]
 opset = 17
+signature = "score"
+outputs = ["logits"]
+trust = true
+via = "onnx"
+keep_layout = "nhwc"
 require = ["onnx"]
 
 [models.digits.bars.outputs.probabilities]
@@ -141,6 +146,9 @@ WRONG = {
     "a target twice": ('require = ["onnx", "onnx"]', "require: ['onnx', 'onnx'] names one twice"),
     "a target that is not made": ('allow_skip = ["tflite"]', ":4: [models.digits] allow_skip: 'tflite' is not among"),
     "allowed and required": ('allow_skip = ["onnx"]\nrequire = ["onnx"]', "require: onnx is in allow_skip too"),
+    "no layout": ('keep_layout = "nchwc"', "keep_layout: 'nchwc' is no layout: there are nchw and nhwc"),
+    "no truth": ('trust = "yes"', "trust: 'yes' is neither true nor false"),
+    "no text": ("signature = 3", "signature: 3 is no text"),
     "an unknown precision": ('precisions = ["int4"]', "precisions: unknown precisions: 'int4'"),
     "no list": ('require = "onnx"', "require: 'onnx' is no list of targets in quotes"),
     "no path": ("samples = 3", "samples: 3 is no path"),
@@ -244,7 +252,7 @@ def test_no_file_is_found(tmp_path: Path) -> None:
 
 def test_lines_are_found() -> None:
     assert line_of(FULL, ("defaults", "bars", "outputs", "*", "min_cosine")) == 9
-    assert line_of(FULL, ("models", "digits", "bars", "latency", "max_ratio")) == 22
+    assert line_of(FULL, ("models", "digits", "bars", "latency", "max_ratio")) == 27
     assert line_of(FULL, ("models", "b.v2")) == 26
     assert line_of("x = { y = { z = 1 } }\n", ("x", "y", "z")) == 1
     assert line_of(FULL, ("nothing",)) is None

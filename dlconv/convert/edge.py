@@ -8,7 +8,7 @@ pass: the worker translates them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from dlconv.model import Signature
 if TYPE_CHECKING:
     import numpy as np
 
+    from dlconv.model import TensorSpec
+
 
 @dataclass(frozen=True)
 class Step:
@@ -24,7 +26,7 @@ class Step:
 
     source: the model, a file or a directory. out_dir: an empty directory to write in.
     signature: the source's signature, names as the user sees them; outputs may be empty if nobody knows them yet.
-    sample: one input a name, arrays of the signature's dtypes, for tracing.
+    sample: an array for each of the signature's inputs but state, under its name here and in its axes, for tracing.
     settings: this edge's own fixed settings from the graph (opset, exporter, ...), part of the cache's key.
     trust: the user vouches for the source: code that it holds may run.
     """
@@ -56,6 +58,17 @@ class Step:
             settings=data["settings"],
             trust=data.get("trust", False),
         )
+
+
+def inherited(made: tuple[TensorSpec, ...], before: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """What an edge made under the names that were there before: each tensor stands for what it stood for."""
+    known = {spec.name: spec for spec in before}
+    return tuple(
+        replace(spec, source=known[spec.name].source, permutation=known[spec.name].permutation)
+        if spec.name in known
+        else spec
+        for spec in made
+    )
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_clean, onnx_graph
-from dlconv.convert.edge import Made, Step
+from dlconv.convert import onnx_clean, onnx_graph, onnx_layout
+from dlconv.convert.edge import Made, Step, inherited
 from dlconv.convert.onnx_signature import apply_inputs, inferred_signature
 from dlconv.errors import InternalError, StepError, Unsupported
 
@@ -27,8 +27,9 @@ _FOLD_LIMIT = "256MB"
 def convert(step: Step) -> Made:
     """The clean ONNX model of an ONNX model, as "model.onnx" (and "model.onnx.data" over 1.9 GB).
 
-    settings: "simplifier" ("onnxsim", "onnxslim" or "none"), "freeze" (give every named dimension the sample's size).
-    Raises FormatError for an invalid source, StepError if the simplifier changes what the model takes or gives.
+    settings: "simplifier" ("onnxsim", "onnxslim" or "none"), "freeze" (give every named dimension the sample's size),
+    "layout" ("nchw" or "nhwc": of the image inputs). Raises FormatError for an invalid source, StepError if the
+    simplifier changes what the model takes or gives, Unsupported where no input has a layout to turn.
     """
     source = step.source
     model = onnx_graph.read_model(source)
@@ -41,8 +42,13 @@ def convert(step: Step) -> Made:
     if reshaped:
         onnx_clean.drop_inner_shapes(model)
     done = onnx_clean.clean(model)
+    layout = step.settings.get("layout")
+    turned = {} if layout is None else _turn(model, layout)
+    if turned:
+        onnx_clean.drop_inner_shapes(model)
+        wanted = replace(wanted, inputs=tuple(_turned(spec, turned) for spec in wanted.inputs))
     scratch = step.out_dir / "cleaned"
-    if notes or reshaped or done:
+    if notes or reshaped or done or turned:
         source = onnx_clean.save_cleaned(model, step.source, scratch)
     del model
     simplifier = step.settings.get("simplifier", "onnxsim")
@@ -50,8 +56,36 @@ def convert(step: Step) -> Made:
     shutil.rmtree(scratch, ignore_errors=True)
     pools = _pool_globally(step.out_dir / ENTRY)
     made, after = _inspected(step.out_dir / ENTRY, wanted)
+    made = replace(
+        made,
+        inputs=tuple(_composed(spec, turned) for spec in inherited(made.inputs, step.signature.inputs)),
+        outputs=inherited(made.outputs, step.signature.outputs),
+    )
+    notes += [f"{name} is turned to {layout}" for name in turned]
     notes += [*done, *pools, f"{before} nodes became {after} ({simplifier})"]
     return Made(ENTRY, made, tuple(notes))
+
+
+def _turn(model: Proto, layout: onnx_layout.Layout) -> dict[str, onnx_layout.Axes]:
+    if not onnx_layout.layouts(model):
+        raise Unsupported(
+            "no input has a layout: none is read by a convolution or a pool alone",
+            mend="leave --keep-layout out",
+        )
+    return onnx_layout.turn(model, layout)
+
+
+def _turned(spec: TensorSpec, turned: dict[str, onnx_layout.Axes]) -> TensorSpec:
+    if spec.name not in turned or spec.shape is None:
+        return spec
+    return replace(spec, shape=tuple(spec.shape[axis] for axis in turned[spec.name]))
+
+
+def _composed(spec: TensorSpec, turned: dict[str, onnx_layout.Axes]) -> TensorSpec:
+    if spec.name not in turned:
+        return spec
+    axes = turned[spec.name]
+    return replace(spec, permutation=tuple(spec.permutation[axis] for axis in axes) if spec.permutation else axes)
 
 
 def _pool_globally(path: Path) -> tuple[str, ...]:

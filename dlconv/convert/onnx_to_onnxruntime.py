@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
 from dlconv.convert import onnx_clean, onnx_graph
-from dlconv.convert.edge import Made, Step
+from dlconv.convert.edge import Made, Step, inherited
 from dlconv.errors import StepError
 from dlconv.runtimes.onnxruntime import PROVIDER, session_options
 
@@ -45,6 +46,11 @@ def convert(step: Step) -> Made:
     signature = onnx_graph.signature_of(made)
     if _names(signature) != names:
         raise StepError(f"ONNX Runtime changed the signature to {_names(signature)}", wanted=f"{names}")
+    signature = replace(
+        signature,
+        inputs=inherited(signature.inputs, step.signature.inputs),
+        outputs=inherited(signature.outputs, step.signature.outputs),
+    )
     return Made(ENTRY, signature, _notes_on(made))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert import onnx_graph
-from dlconv.convert.edge import Made, Step
+from dlconv.convert.edge import Made, Step, inherited
 from dlconv.errors import StepError, Unsupported
 from dlconv.model import Dim, Signature, TensorSpec
 from dlconv.runtimes.openvino_ports import import_openvino, spec_of
@@ -66,8 +66,8 @@ def _read_back(path: Path, wanted: Signature, known: Signature) -> Signature:
     free = {spec.name: spec.shape for spec in (*wanted.inputs, *wanted.outputs)}
     free |= {spec.name: spec.shape for spec in (*known.inputs, *known.outputs)}
     return Signature(
-        inputs=_specs_of(saved.inputs, wanted.inputs, free),
-        outputs=_specs_of(saved.outputs, wanted.outputs, free),
+        inputs=inherited(_specs_of(saved.inputs, wanted.inputs, free), known.inputs),
+        outputs=inherited(_specs_of(saved.outputs, wanted.outputs, free), known.outputs),
     )
 
 

@@ -209,8 +209,7 @@ def _fed(model: Proto, step: Step) -> Tensors:
     """The sample by the names of the model's inputs. Raises StepError where the two differ."""
     weights = {tensor.name for tensor in model.graph.initializer}
     names = {value.name for value in model.graph.input} - weights
-    fed = {spec.name: step.sample[name] for spec in step.signature.inputs
-           for name in (spec.name, spec.source_name) if name in step.sample}  # fmt: skip
+    fed = {spec.name: step.sample[spec.name] for spec in step.signature.inputs if spec.name in step.sample}
     if set(fed) != names:
         raise StepError(f"the step has samples for {sorted(fed)}", wanted=f"the model's inputs: {sorted(names)}")
     return fed

@@ -59,7 +59,7 @@ def _write_traced(step: Step, signature: Signature, path: Path, opset: int) -> S
             answer = opened.call(self.module, dict(zip(names, tensors, strict=True)))
             return tuple(named_tensors(answer).values())
 
-    tensors = tuple(to_torch(step.sample[spec.source_name], spec.dtype) for spec in signature.inputs)
+    tensors = tuple(to_torch(step.sample[spec.name], spec.dtype) for spec in signature.inputs)
     leaves = Leaves()
     with torch.no_grad():
         traced: Any = torch.jit.trace(leaves, tensors, check_trace=False)

@@ -83,7 +83,7 @@ def files(tmp_path: Path) -> Path:
     (tmp_path / "empty.pt").write_bytes(b"")
     (tmp_path / "noise.pt").write_bytes(bytes(range(7, 256)) * 3)
     (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04" + bytes(60))
-    (tmp_path / "lite.pt").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(64))
+    (tmp_path / "ort.pt").write_bytes(b"\x1c\x00\x00\x00ORTM" + bytes(64))
     tiny_models.write_onnx(str(tmp_path / "tiny.onnx"))
     return tmp_path
 
@@ -95,7 +95,7 @@ def files(tmp_path: Path) -> Path:
         ("empty.pt", "is empty: 0 bytes"),
         ("noise.pt", "is of no kind that dlconv knows"),
         ("cut.pt", "is a truncated archive: 64 bytes"),
-        ("lite.pt", "is a TFLite model"),
+        ("ort.pt", "is an ONNX Runtime (.ort) model"),
     ],
 )
 def test_a_wrong_file_is_one_clear_error(
