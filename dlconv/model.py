@@ -25,6 +25,9 @@ class TensorSpec:
     source is the name of the source model's tensor that this one stands for ("" where it is the same name).
     permutation tells the layout: axis i of this tensor is axis permutation[i] of the source's tensor
     (empty where the axes are the same).
+    scale and zero_point: of a tensor that its model quantises. An integer q stands for scale * (q - zero_point); a
+    float is rounded to steps of scale inside the model, 0.0 where each call finds its own step ("dynamic range").
+    scale is None where nothing is quantised.
     """
 
     name: str
@@ -32,6 +35,8 @@ class TensorSpec:
     shape: tuple[Dim, ...] | None
     source: str = ""
     permutation: tuple[int, ...] = ()
+    scale: float | None = None
+    zero_point: int = 0
 
     @property
     def source_name(self) -> str:
@@ -42,12 +47,14 @@ class TensorSpec:
         return self.shape is None or any(isinstance(size, str) for size in self.shape)
 
     def to_dict(self) -> dict[str, Any]:
+        """As JSON; "scale" and "zero_point" stand there only where the tensor is quantised."""
         return {
             "name": self.name,
             "dtype": self.dtype,
             "shape": None if self.shape is None else list(self.shape),
             "source": self.source_name,
             "permutation": list(self.permutation),
+            **({} if self.scale is None else {"scale": self.scale, "zero_point": self.zero_point}),
         }
 
     @staticmethod
@@ -60,6 +67,8 @@ class TensorSpec:
             shape=None if shape is None else tuple(shape),
             source="" if source == data["name"] else source,
             permutation=tuple(data.get("permutation", ())),
+            scale=data.get("scale"),
+            zero_point=data.get("zero_point", 0),
         )
 
     def __str__(self) -> str:

@@ -1,4 +1,5 @@
-"""TFLite on the CPU, by ai-edge-litert's interpreter or its predecessor tflite-runtime, whichever is here.
+"""TFLite on the CPU, by ai-edge-litert's interpreter or its predecessor tflite-runtime, whichever is here, or the full
+TensorFlow's, which has TensorFlow's own operators besides.
 
 Settings: {"threads": int, "xnnpack": bool | None}. xnnpack True or False asks for the XNNPACK delegate or forbids it;
 None, the default, takes it as every application does that opens the file, and goes on without it if it refuses the
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import importlib
 import importlib.metadata
+import os
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from dlconv.errors import MachineError, SamplesError, Unsupported
+from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +28,11 @@ if TYPE_CHECKING:
     from dlconv.runtimes.base import Tensors
 
 _T = TypeVar("_T")
+Details = dict[str, dict[str, Any]]
+"""The interpreter's account of each tensor, by name."""
 _PACKAGES = (("ai-edge-litert", "ai_edge_litert.interpreter"), ("tflite-runtime", "tflite_runtime.interpreter"))
+_TENSORFLOW = ("tensorflow", "tensorflow-cpu")  # the same modules under two names
+_RESOURCES = {"VAR_HANDLE", "HASHTABLE"}  # what resetting the variables does not reset
 
 # The smallest model, packed: x float32[2] -> y = x + x, written with the format's own schema.
 _TINY = zlib.decompress(
@@ -56,6 +63,14 @@ def load_package() -> tuple[str, str, Any]:
             return package, importlib.metadata.version(package), importlib.import_module(module)
         except (ImportError, importlib.metadata.PackageNotFoundError):
             continue
+    for package in _TENSORFLOW:
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        importlib.import_module("tensorflow")  # its operators are registered by that
+        return package, version, importlib.import_module("tensorflow.lite.python.interpreter")
     raise MachineError(
         "No TFLite runtime is installed here",
         wanted=" or ".join(package for package, _ in _PACKAGES),
@@ -64,13 +79,14 @@ def load_package() -> tuple[str, str, Any]:
 
 
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> TfliteSession:
-    """Load the model at `path`. Names are those of the file's own signature, or of its tensors without one.
+    """Load the model at `path`. Names are those of the signature that `signature.entry` names, or of the file's only
+    one, or of its tensors without one, as they are or as a user calls them ("x" for "serving_default_x:0").
 
-    Raises Unsupported where the file lacks a tensor that `signature` names.
+    Raises Unsupported where the file lacks a tensor that `signature` names, or has operators that no runtime here has.
     """
-    session = TfliteSession(Path(path), threads=settings.get("threads"), xnnpack=settings.get("xnnpack"))
-    session.check_names(signature)
-    return session
+    return TfliteSession(
+        Path(path), threads=settings.get("threads"), xnnpack=settings.get("xnnpack"), signature=signature
+    )
 
 
 class TfliteSession:
@@ -79,27 +95,35 @@ class TfliteSession:
     inputs and outputs are the interpreter's own details of each tensor, by name.
     """
 
-    inputs: dict[str, dict[str, Any]]
-    outputs: dict[str, dict[str, Any]]
+    inputs: Details
+    outputs: Details
     _shapes: dict[str, tuple[int, ...]]
 
-    def __init__(self, path: Path, threads: int | None = None, xnnpack: bool | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        threads: int | None = None,
+        xnnpack: bool | None = None,
+        signature: Signature | None = None,
+        *,
+        reference: bool = False,
+    ) -> None:
+        """signature: names that its tensors are called by. reference: the plain kernels that the format is defined by,
+        without any delegate."""
+        model = tflite_flatbuffer.load(path)
+        self._package, self._version, self._interpreters = load_package()
+        tflite_foreign.refuse(model, has_tensorflow=self._package in _TENSORFLOW)
         self._path = path
         self._threads = threads
-        self._package, self._version, self._interpreters = load_package()
-        self._with_xnnpack = xnnpack is not False
+        self._signature = signature
+        self._entry = tflite_boundary.entry_of(model, signature.entry if signature else "")
+        self._keeps_resources = any(each.name in _RESOURCES for each in model.operators)
+        self._reference = reference
+        self._with_xnnpack = xnnpack is not False and not reference
         self._may_fall_back = xnnpack is None
         self._refusal = ""
+        self._answers: Tensors | None = None
         self._with_fallback(self._load)
-
-    def check_names(self, signature: Signature) -> None:
-        """Raise Unsupported unless the file has all the inputs and outputs of `signature`."""
-        missing = {spec.name for spec in signature.inputs} - set(self.inputs)
-        missing |= {spec.name for spec in signature.outputs} - set(self.outputs)
-        if missing:
-            raise Unsupported(
-                f"the file has no tensor {', '.join(sorted(missing))}", wanted=", ".join([*self.inputs, *self.outputs])
-            )
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name. Inputs may be of other sizes where the model leaves them free; an int64 array is
@@ -123,6 +147,7 @@ class TfliteSession:
             "precision": _precision(self._interpreter),
             "delegate": "XNNPACK" if delegated else "none",
             "delegated_partitions": delegated,
+            "kernels": "reference" if self._reference else "optimised",
             "threads": self._threads,
             "runtime": self._package,
             "version": self._version,
@@ -133,12 +158,16 @@ class TfliteSession:
 
     def _load(self) -> None:
         kinds = self._interpreters.OpResolverType
+        kind = kinds.AUTO if self._with_xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._interpreter = self._interpreters.Interpreter(
             model_path=str(self._path),
             num_threads=self._threads,
-            experimental_op_resolver_type=kinds.AUTO if self._with_xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_op_resolver_type=kinds.BUILTIN_REF if self._reference else kind,
         )
-        self.inputs, self.outputs = boundary_of(self._interpreter)
+        inputs, outputs = boundary_of(self._interpreter, self._entry.key)
+        if self._signature is not None:
+            inputs, outputs = called(inputs, outputs, self._signature)
+        self.inputs, self.outputs = inputs, outputs
         self._interpreter.allocate_tensors()
         self._shapes = {name: tuple(map(int, detail["shape"])) for name, detail in self.inputs.items()}
 
@@ -156,6 +185,12 @@ class TfliteSession:
         return answer
 
     def _invoke(self, inputs: Tensors) -> None:
+        if self._keeps_resources:
+            self._load()  # the only way back to the first values
+        if self._entry.graph:  # not the main graph: the interpreter runs it by its key alone
+            runner = self._interpreter.get_signature_runner(self._entry.key)
+            self._answers = runner(**inputs)
+            return
         shapes = {name: array.shape for name, array in inputs.items()}
         if shapes != self._shapes:
             self._resize(shapes)
@@ -173,6 +208,8 @@ class TfliteSession:
         self._shapes = shapes
 
     def _read(self, _: Any) -> Tensors:
+        if self._answers is not None:
+            return {name: np.array(value) for name, value in self._answers.items()}
         return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self.outputs.items()}
 
 
@@ -198,23 +235,38 @@ def free_shape_of(detail: dict[str, Any]) -> tuple[int, ...]:
     return tuple(int(size) for size in (stated if len(stated) else detail["shape"]))
 
 
-def boundary_of(interpreter: Any) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """The details of the inputs and outputs by name: by the signature's names if the model has one, else its tensors'.
+def boundary_of(interpreter: Any, entry: str = "") -> tuple[Details, Details]:
+    """The details of the inputs and outputs by name: those of the signature `entry`, or of the tensors without one.
 
-    Raises Unsupported for a model of several signatures, and where two tensors bear one name.
+    Raises Unsupported where two tensors bear one name.
     """
-    signatures = list(interpreter.get_signature_list())
-    if len(signatures) > 1:
-        raise Unsupported(f"The model has {len(signatures)} signatures: {', '.join(signatures)}", wanted="one")
-    if signatures:
+    if entry:
         # The interpreter refuses to run while the runner lives: it is dropped on return.
-        runner = interpreter.get_signature_runner(signatures[0])
+        runner = interpreter.get_signature_runner(entry)
         return runner.get_input_details(), runner.get_output_details()
     sides = [interpreter.get_input_details(), interpreter.get_output_details()]
     named = [{str(detail["name"]): detail for detail in side} for side in sides]
     if [len(side) for side in sides] != [len(side) for side in named]:
         raise Unsupported("Two inputs or two outputs of the model have one name, and it has no signature")
     return named[0], named[1]
+
+
+def called(inputs: Details, outputs: Details, signature: Signature) -> tuple[Details, Details]:
+    """The details by the names of `signature`, where a tensor is called so in the file or by its users.
+
+    Raises Unsupported where there is none such.
+    """
+    sides: list[Details] = []
+    missing: list[str] = []
+    for details, specs in ((inputs, signature.inputs), (outputs, signature.outputs)):
+        wanted = [spec.name for spec in specs]
+        usual = tflite_boundary.usual_names(details)
+        names = {name: usual[name] if name not in wanted and usual[name] in wanted else name for name in details}
+        missing += [name for name in wanted if name not in names.values()]
+        sides.append({names[name]: detail for name, detail in details.items()})
+    if missing:
+        raise Unsupported(f"the file has no tensor {', '.join(missing)}", wanted=", ".join([*inputs, *outputs]))
+    return sides[0], sides[1]
 
 
 def _precision(interpreter: Any) -> str:

@@ -1,113 +1,177 @@
-"""What a TFLite file is: its signature, operators, weights. Nothing is run."""
+"""What a TFLite file is: its signature, operators, weights, quantisation. Nothing is run."""
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
-from importlib import import_module
+from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.errors import FormatError
-from dlconv.model import Dim, Signature, TensorSpec
-from dlconv.runtimes.tflite import boundary_of, free_shape_of, load_package
+from dlconv.errors import FormatError, SignatureError
+from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign
+from dlconv.runtimes.tflite import load_package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.model import Signature
+    from dlconv.runtimes.tflite_flatbuffer import FlatGraph, FlatModel
+
+_KEEPS_VALUES = {"CAST", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "PACK", "UNPACK",
+                 "SPLIT", "CONCATENATION", "TILE", "BROADCAST_TO"}  # fmt: skip
 
 
 def describe(path: str) -> dict[str, Any]:
     """schema_version, description, operators with counts (of all subgraphs; custom ones as "custom.NAME"), parameters,
-    inputs, outputs, subgraphs (their number), tensors (their number), metadata (names of the entries) and notes.
+    inputs, outputs, signatures (their keys), subgraphs (their number), tensors (their number), metadata (names of the
+    entries) and notes.
 
-    Raises FormatError for what TFLite's own reader refuses.
+    Raises FormatError for what is no TFLite file, or what TFLite's own reader refuses.
     """
-    source = Path(path)
-    signature = _signature_of(source)
-    schema: Any = import_module("ai_edge_litert.schema_py_generated")
-    try:
-        model = schema.Model.GetRootAs(source.read_bytes(), 0)
-        graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
-        return {
-            "schema_version": int(model.Version()),
-            "description": (model.Description() or b"").decode(errors="replace"),
-            "operators": _operators_of(schema, model, graphs),
-            "parameters": _parameters_of(schema, model, graphs),
-            "inputs": [spec.to_dict() for spec in signature.inputs],
-            "outputs": [spec.to_dict() for spec in signature.outputs],
-            "subgraphs": len(graphs),
-            "tensors": sum(graph.TensorsLength() for graph in graphs),
-            "metadata": [_text(model.Metadata(index).Name()) for index in range(model.MetadataLength())],
-            "notes": [],
-        }
-    except (struct.error, IndexError, ValueError) as error:
-        raise _refused(source, error) from error
+    model = tflite_flatbuffer.load(Path(path))
+    _prove(Path(path), model)
+    keys = [entry.key for entry in model.entries]
+    several = len(keys) > 1 and tflite_boundary.USUAL_ENTRY not in keys
+    signature = tflite_boundary.signature_of(model, keys[0] if several else "")
+    counts = Counter(operator.name for operator in model.operators)
+    return {
+        "schema_version": model.version,
+        "description": model.description,
+        "operators": dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "parameters": _parameters_of(model),
+        "inputs": [spec.to_dict() for spec in signature.inputs],
+        "outputs": [spec.to_dict() for spec in signature.outputs],
+        "signatures": keys,
+        "subgraphs": len(model.graphs),
+        "tensors": sum(len(graph.tensors) for graph in model.graphs),
+        "metadata": list(model.metadata),
+        "notes": _notes(model, signature),
+    }
 
 
-def read(path: str) -> dict[str, Any]:
-    """The signature of a model that is a reference, as data. Raises FormatError as `describe`."""
-    return {"signature": _signature_of(Path(path)).to_dict(), "notes": []}
+def read(
+    path: str,
+    entry: str = "",
+    trust: bool = False,
+    inputs: list[dict[str, Any]] | None = None,
+    outputs: list[str] | None = None,
+) -> dict[str, Any]:
+    """What the model at `path` takes and gives, as data: signature, notes, and bounds (for an integer input the range
+    of values [low, high] that it may have); "stateful" and "state" where it keeps state that no caller can reset;
+    "toolchain" where its operators need the full TensorFlow.
+
+    entry: which signature of the file. outputs: the names of those wanted, in that order; all where there are none.
+    trust and inputs change nothing: a TFLite file holds no code, and states its own inputs. Raises FormatError as
+    `describe`, Unsupported for custom operators, SignatureError for a name that is none.
+    """
+    del trust, inputs
+    model = tflite_flatbuffer.load(Path(path))
+    flex = tflite_foreign.flex_of(model)
+    tflite_foreign.refuse(model, has_tensorflow=True)
+    _prove(Path(path), model)
+    signature = _chosen(tflite_boundary.signature_of(model, entry), outputs or [])
+    graph = model.graphs[tflite_boundary.entry_of(model, entry).graph]
+    kept = [graph.tensors[each.outputs[0]].name for each in graph.operators if each.name == "VAR_HANDLE"]
+    return {
+        "signature": signature.to_dict(),
+        "notes": _notes(model, signature),
+        "bounds": _bounds(model, signature, entry),
+        **({"stateful": True, "state": kept} if kept else {}),
+        **({"toolchain": "tensorflow"} if flex else {}),
+    }
 
 
-def _signature_of(source: Path) -> Signature:
+def _prove(path: Path, model: FlatModel) -> None:
+    """Let TFLite's own reader open the file, where it has the operators that are in it."""
+    if tflite_foreign.flex_of(model) or tflite_foreign.custom_of(model):
+        return
     _, _, interpreters = load_package()
     plain = interpreters.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        interpreter = interpreters.Interpreter(model_path=str(source), experimental_op_resolver_type=plain)
+        interpreters.Interpreter(model_path=str(path), experimental_op_resolver_type=plain)
     except (ValueError, RuntimeError) as error:
-        raise _refused(source, error) from error
-    inputs, outputs = boundary_of(interpreter)
-    return Signature(tuple(map(_spec, inputs.items())), tuple(map(_spec, outputs.items())))
+        raise FormatError(
+            f"{path.name} is not a TFLite model that can be read: {str(error)[:200]}",
+            wanted="a whole .tflite file",
+            mend="copy or export the file again",
+        ) from error
 
 
-def _spec(named: tuple[str, dict[str, Any]]) -> TensorSpec:
-    name, detail = named
-    kind = detail["dtype"]
-    dtype = "string" if kind in (np.bytes_, np.str_, object) else np.dtype(kind).name
-    shape: tuple[Dim, ...] = tuple(
-        f"{name}.{axis}" if size < 0 else size for axis, size in enumerate(free_shape_of(detail))
-    )
-    return TensorSpec(name, dtype, shape)
+def _chosen(signature: Signature, outputs: list[str]) -> Signature:
+    known = {spec.name: spec for spec in signature.outputs}
+    strange = [name for name in outputs if name not in known]
+    if strange:
+        raise SignatureError(f"the file has no output {', '.join(strange)}", wanted=f"of {', '.join(known)}")
+    return replace(signature, outputs=tuple(known[name] for name in outputs)) if outputs else signature
 
 
-def _operators_of(schema: Any, model: Any, graphs: list[Any]) -> dict[str, int]:
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    codes: list[str] = []
-    for index in range(model.OperatorCodesLength()):
-        code = model.OperatorCodes(index)
-        # Files of before 2020 have the code in a byte of its own.
-        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        custom = code.CustomCode()
-        codes.append(f"custom.{_text(custom)}" if custom else names.get(number, f"operator {number}"))
-    counts = Counter(
-        codes[graph.Operators(index).OpcodeIndex()] for graph in graphs for index in range(graph.OperatorsLength())
-    )
-    return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+def _notes(model: FlatModel, signature: Signature) -> list[str]:
+    notes = [
+        f"{spec.name} is quantised: {spec.dtype} q stands for {spec.scale:.6g} * (q - {spec.zero_point})"
+        for spec in (*signature.inputs, *signature.outputs)
+        if spec.scale and spec.dtype != "float32"
+    ]
+    if tflite_boundary.quantises_anew(model):
+        notes.append("weights are integers, activations are quantised anew in each call (dynamic range)")
+    elif tflite_boundary.computes_in_integers(model):
+        notes.append("the file computes in integers")
+    if flex := tflite_foreign.flex_of(model):
+        notes.append(f"operators of TensorFlow (Select TF): {', '.join(flex)}")
+    if custom := tflite_foreign.custom_of(model):
+        notes.append(f"custom operators: {', '.join(custom)}")
+    variables = [tensor.name for graph in model.graphs for tensor in graph.tensors if tensor.is_variable]
+    if variables:
+        notes.append(
+            "the interpreter keeps variables from call to call until they are reset: each answer here is one after a "
+            f"reset ({', '.join(variables)})"
+        )
+    return notes
 
 
-def _parameters_of(schema: Any, model: Any, graphs: list[Any]) -> dict[str, Any]:
+def _bounds(model: FlatModel, signature: Signature, asked: str) -> dict[str, list[int]]:
+    """The whole range of a quantised input; of another integer the indices that the tables it selects from have."""
+    entry = tflite_boundary.entry_of(model, asked)
+    graph = model.graphs[entry.graph]
+    found: dict[str, list[int]] = {}
+    for spec in signature.inputs:
+        kind = np.dtype(spec.dtype).kind if spec.dtype not in ("string", "bfloat16") else ""
+        if kind in ("i", "u") and spec.scale is not None:
+            limits = np.iinfo(spec.dtype)
+            found[spec.name] = [int(limits.min), int(limits.max)]
+        elif kind in ("i", "u"):
+            tops = list(_table_tops(graph, entry.inputs[spec.name]))
+            if tops:
+                found[spec.name] = [0, min(tops)]
+    return found
+
+
+def _table_tops(graph: FlatGraph, number: int) -> Iterator[int]:
+    pending, seen = [number], {number}
+    while pending:
+        current = pending.pop()
+        for each in graph.operators:
+            if current not in each.inputs:
+                continue
+            place = each.inputs.index(current)
+            if each.name in _KEEPS_VALUES:
+                fresh = [made for made in each.outputs if made not in seen]
+                seen.update(fresh)
+                pending += fresh
+            elif (each.name, place) in (("GATHER", 1), ("EMBEDDING_LOOKUP", 0)):
+                table = graph.tensors[each.inputs[1 - place]]
+                if table.is_stored and table.shape:
+                    yield table.shape[0] - 1  # of GATHER along another axis that is too few or too many
+
+
+def _parameters_of(model: FlatModel) -> dict[str, Any]:
     """{"count": elements, "size_bytes": bytes, "by_dtype": {dtype: elements}} of the stored tensors."""
-    names = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
     elements: Counter[str] = Counter()
     stored: dict[int, int] = {}
-    for graph in graphs:
-        for index in range(graph.TensorsLength()):
-            tensor = graph.Tensors(index)
-            buffer = model.Buffers(tensor.Buffer())
-            size_bytes = buffer.DataLength() or buffer.Size()
-            if size_bytes and tensor.Buffer() not in stored:
-                stored[tensor.Buffer()] = int(size_bytes)
-                elements[names[tensor.Type()]] += prod(tensor.Shape(axis) for axis in range(tensor.ShapeLength()))
+    for tensor in (tensor for graph in model.graphs for tensor in graph.tensors):
+        if tensor.size_bytes and tensor.buffer not in stored:
+            stored[tensor.buffer] = tensor.size_bytes
+            elements[tensor.dtype] += prod(tensor.shape)
     return {"count": sum(elements.values()), "size_bytes": sum(stored.values()), "by_dtype": dict(elements)}
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="replace")
-
-
-def _refused(source: Path, error: Exception) -> FormatError:
-    return FormatError(
-        f"{source.name} is not a TFLite model that can be read: {error}",
-        wanted="a whole .tflite file",
-        mend="copy or export the file again",
-    )

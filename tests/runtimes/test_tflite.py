@@ -139,7 +139,7 @@ def test_a_file_is_described(tmp_path: Path) -> None:
     told = describe(str(write_sum(tmp_path / "m.tflite", free=True)))
     assert told["operators"] == {"ADD": 1}
     assert told["parameters"]["count"] == 0
-    assert {spec["name"]: spec["shape"] for spec in told["inputs"]} == {"a": ["a.0"], "b": ["b.0"]}
+    assert {spec["name"]: spec["shape"] for spec in told["inputs"]} == {"a": ["batch"], "b": ["batch"]}
 
 
 @pytest.mark.shared

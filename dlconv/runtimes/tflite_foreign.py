@@ -1,0 +1,52 @@
+"""Operators of a TFLite file that an interpreter may lack, found before it is opened: one that it lacks can end it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dlconv.errors import Unsupported
+from dlconv.runtimes.tflite_operators import FLEX
+
+if TYPE_CHECKING:
+    from dlconv.runtimes.tflite_flatbuffer import FlatModel
+
+EDGETPU: Final = "edgetpu-custom-op"
+"""What the Edge TPU's compiler puts in place of the operators that the device computes."""
+_CUSTOM_AT_HOME: Final = frozenset({"TFLite_Detection_PostProcess", "Mfcc", "AudioSpectrogram", "NumericVerify"})
+"""Custom operators by name, whose kernels the interpreter registers with the builtin ones (its register.cc)."""
+
+
+def custom_of(model: FlatModel) -> tuple[str, ...]:
+    """Operators that no interpreter here has."""
+    found = {each.custom for each in model.operators if each.custom} - _CUSTOM_AT_HOME
+    return tuple(sorted(name for name in found if not name.startswith(FLEX)))
+
+
+def flex_of(model: FlatModel) -> tuple[str, ...]:
+    """TensorFlow's own operators (Select TF), by TensorFlow's names."""
+    return tuple(sorted({each.custom[len(FLEX) :] for each in model.operators if each.custom.startswith(FLEX)}))
+
+
+def refuse(model: FlatModel, *, has_tensorflow: bool, has_edge_tpu: bool = False) -> None:
+    """Raise Unsupported for operators that the interpreter lacks, each named."""
+    custom = [name for name in custom_of(model) if not (has_edge_tpu and name == EDGETPU)]
+    if EDGETPU in custom:
+        raise Unsupported(
+            "the file is compiled for the Coral Edge TPU: without that device and its delegate it does not run",
+            wanted=f"a file without {EDGETPU}, or a machine with the device",
+            mend="give the file that edgetpu_compiler was given",
+        )
+    if custom:
+        raise Unsupported(
+            f"the file has custom operators, whose kernels are in no runtime here: {', '.join(custom)}",
+            wanted="operators of TFLite's own",
+            mend="give the part of the model without them, or the model that the file was made from",
+        )
+    flex = flex_of(model)
+    if flex and not has_tensorflow:
+        raise Unsupported(
+            f"the file has operators of TensorFlow (Select TF), which TFLite's runtime lacks: {', '.join(flex)}",
+            wanted="operators of TFLite's own",
+            mend="convert the model that the file was made from; with the full TensorFlow (dlconv toolchain install "
+            "tensorflow) the file can be the source of other targets",
+        )
