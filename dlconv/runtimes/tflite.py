@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from dlconv.errors import MachineError, SamplesError, Unsupported
-from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign
+from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,8 @@ class TfliteSession:
         model = tflite_flatbuffer.load(path)
         self._package, self._version, self._interpreters = load_package()
         tflite_foreign.refuse(model, has_tensorflow=self._package in _TENSORFLOW)
-        self._path = path
+        content = tflite_mended.mended(path, model)
+        self._file = {"model_path": str(path)} if content is None else {"model_content": content}
         self._threads = threads
         self._signature = signature
         self._entry = tflite_boundary.entry_of(model, signature.entry if signature else "")
@@ -160,13 +161,15 @@ class TfliteSession:
         kinds = self._interpreters.OpResolverType
         kind = kinds.AUTO if self._with_xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._interpreter = self._interpreters.Interpreter(
-            model_path=str(self._path),
+            **self._file,
             num_threads=self._threads,
             experimental_op_resolver_type=kinds.BUILTIN_REF if self._reference else kind,
         )
         inputs, outputs = boundary_of(self._interpreter, self._entry.key)
         if self._signature is not None:
             inputs, outputs = called(inputs, outputs, self._signature)
+        if self._signature is not None and self._signature.outputs and self._reference:
+            outputs = {spec.name: outputs[spec.name] for spec in self._signature.outputs}  # those that were asked for
         self.inputs, self.outputs = inputs, outputs
         self._interpreter.allocate_tensors()
         self._shapes = {name: tuple(map(int, detail["shape"])) for name, detail in self.inputs.items()}
@@ -209,7 +212,7 @@ class TfliteSession:
 
     def _read(self, _: Any) -> Tensors:
         if self._answers is not None:
-            return {name: np.array(value) for name, value in self._answers.items()}
+            return {name: np.array(self._answers[name]) for name in self.outputs}
         return {name: self._interpreter.get_tensor(detail["index"]) for name, detail in self.outputs.items()}
 
 

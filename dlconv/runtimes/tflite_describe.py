@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.errors import FormatError, SignatureError
-from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign
+from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
 from dlconv.runtimes.tflite import load_package
 
 if TYPE_CHECKING:
@@ -90,8 +90,10 @@ def _prove(path: Path, model: FlatModel) -> None:
         return
     _, _, interpreters = load_package()
     plain = interpreters.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    content = tflite_mended.mended(path, model)
+    file = {"model_path": str(path)} if content is None else {"model_content": content}
     try:
-        interpreters.Interpreter(model_path=str(path), experimental_op_resolver_type=plain)
+        interpreters.Interpreter(**file, experimental_op_resolver_type=plain)
     except (ValueError, RuntimeError) as error:
         raise FormatError(
             f"{path.name} is not a TFLite model that can be read: {str(error)[:200]}",
@@ -118,6 +120,7 @@ def _notes(model: FlatModel, signature: Signature) -> list[str]:
         notes.append("weights are integers, activations are quantised anew in each call (dynamic range)")
     elif tflite_boundary.computes_in_integers(model):
         notes.append("the file computes in integers")
+    notes += tflite_mended.note_on(model)
     if flex := tflite_foreign.flex_of(model):
         notes.append(f"operators of TensorFlow (Select TF): {', '.join(flex)}")
     if custom := tflite_foreign.custom_of(model):

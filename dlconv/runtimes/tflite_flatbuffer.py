@@ -35,7 +35,7 @@ _MAX_ELEMENTS = 1 << 24  # of one vector of tables or numbers: a file that claim
 class FlatTensor:
     """A tensor of a graph. shape has -1 where a size is free. scale and zero_point: one a channel along `axis`, one
     of all, or none where it is not quantised. size_bytes: of its stored values, 0 where it is computed; buffer: where
-    they are."""
+    they are. axis_at: where in the file the number of that axis stands, 0 where it does not."""
 
     name: str
     dtype: str
@@ -43,6 +43,7 @@ class FlatTensor:
     scale: tuple[float, ...]
     zero_point: tuple[int, ...]
     axis: int
+    axis_at: int
     buffer: int
     size_bytes: int
     is_variable: bool
@@ -88,13 +89,15 @@ class FlatEntry:
 
 @dataclass(frozen=True)
 class FlatModel:
-    """All of a file but its weights. metadata: the names of its entries."""
+    """All of a file but its weights. metadata: the names of its entries. slots: where in the file the offset of each
+    graph stands."""
 
     version: int
     description: str
     graphs: tuple[FlatGraph, ...]
     entries: tuple[FlatEntry, ...]
     metadata: tuple[str, ...]
+    slots: tuple[int, ...]
 
     @property
     def operators(self) -> list[FlatOperator]:
@@ -128,7 +131,8 @@ def _model(root: _Table) -> FlatModel:
         numbers = (*entry.inputs.values(), *entry.outputs.values())
         if max(numbers, default=0) >= len(graphs[entry.graph].tensors):
             raise ValueError(f"the signature {entry.key} names a tensor that there is not")
-    return FlatModel(root.number(0, "<I"), root.text(3), graphs, entries, root.tables(6, lambda table: table.text(0)))
+    metadata = root.tables(6, lambda table: table.text(0))
+    return FlatModel(root.number(0, "<I"), root.text(3), graphs, entries, metadata, root.slots(2))
 
 
 def _code(table: _Table) -> str:
@@ -166,6 +170,7 @@ def _tensor(table: _Table, sizes: tuple[int, ...]) -> FlatTensor:
         scale=quantised.floats(2) if quantised else (),
         zero_point=quantised.numbers(3, "<q") if quantised else (),
         axis=quantised.number(6, "<i") if quantised else 0,
+        axis_at=quantised.place(6) if quantised else 0,
         buffer=buffer,
         size_bytes=sizes[buffer],
         is_variable=bool(table.number(5, "<b")),
@@ -189,7 +194,7 @@ class _Table:
         self._size = int(struct.unpack_from("<H", data, _within(self._fields, data))[0])
 
     def number(self, field: int, form: str) -> int:
-        at = self._at(field)
+        at = self.place(field)
         return int(struct.unpack_from(form, self._data, at)[0]) if at else 0
 
     def text(self, field: int) -> str:
@@ -210,17 +215,20 @@ class _Table:
         return tuple(np.array(self.numbers(field, "<i"), np.int32).view(np.float32).tolist())
 
     def table(self, field: int) -> _Table | None:
-        at = self._at(field)
+        at = self.place(field)
         return _Table(self._data, at + _u32(self._data, at)) if at else None
 
     def tables(self, field: int, read: Callable[[_Table], _T]) -> tuple[_T, ...]:
+        return tuple(read(_Table(self._data, slot + _u32(self._data, slot))) for slot in self.slots(field))
+
+    def slots(self, field: int) -> tuple[int, ...]:
+        """Where the offsets of a vector of tables stand."""
         start, count = self._vector(field)
         if count > _MAX_ELEMENTS or start + 4 * count > len(self._data):
             raise ValueError("a vector passes the end of the file")
-        places = [start + 4 * index for index in range(count)]
-        return tuple(read(_Table(self._data, place + _u32(self._data, place))) for place in places)
+        return tuple(range(start, start + 4 * count, 4))
 
-    def _at(self, field: int) -> int:
+    def place(self, field: int) -> int:
         """Where the field's value stands, 0 where it is absent."""
         slot = 4 + 2 * field
         if slot >= self._size:
@@ -229,7 +237,7 @@ class _Table:
         return self._start + offset if offset else 0
 
     def _vector(self, field: int) -> tuple[int, int]:
-        at = self._at(field)
+        at = self.place(field)
         if not at:
             return 0, 0
         start = at + _u32(self._data, at)

@@ -1,0 +1,37 @@
+"""A TFLite file as foreign frontends read it: its first graph alone, by its tensors' own names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dlconv.errors import Unsupported
+from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dlconv.convert.edge import Step
+    from dlconv.runtimes.tflite_flatbuffer import FlatModel
+
+
+def readable(step: Step, *, reads_flex: bool) -> tuple[Path, FlatModel, dict[str, str]]:
+    """The file to read, what stands in it, and its tensors' own names by those of the step's signature.
+
+    Raises Unsupported for operators that no frontend reads.
+    """
+    model = tflite_flatbuffer.load(step.source)
+    tflite_foreign.refuse(model, has_tensorflow=reads_flex)
+    entry = tflite_boundary.entry_of(model, step.signature.entry)
+    kept = sorted({each.name for each in model.graphs[entry.graph].operators if each.name == "VAR_HANDLE"})
+    if kept:
+        raise Unsupported(
+            "the file keeps state from call to call in resources, which the frontend cannot carry over",
+            wanted="a model whose state is an input and an output",
+        )
+    content = tflite_mended.mended(step.source, model, entry.graph)
+    names = tflite_boundary.raw_names(model, step.signature.entry)
+    if content is None:
+        return step.source, model, names
+    path = step.out_dir / "read.tflite"
+    path.write_bytes(content)
+    return path, model, names
