@@ -9,7 +9,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dlconv import archives, pickles, protobuf
+from dlconv import archives, jaxfile, pickles, protobuf
 from dlconv.errors import FormatError, RequestError
 from dlconv.model import Artifact, digest_of, files_of
 
@@ -58,16 +58,9 @@ class Format(str, Enum):
 
 
 _SOURCES = (
-    Format.TORCHSCRIPT,
-    Format.TORCH_EXPORT,
-    Format.ONNX,
-    Format.SAVED_MODEL,
-    Format.KERAS,
-    Format.KERAS_H5,
-    Format.FROZEN_GRAPH,
-    Format.TFLITE,
-    Format.JAX,
-)
+    Format.TORCHSCRIPT, Format.TORCH_EXPORT, Format.ONNX, Format.SAVED_MODEL, Format.KERAS, Format.KERAS_H5,
+    Format.FROZEN_GRAPH, Format.TFLITE, Format.JAX,
+)  # fmt: skip
 
 _SUFFIXES = {
     Format.TORCHSCRIPT: ".pt",
@@ -232,9 +225,8 @@ def _identify_directory(path: Path) -> Found:
     if len(models) == 1:
         return models[0]
     if not models:
-        return Found(
-            path, Format.UNKNOWN, tuple(files_of(path)), "a directory without a model", _advice(Format.UNKNOWN)
-        )
+        title = "a directory without a model"
+        return Found(path, Format.UNKNOWN, tuple(files_of(path)), title, _advice(Format.UNKNOWN))
     raise RequestError(
         f"{path} is a directory with {len(models)} models",
         wanted="one model",
@@ -270,6 +262,9 @@ def _kind_of_file(path: Path, head: bytes) -> archives.Kind:
         return "openvino", "", ""
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return "safetensors", "", ""
+    exported = jaxfile.kind_of(path)
+    if exported is not None:
+        return exported
     try:
         kind = protobuf.kind_of(path)
     except protobuf.Truncated as error:

@@ -20,6 +20,7 @@ from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import ConversionError, DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
+from dlconv.kinds import KINDS
 from dlconv.outcome import Outcome, Report
 from dlconv.samples import read_labels
 from dlconv.steps import Product, StepRunner
@@ -277,7 +278,7 @@ def _warm(artifact: Artifact, planned: Plan, crew: Crew, *, is_known: bool) -> N
         for name in dict.fromkeys(candidate.RUNTIMES[goal.target].toolchain for goal in planned.targets):
             crew.warm([name])
         return
-    first = sources.KINDS[artifact.format].toolchain
+    first = KINDS[artifact.format].toolchain
     wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]
     crew.warm(dict.fromkeys([first, *wanted]), behind=first)
 

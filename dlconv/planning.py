@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.candidate import RUNTIMES
 from dlconv.convert.graph import GRAPH, Route
 from dlconv.errors import ToolchainMissing
-from dlconv.source import KINDS
+from dlconv.kinds import KINDS
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:

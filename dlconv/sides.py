@@ -10,6 +10,7 @@ from dlconv import source as sources
 from dlconv.bundle import is_bundle, open_bundle
 from dlconv.candidate import RUNTIMES, narrowing, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
+from dlconv.kinds import KINDS
 from dlconv.runtimes.state import read_initial
 from dlconv.samples import read_samples, split
 from dlconv.validators.judging import checks
@@ -61,7 +62,7 @@ def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: 
     if runtime is None:
         raise RequestError(
             f"{path} is {artifact.format.label}, which nothing here runs",
-            wanted="a bundle, or " + ", ".join(kind.value for kind in sources.KINDS),
+            wanted="a bundle, or " + ", ".join(kind.value for kind in KINDS),
         )
     studied = sources.study(artifact, options, crew, cache)
     size_bytes = sum(file.stat().st_size for file in formats.identify(path).files)

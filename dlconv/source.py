@@ -13,6 +13,7 @@ from dlconv.convert.onnx_signature import apply_inputs
 from dlconv.errors import RequestError, SamplesError, SignatureError, SourceError, StepError, cause_of
 from dlconv.formats import Format
 from dlconv.jsonfile import read_json, write_json
+from dlconv.kinds import KINDS, Kind
 from dlconv.model import Signature
 from dlconv.samples import Sample, SampleSet
 from dlconv.validators.parity import Answers, noise_floors
@@ -25,47 +26,6 @@ if TYPE_CHECKING:
     from dlconv.model import Artifact
     from dlconv.options import SourceOptions
     from dlconv.workers.crew import Crew
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a model is read and answered as a reference: the toolchain, the adapter, and the function that studies it.
-
-    asks: what the study is told of the user's words besides the path. has_double: whether the adapter can answer in
-    float64.
-    """
-
-    toolchain: str
-    runtime: str
-    study: str
-    asks: tuple[str, ...] = ()
-    has_double: bool = True
-
-
-_GRAPH = ("entry", "inputs", "outputs", "trust")
-_TENSORFLOW = "dlconv.runtimes.tensorflow"
-_KERAS = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.keras_signature:read", _GRAPH)
-_SAVED_MODEL = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.saved_model_signature:read", _GRAPH)
-_FROZEN_GRAPH = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.frozen_graph_signature:read", _GRAPH)
-_SCRIPT = ("inputs", "samples", "constants")
-
-KINDS = {
-    Format.TORCHSCRIPT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torchscript_signature:infer", _SCRIPT),
-    Format.TORCH_EXPORT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torch_export_signature:read"),
-    Format.ONNX: Kind("onnx", "dlconv.runtimes.onnx_reference", "dlconv.convert.onnx_signature:read"),
-    Format.SAVED_MODEL: _SAVED_MODEL,
-    Format.KERAS: _KERAS,
-    Format.KERAS_H5: _KERAS,
-    Format.FROZEN_GRAPH: _FROZEN_GRAPH,
-    Format.JAX: Kind("jax", "dlconv.runtimes.jax", "dlconv.convert.jax_signature:read", _GRAPH),
-    Format.TFLITE: Kind(
-        "tflite", "dlconv.runtimes.tflite_reference", "dlconv.runtimes.tflite_describe:read", _GRAPH, has_double=False
-    ),
-    Format.OPENVINO: Kind(
-        "openvino", "dlconv.runtimes.openvino", "dlconv.runtimes.openvino_describe:read", has_double=False
-    ),
-}
-"""What can be a reference: the sources of conversions, and the formats besides that `verify` compares with."""
 
 
 ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"

@@ -31,6 +31,7 @@ from dlconv.events import Event, Silence
 from dlconv.formats import Format
 from dlconv.gating import BASELINE, Gate, gated, timed
 from dlconv.hardware import misfit
+from dlconv.kinds import KINDS
 from dlconv.options import SourceOptions
 from dlconv.outcome import Outcome, Report, skipped
 from dlconv.receipt import environment, evidence_of, tensor_of
@@ -287,7 +288,7 @@ def _opened(path: Path) -> _Model:
     if runtime is None:
         raise RequestError(
             f"{path} is {found.format.label}, which nothing here runs",
-            wanted=", ".join(kind.value for kind in sources.KINDS),
+            wanted=", ".join(kind.value for kind in KINDS),
         )
     return _Model(path, found, runtime)
 

@@ -15,7 +15,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dlconv"
 FRAMEWORKS = {
     *("ai_edge_litert", "jax", "keras", "onnx", "onnx2tf", "onnxruntime", "onnxscript", "onnxsim", "onnxslim"),
-    *("openvino", "sklearn", "tensorflow", "tensorrt", "torch", "transformers"),
+    *(
+        "h5py",
+        "jax2onnx",
+        "jaxlib",
+        "litert_torch",
+        "openvino",
+        "sklearn",
+        "tensorflow",
+        "tensorrt",
+        "tf2onnx",
+        "tf_keras",
+    ),
+    *("torch", "transformers"),
 }
 
 # Imports point to the same line or to one above. A new module is given its place here.
@@ -23,7 +35,7 @@ LAYERS = (
     ("values", "archives bars errors events formats jaxfile jsonfile model options pickles protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    ("stages of the two lines", "blame cache candidate hardware precision_noise receipt source steps"),
+    ("stages of the two lines", "blame cache candidate hardware kinds precision_noise receipt source steps"),
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
@@ -159,7 +171,7 @@ def text_files() -> list[Path]:
     )
     if listed.returncode != 0:
         pytest.skip(f"the files of the project are asked of git: {listed.stderr.strip()}")
-    binary = {".pt", ".pt2", ".onnx", ".npz", ".tflite", ".png", ".bin"}
+    binary = {".pt", ".pt2", ".onnx", ".keras", ".npz", ".tflite", ".png", ".bin"}
     return [
         path
         for name in listed.stdout.split("\0")

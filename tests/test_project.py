@@ -253,7 +253,7 @@ def test_no_file_is_found(tmp_path: Path) -> None:
 def test_lines_are_found() -> None:
     assert line_of(FULL, ("defaults", "bars", "outputs", "*", "min_cosine")) == 9
     assert line_of(FULL, ("models", "digits", "bars", "latency", "max_ratio")) == 27
-    assert line_of(FULL, ("models", "b.v2")) == 26
+    assert line_of(FULL, ("models", "b.v2")) == 31
     assert line_of("x = { y = { z = 1 } }\n", ("x", "y", "z")) == 1
     assert line_of(FULL, ("nothing",)) is None
 
