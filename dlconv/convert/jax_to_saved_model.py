@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
+from dlconv.convert.saved_model_names import KEY, allowed
 from dlconv.runtimes.jax_program import Program, open_program
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from dlconv.model import Signature, TensorSpec
+    from dlconv.model import Signature
 
 ENTRY = "saved_model"
-KEY = "serving_default"
 
 
 def convert(step: Step) -> Made:
@@ -39,25 +38,10 @@ def saved_signature(program: Program, known: Signature) -> Signature:
     outputs = {spec.source_name: spec for spec in known.outputs}
     return replace(
         known,
-        inputs=_allowed([inputs[name] for name in program.inputs]),
-        outputs=_allowed([outputs[name] for name in program.outputs]),
+        inputs=allowed(inputs[name] for name in program.inputs),
+        outputs=allowed(outputs[name] for name in program.outputs),
         entry=KEY,
     )
-
-
-def _allowed(specs: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """TensorFlow's names of arguments are Python's: what is none gets underscores, and a number where two collide."""
-    kept: dict[str, TensorSpec] = {}
-    for spec in specs:
-        clean = re.sub(r"\W", "_", spec.name)
-        number, candidate = 1, clean
-        while candidate in kept:
-            number += 1
-            candidate = f"{clean}_{number}"
-        kept[candidate] = replace(
-            spec, name=candidate, source=spec.source_name if candidate != spec.source_name else ""
-        )
-    return tuple(kept.values())
 
 
 def save(program: Program, signature: Signature, path: Path) -> None:

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_size
+from dlconv.convert import onnx2tf_attempts as attempts
+from dlconv.convert import onnx2tf_lowering
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.onnx_trial import Trial
-from dlconv.errors import StepError, Unsupported, is_out_of_memory
-from dlconv.model import Signature, TensorSpec
+from dlconv.model import Signature
 from dlconv.runtimes import tflite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from dlconv.convert.onnx_graph import Proto
-    from dlconv.model import Dim
     from dlconv.runtimes.base import Tensors
 
 ENTRY = "model.tflite"
-_LIMIT_BYTES = 2_000_000_000  # a FlatBuffer's offsets are 31 bits wide
-
-Shapes = dict[str, tuple["Dim", ...]]
-Way = Literal["known sizes", "two sizes", "symbols"]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A way to lower the model: with all sizes known, at two sizes and compared, or with symbols for the free ones."""
-
-    way: Way
-    shapes: Shapes
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """The names of the dimensions that stay free."""
-        return tuple(sorted({dim for shape in self.shapes.values() for dim in shape if isinstance(dim, str)}))
 
 
 def convert(step: Step) -> Made:
@@ -53,170 +30,24 @@ def convert(step: Step) -> Made:
     Raises Unsupported for an operator that cannot be converted, and for a model too large for the format.
     """
     onnx: Any = import_module("onnx")
-    _check_size(step.source)
+    attempts.check_size(step.source)
     model = onnx.load(str(step.source))
-    fed = _fed(model, step)
-    reasons: list[str] = []
-    for attempt in _attempts(step.signature, fed):
-        try:
-            made = _attempted(model, step, attempt, fed)
-        except Exception as error:  # whatever the trouble with a free size is, a later attempt has less of it
-            if not attempt.kept or is_out_of_memory(error):
-                raise
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            reasons.append(f"{', '.join(attempt.kept)} cannot stay free by {attempt.way}: {reason}")
-        else:
-            return replace(made, notes=(*reasons, *made.notes))
-    raise StepError("no attempt was made")
+    fed = attempts.fed_of(model, step)
+    return attempts.first_that_holds(step.signature, fed, lambda attempt: _attempted(model, step, attempt, fed))
 
 
-def _attempts(signature: Signature, fed: Tensors) -> Iterator[Attempt]:
-    """Freest first: all free dimensions, the inputs' first axes' alone (the batch), none."""
-    first = {spec.shape[0] for spec in signature.inputs if spec.shape}
-    names = {dim for spec in signature.inputs for dim in spec.shape or () if isinstance(dim, str)}
-    choices = [names, names & first, set[str]()]
-    for kept in [choice for place, choice in enumerate(choices) if choice not in choices[:place]]:
-        shapes = {spec.name: _settled(spec, fed[spec.name].shape, kept) for spec in signature.inputs}
-        ways: tuple[Way, ...] = ("known sizes",)
-        if kept:
-            # Compared, a graph stays simple, but that tells one size alone apart.
-            ways = ("two sizes", "symbols") if len(kept) == 1 else ("symbols",)
-        yield from (Attempt(way, shapes) for way in ways)
-
-
-def _settled(spec: TensorSpec, sizes: tuple[int, ...], kept: set[str]) -> tuple[Dim, ...]:
-    return tuple(dim if dim in kept else size for dim, size in zip(spec.shape or sizes, sizes, strict=True))
-
-
-def _attempted(model: Proto, step: Step, attempt: Attempt, fed: Tensors) -> Made:
+def _attempted(model: Proto, step: Step, attempt: attempts.Attempt, fed: Tensors) -> Made:
+    made = attempts.lowered(model, step, attempt, fed)
     path = step.out_dir / ENTRY
-    passes = step.settings.get("passes", "none")
-    trial = Trial(step.source)
-    proofs = list(islice(trial.others(attempt.shapes, fed), 3)) if attempt.kept else []
-    if attempt.kept and not proofs:
-        raise StepError("the source itself takes no other size that was tried")
-    if attempt.way == "two sizes":
-        graph, notes = _compared(model, attempt, passes, fed, [other for other, _ in proofs])
-    else:
-        prepared = _prepared(model, attempt.shapes, fed)
-        graph, notes = onnx2tf_lowering.lower(prepared.model, passes), prepared.notes
-    onnx2tf_lowering.write(graph, path)
+    onnx2tf_lowering.write(made.graph, path)
     session = tflite.TfliteSession(path, threads=1)
-    wanted = trial.answers(fed) if attempt.kept or passes != "none" else None
-    answers = [_proved(session, fed, wanted)]
-    answers += [_proved(session, other, answer) for other, answer in proofs[-1:]]
+    is_to_prove = attempt.kept or step.settings.get("passes", "none") != "none"
+    answers = attempts.proved_answers(session, made, fed, made.trial.answers(fed) if is_to_prove else None)
     refused = session.placement().get("delegate_refused", "")
     told = (f"runs without the XNNPACK delegate alone, which refuses the model: {refused}",) if refused else ()
     inputs = tuple(
         replace(spec, dtype=np.dtype(session.inputs[spec.name]["dtype"]).name, shape=attempt.shapes[spec.name])
         for spec in step.signature.inputs
     )
-    signature = Signature(inputs, _outputs(model, step.signature, answers), step.signature.constants)
-    return Made(ENTRY, signature, (*notes, *told))
-
-
-def _compared(
-    model: Proto, attempt: Attempt, passes: str, fed: Tensors, others: list[Tensors]
-) -> tuple[Any, tuple[str, ...]]:
-    """The model lowered at two sizes above one, where the source takes two, and the size made free."""
-    [kept] = attempt.kept
-    name, axis = next((name, shape.index(kept)) for name, shape in attempt.shapes.items() if kept in shape)
-    feeds = [feed for feed in (*others, fed) if feed[name].shape[axis] > 1]
-    if len(feeds) < 2:
-        raise StepError("the source takes fewer than two sizes above one")
-    graphs: list[Any] = []
-    notes: tuple[str, ...] = ()
-    for feed in feeds[:2]:
-        prepared = _prepared(model, {each: feed[each].shape for each in attempt.shapes}, feed)
-        notes = prepared.notes
-        graphs.append(onnx2tf_lowering.lower(prepared.model, passes))
-    sizes = (feeds[0][name].shape[axis], feeds[1][name].shape[axis])
-    return tflite_free_size.free(graphs[0], graphs[1], sizes, (name, axis)), notes
-
-
-def _prepared(model: Proto, shapes: Shapes, fed: Tensors) -> onnx_for_tflite.Prepared:
-    """The graph fit for TFLite. Raises Unsupported where a branch that the sample does not take cannot run at its
-    sizes: TFLite computes both, and its kernels crash on such sizes."""
-    prepared = onnx_for_tflite.prepare(model, shapes)
-    if prepared.merged and Trial(prepared.model.SerializeToString()).answers(fed) is None:
-        raise Unsupported(
-            f"the model has a condition, one branch of which does not run at {_sizes(fed)}",
-            wanted="sizes at which both branches run: TFLite computes both and takes one",
-            mend="give such sizes by --input NAME:SHAPE",
-        )
-    return prepared
-
-
-def _sizes(fed: Tensors) -> str:
-    return ", ".join(f"{name} {'x'.join(map(str, array.shape)) or 'scalar'}" for name, array in fed.items())
-
-
-def _proved(session: tflite.TfliteSession, fed: Tensors, wanted: Tensors | None) -> Tensors:
-    """What the file answers. Raises StepError unless names, shapes and, roughly, values are the source's."""
-    got = session.run(fed)
-    sizes = {name: list(value.shape) for name, value in fed.items()}
-    for name, reference in (wanted or {}).items():
-        if name not in got or got[name].shape != reference.shape:
-            met = list(got[name].shape) if name in got else "nothing"
-            raise StepError(f"for {sizes} the file answers {name} with {met}", wanted=f"{list(reference.shape)}")
-        if not _is_near(got[name], reference):
-            raise StepError(f"for {sizes} the file answers something else as {name}")
-    return got
-
-
-def _is_near(got: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> bool:
-    """Whether it is the same model at all: within a twentieth. How near it is, parity judges."""
-    wide = reference.astype(np.float64)
-    scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
-    return bool(np.max(np.abs(got.astype(np.float64) - wide), initial=0.0) <= 0.05 * scale)
-
-
-def _outputs(model: Proto, signature: Signature, answers: list[Tensors]) -> tuple[TensorSpec, ...]:
-    """The outputs by the source's names and in its order; an axis that differs between the answers is free.
-
-    Raises StepError if the file lacks one, has others, or contradicts a size that the source declares.
-    """
-    declared = {value.name: [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim]
-                for value in model.graph.output}  # fmt: skip
-    if set(declared) != set(answers[0]):
-        raise StepError(f"the file's outputs are {sorted(answers[0])}", wanted=f"{sorted(declared)}")
-    named = {spec.name: spec for spec in signature.outputs}
-    specs: list[TensorSpec] = []
-    for name, dims in declared.items():
-        shapes = [answer[name].shape for answer in answers]
-        if dims and any(
-            isinstance(dim, int) and dim and dim != size for dim, size in zip(dims, shapes[0], strict=True)
-        ):
-            raise StepError(
-                f"the file answers {name} with {list(shapes[0])}", wanted=f"{dims}, which the source declares"
-            )
-        base = named.get(name, TensorSpec(name, "", None))
-        known = list(base.shape or ()) or dims
-        shape = tuple(
-            size if len({other[axis] for other in shapes}) == 1 else _name_of(known, name, axis)
-            for axis, size in enumerate(shapes[0])
-        )
-        specs.append(replace(base, dtype=answers[0][name].dtype.name, shape=shape))
-    return tuple(specs)
-
-
-def _name_of(known: list[Any], name: str, axis: int) -> str:
-    told = known[axis] if axis < len(known) else ""
-    return told if isinstance(told, str) and told else f"{name}.{axis}"
-
-
-def _fed(model: Proto, step: Step) -> Tensors:
-    """The sample by the names of the model's inputs. Raises StepError where the two differ."""
-    weights = {tensor.name for tensor in model.graph.initializer}
-    names = {value.name for value in model.graph.input} - weights
-    fed = {spec.name: step.sample[spec.name] for spec in step.signature.inputs if spec.name in step.sample}
-    if set(fed) != names:
-        raise StepError(f"the step has samples for {sorted(fed)}", wanted=f"the model's inputs: {sorted(names)}")
-    return fed
-
-
-def _check_size(source: Path) -> None:
-    # External data lies beside the model.
-    size_bytes = sum(file.stat().st_size for file in source.parent.iterdir() if file.name.startswith(source.name))
-    if size_bytes > _LIMIT_BYTES:
-        raise Unsupported(f"the model has {size_bytes:,} bytes", wanted="less than 2 GB: TFLite's format ends there")
+    outputs = attempts.outputs_of(model, step.signature, answers)
+    return Made(ENTRY, Signature(inputs, outputs, step.signature.constants), (*made.notes, *told))
