@@ -22,6 +22,7 @@ from dlconv.receipt import SCHEMA, made
 from dlconv.samples import SampleSet, from_arrays, read_npz, save_npz, to_arrays
 from dlconv.source import Reference
 from dlconv.validators.parity import Answers, noise_floors
+from dlconv.validators.quantised import grids_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,10 +93,11 @@ class Bundle:
         y32 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y32.")})
         y64 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y64.")}) or None
         outputs = self.receipt["evidence"]["outputs"]
-        measured = {output["name"]: float(output["floor"]) for output in outputs if output["kind"] == "float"}
+        measured = {output["name"]: float(output["floor"]) for output in outputs if output["kind"] != "exact"}
         floors = measured if y64 is None else noise_floors(y64, [y32])
+        answers = Answers(y32, y64, grids_of(self.source_signature.outputs))
         reference = Reference(
-            samples, Answers(y32, y64), floors, told["runtime"], told["precision"], told["reason"], told["versions"]
+            samples, answers, floors, told["runtime"], told["precision"], told["reason"], told["versions"]
         )
         # The digest is of the best answers; the others set the floor, and so the bar.
         is_changed = any(not math.isclose(floor, measured.get(name, math.nan)) for name, floor in floors.items())

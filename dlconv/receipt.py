@@ -84,7 +84,6 @@ def tensor_of(spec: TensorSpec) -> dict[str, Any]:
 def evidence_of(trial: Trial) -> dict[str, Any]:
     """What was measured, each output with its bar."""
     evidence = trial.evidence
-    factor = evidence.factor if trial.bars.factor is None else trial.bars.factor
     return {
         "runtime": trial.runtime,
         "versions": trial.versions,
@@ -92,8 +91,7 @@ def evidence_of(trial: Trial) -> dict[str, Any]:
         "seconds": round(trial.seconds, 3),
         **evidence.to_dict(),
         "outputs": [
-            {**output.to_dict(), "bar": bar_of(output, factor, trial.bars.of(output.name))}
-            for output in evidence.outputs
+            {**output.to_dict(), "bar": bar_of(output, evidence.factor, trial.bars)} for output in evidence.outputs
         ],
         "limits": list(trial.limits),
     }

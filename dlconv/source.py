@@ -16,7 +16,9 @@ from dlconv.jsonfile import read_json, write_json
 from dlconv.kinds import KINDS, Kind
 from dlconv.model import Signature
 from dlconv.samples import Sample, SampleSet
+from dlconv.validators.moved import floors_of_moved
 from dlconv.validators.parity import Answers, noise_floors
+from dlconv.validators.quantised import grids_of
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"
-FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "training", "opset")
+FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "training", "opset", "toolchain")
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def _with_other_sizes(
 def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> Reference:
     """The source's answers in float32 and, where its framework and the model allow, float64; kept in the cache."""
     kind = KINDS[source.artifact.format]
+    kind = replace(kind, toolchain=source.facts.get("toolchain", kind.toolchain))
     versions = _versions(kind)
     key = key_of(
         reference=kind.runtime,
@@ -243,7 +246,7 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> 
     taken = tuple(source.samples.samples[index] for index in told["taken"])
     return Reference(
         replace(source.samples, samples=taken),
-        Answers(y32, y64),
+        Answers(y32, y64, grids_of(source.signature.outputs)),
         {name: float(floor) for name, floor in told["floors"].items()},
         told["runtime"],
         told["precision"],
@@ -296,8 +299,9 @@ def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool) -> dict[str, An
     if y64 is not None:
         floors = noise_floors(y64, [y32])
     else:
-        moved = [_moved(sample, number) for number, sample in enumerate(samples)]
-        floors = noise_floors(y32, [tuple(run("the noise floor", moved, double=False)["outputs"])])
+        floors = floors_of_moved(
+            source.signature, samples, y32, lambda inputs: run("the noise floor", inputs, double=False)["outputs"]
+        )
     arrays = {f"y32.{key}": value for key, value in sampling.to_arrays(y32).items()}
     if y64 is not None:
         arrays |= {f"y64.{key}": value for key, value in sampling.to_arrays(y64).items()}
@@ -323,17 +327,6 @@ def _double(kind: Kind, run: Callable[[], dict[str, Any]]) -> tuple[tuple[Sample
         return None, error.met
     reason = next((cause_of(error) for error in double["errors"] if error), "")
     return (None, reason) if reason else (tuple(double["outputs"]), "")
-
-
-def _moved(sample: Sample, seed: int) -> Sample:
-    """The sample with each float moved by its last bit, up or down: the model's answers move by its own noise."""
-    random = np.random.default_rng(seed)
-    return {
-        name: np.nextafter(array, np.where(random.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype))
-        if array.dtype.kind == "f"
-        else array
-        for name, array in sample.items()
-    }
 
 
 def _shapes(sample: Sample) -> str:

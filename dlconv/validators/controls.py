@@ -13,6 +13,7 @@ import numpy as np
 from dlconv.bars import Bars, OutputBars
 from dlconv.validators.judging import bar_of, judge
 from dlconv.validators.parity import Answers, measure
+from dlconv.validators.quantised import coarsened, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ _SHIFT: Final = 0.02
 """Everything moved by this share of the scale; twice the bar, where a wider one was asked for."""
 _COARSE: Final = 2.0**-9
 """Cutting to bfloat16 moves a value by up to 2^-8 of itself: under a bar of half of that it has to be seen."""
+_LOST_BITS: Final = 4
+"""Of a quantised output. It moves a value by up to 15 steps: under a bar of half of that it has to be seen."""
 
 
 def with_controls(
@@ -60,13 +63,17 @@ def with_controls(
 
     for output in evidence.outputs:
         name = output.name
-        bar = bar_of(output, evidence.factor if asked.factor is None else asked.factor, asked.of(name))
+        bar = bar_of(output, evidence.factor, asked)
         arrays = [sample[name] for sample in candidate]
+        grid = answers.grids.get(name) if arrays[0].dtype.kind in "iu" else None
         plant(f"a NaN in {name}", {name: _nan(arrays)})
-        plant(f"{name} shifted", {name: _shift(arrays, max(_SHIFT, 2 * bar))})
+        share = max(_SHIFT, 2 * bar)
+        plant(f"{name} shifted", {name: shifted(arrays, grid, share, output.scale) if grid else _shift(arrays, share)})
         plant(f"two axes of {name} swapped", {name: _turn(arrays, [sample[name] for sample in answers.best])})
         plant(f"a stale sample in {name}", {name: _stale(arrays)})
-        if bar < _COARSE:
+        if grid and bar * output.scale < grid.scale * 2 ** (_LOST_BITS - 1):
+            plant(f"{name} rounded to {_LOST_BITS} bits fewer", {name: coarsened(arrays, _LOST_BITS)})
+        elif bar < _COARSE:
             plant(f"{name} rounded to bfloat16", {name: _coarse(arrays)})
     for one, other in zip(evidence.outputs, evidence.outputs[1:], strict=False):
         first, second = ([sample[name] for sample in candidate] for name in (one.name, other.name))
@@ -81,7 +88,7 @@ def _only(answers: Answers, names: Mapping[str, Any]) -> Answers:
     def cut(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
         return tuple({name: sample[name] for name in names} for sample in samples)
 
-    return Answers(cut(answers.y32), None if answers.y64 is None else cut(answers.y64))
+    return Answers(cut(answers.y32), None if answers.y64 is None else cut(answers.y64), answers.grids)
 
 
 def _nan(arrays: Arrays) -> Arrays | None:

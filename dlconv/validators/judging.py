@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from dlconv.bars import Bars
 from dlconv.validators.evidence import json_number
+from dlconv.validators.quantised import QUANTISED_FACTOR, WIDEST_QUANTISED_BAR
 from dlconv.validators.verdict import Check, Verdict, joined
 
 if TYPE_CHECKING:
@@ -57,11 +58,19 @@ def checks(evidence: Evidence, bars: Bars | None = None) -> tuple[Check, ...]:
     return tuple(found)
 
 
-def bar_of(output: OutputEvidence, factor: float, bars: OutputBars | None = None) -> float:
-    """The largest error that passes: the one asked for, else the model's own; of an exact output none."""
-    if bars is not None and bars.max_error is not None:
-        return bars.max_error
-    return factor * max(output.floor, RESOLUTION) if output.kind == "float" else 0.0
+def bar_of(output: OutputEvidence, runtime_factor: float, bars: Bars | None = None) -> float:
+    """The largest error that passes: the one asked for, else the model's own; of an exact output none.
+
+    runtime_factor: the runtime's own bar in units of the noise floor, for want of one that was asked for.
+    """
+    asked = bars or Bars()
+    own = asked.of(output.name)
+    if own.max_error is not None:
+        return own.max_error
+    if output.kind == "exact":
+        return 0.0
+    usual = QUANTISED_FACTOR if output.kind == "quantised" else runtime_factor
+    return (usual if asked.factor is None else asked.factor) * max(output.floor, RESOLUTION)
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -79,11 +88,10 @@ def _verdict(failures: Sequence[str], doubts: Sequence[str]) -> Verdict:
 
 
 def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
-    own, factor = asked.of(output.name), evidence.factor if asked.factor is None else asked.factor
-    bar = bar_of(output, factor, own)
+    own, bar = asked.of(output.name), bar_of(output, evidence.factor, asked)
     failures = [f"{output.name}: {problem}" for problem in output.problems]
     doubts: list[str] = []
-    if output.kind == "float":
+    if output.kind != "exact":
         _judge_float(output, bar, own, failures, doubts)
     else:
         _judge_exact(output, bar, own, failures, doubts)
@@ -114,10 +122,13 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
 
 
 def _judge_float(output: OutputEvidence, bar: float, own: OutputBars, failures: list[str], doubts: list[str]) -> None:
-    if own.max_error is None and not (bar <= WIDEST_BAR):
+    is_quantised = output.kind == "quantised"
+    if own.max_error is None and not (bar <= (WIDEST_QUANTISED_BAR if is_quantised else WIDEST_BAR)):
+        noise = (
+            "a step of its quantisation moves its answers by" if is_quantised else "the model's own float32 noise is"
+        )
         doubts.append(
-            f"{output.name}: the model's own float32 noise is {output.floor:.1e} of the output's scale; "
-            f"a bar of {bar:.1e} would judge nothing"
+            f"{output.name}: {noise} {output.floor:.1e} of the output's scale; a bar of {bar:.1e} would judge nothing"
         )
         return
     if not (output.error <= bar) and not output.problems:

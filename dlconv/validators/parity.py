@@ -2,19 +2,21 @@
 
 The error of an output is max|y - y64| / scale, over all samples, where scale = max|y64| over all samples of that
 output alone, and y64 is the source's answer in float64. The model's noise floor is the same figure for its own
-float32 answers y32. The bar is `factor` times the floor. An integer or boolean output has to be exact.
+float32 answers y32. The bar is `factor` times the floor. An integer or boolean output has to be exact; a quantised
+one is judged by what its integers stand for, with a floor and a factor of its own (`quantised`).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dlconv.validators.classes import accuracy, agreement
 from dlconv.validators.evidence import Accuracy, Evidence, OutputEvidence, Worst
+from dlconv.validators.quantised import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,16 +40,19 @@ _TINY: Final = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Answers:
-    """The reference's answers, a tensor set a sample. y64 is None where the source cannot run in float64."""
+    """The reference's answers, a tensor set a sample. y64 is None where the source cannot run in float64. grids: of
+    the quantised outputs."""
 
     y32: tuple[Sample, ...]
     y64: tuple[Sample, ...] | None
+    grids: Mapping[str, Grid] = field(default_factory=dict)
 
     def at(self, indices: Sequence[int]) -> Answers:
         """The answers to some of the samples."""
         return Answers(
             tuple(self.y32[index] for index in indices),
             None if self.y64 is None else tuple(self.y64[index] for index in indices),
+            self.grids,
         )
 
     @property
@@ -95,25 +100,38 @@ def measure(
         if answers.y64 is not None and not _is_of_one_form(name, answers)
     ]
     measured = tuple(
-        replace(output, repeat=_repeat(output, candidate, again), accuracy=_scored(output, answers, candidate, labels))
+        replace(
+            output,
+            repeat=_repeat(output, candidate, again, answers.grids.get(output.name)),
+            accuracy=_scored(output, answers, candidate, labels),
+        )
         for output in measured
     )
     return Evidence(measured, len(answers.y32), factor, tuple(found), doubts=(*doubts, *unsure))
 
 
-def noise_floors(reference: Sequence[Sample], others: Sequence[Sequence[Sample]]) -> dict[str, float]:
-    """The distance between answers of equal right, per float output: the largest over `others`."""
+def noise_floors(
+    reference: Sequence[Sample], others: Sequence[Sequence[Sample]], grids: Mapping[str, Grid] | None = None
+) -> dict[str, float]:
+    """The distance between answers of equal right, per float or quantised output: the largest over `others`."""
+    known = grids or {}
+
+    def distance(name: str, other: Sequence[Sample]) -> float:
+        grid = known.get(name)
+        return _distance([_plain(s[name], grid) for s in reference], [_plain(s[name], grid) for s in other])[0]
+
     return {
-        name: max(
-            _distance([_plain(s[name]) for s in reference], [_plain(s[name]) for s in other])[0] for other in others
-        )
+        name: max(distance(name, other) for other in others)
         for name, array in reference[0].items()
-        if _plain(array).dtype.kind == "f"
+        if _plain(array, known.get(name)).dtype.kind == "f"
     }
 
 
-def _plain(array: Any) -> np.ndarray[Any, Any]:
-    """Numbers that NumPy can compare one by one: a complex one as two, a bfloat16 as the float32 that it is."""
+def _plain(array: Any, grid: Grid | None = None) -> np.ndarray[Any, Any]:
+    """Numbers that NumPy can compare one by one: a complex one as two, a bfloat16 as the float32 that it is, a
+    quantised one as what it stands for."""
+    if grid is not None:
+        return grid.real(array)
     known = np.asarray(array)
     if known.dtype.kind == "c":
         return np.stack([np.real(known), np.imag(known)], axis=-1)
@@ -134,21 +152,24 @@ def _measure_one(
     y = [np.asarray(sample[name]) if name in sample else None for sample in candidate]
     y += [None] * (len(y32) - len(y))
     dtype = y32[0].dtype
-    kind = "float" if dtype.kind in "fc" or dtype.name == "bfloat16" else "exact"
+    grid = answers.grids.get(name)
+    kind = "quantised" if grid else "float" if dtype.kind in "fc" or dtype.name == "bfloat16" else "exact"
     problems = _form_problems(y, y32, narrowed or dtype.name)
-    best, y32 = [_plain(sample[name]) for sample in sure], [_plain(array) for array in y32]
+    best, y32 = [_plain(sample[name], grid) for sample in sure], [_plain(array, grid) for array in y32]
+    if grid:
+        floor = max(floor, grid.step(_scale(best)) / max(_scale(best), _TINY))
     common: dict[str, Any] = {
         "name": name,
         "dtype": dtype.name,
         "kind": kind,
         "elements": sum(array.size for array in best),
         "varies": _varies(best),
-        "nans": sum(int(np.count_nonzero(np.isnan(array))) for array in best) if kind == "float" else 0,
+        "nans": sum(int(np.count_nonzero(np.isnan(array))) for array in best) if kind != "exact" else 0,
         "problems": tuple(problems),
     }
     if problems:
         return OutputEvidence(**common, scale=_scale(best), floor=floor, error=math.inf)
-    whole = [_plain(array) for array in y if array is not None]
+    whole = [_plain(array, grid) for array in y if array is not None]
     if kind == "exact":
         return OutputEvidence(**common, scale=1.0, floor=0.0, **_exact(best, y32, whole))
     return OutputEvidence(**common, scale=_scale(best), floor=floor, **_float(best, whole), **agreement(best, whole))
@@ -244,7 +265,9 @@ def _scored(
     return accuracy(labels[output.name], reference, [sample[output.name] for sample in candidate], output.name)
 
 
-def _repeat(output: OutputEvidence, candidate: Sequence[Sample], again: Sequence[Sample]) -> float | None:
+def _repeat(
+    output: OutputEvidence, candidate: Sequence[Sample], again: Sequence[Sample], grid: Grid | None
+) -> float | None:
     """The distance between two runs relative to the output's scale; infinity where their forms differ."""
     if not again or output.problems:
         return None
@@ -253,8 +276,8 @@ def _repeat(output: OutputEvidence, candidate: Sequence[Sample], again: Sequence
         one, two = np.asarray(sample[output.name]), other.get(output.name)
         if two is None or one.shape != two.shape or one.dtype != two.dtype:
             return math.inf
-        if output.kind == "float":
-            largest = max(largest, _gap(_plain(one), _plain(two)) / max(output.scale, _TINY))
+        if output.kind != "exact":
+            largest = max(largest, _gap(_plain(one, grid), _plain(two, grid)) / max(output.scale, _TINY))
         else:
             largest = max(largest, float(not np.array_equal(one, two)))
     return largest
