@@ -50,7 +50,7 @@ def _moved(array: Array, grid: Grid | None, random: np.random.Generator) -> Arra
         down = random.random(array.shape) < 0.5
         nearest: Array = np.nextafter(array, np.where(down, -np.inf, np.inf).astype(array.dtype))
         return nearest
-    way = random.integers(-1, 2, size=array.shape)
+    way: Array = np.asarray(random.integers(-1, 2, size=array.shape))
     if kind == "f":
         step = grid.step(float(np.max(np.abs(array), initial=0.0, where=np.isfinite(array))))
         stepped: Array = array + way * step
