@@ -34,11 +34,18 @@ _RUNTIMES = {
 }
 """Runtime: its toolchain, and the function that proves it."""
 
+_DEVICES = {
+    "coral-edge-tpu": ("tflite", "dlconv.runtimes.coral:probe"),
+    "edgetpu-compiler": ("tflite", "dlconv.runtimes.coral:probe_compiler"),
+}
+"""What few machines have, and none needs: as `_RUNTIMES`."""
+
 _WRITERS = {
     "torchscript": ("tiny.pt", "dlconv.workers.tiny_models:write_torchscript"),
     "torch-export": ("tiny.pt2", "dlconv.workers.tiny_models:write_torch_export"),
     "onnx": ("tiny.onnx", "dlconv.workers.tiny_models:write_onnx"),
     "onnx-as-given": ("tiny.onnx", "dlconv.workers.tiny_models:write_onnx"),
+    "tflite-as-given": ("tiny.tflite", "dlconv.workers.tiny_models:write_tflite"),
 }
 """Stage of the graph: the tiny model that stands for it, and the function that writes it."""
 
@@ -47,7 +54,7 @@ _WRITERS = {
 class Check:
     """One thing that was proved or not. detail says how it works, problems why it does not, mend what to do."""
 
-    kind: Literal["toolchain", "runtime", "converter"]
+    kind: Literal["toolchain", "runtime", "converter", "device"]
     name: str
     works: bool
     detail: str = ""
@@ -70,7 +77,8 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        return all(check.works for check in self.checks)
+        """Whether all works but devices, which a machine may do without."""
+        return all(check.works for check in self.checks if check.kind != "device")
 
     @property
     def devices(self) -> dict[str, tuple[str, ...]]:
@@ -96,7 +104,7 @@ def examine(*, timeout_s: float = 120.0, on_check: Callable[[Check], None] | Non
     with ThreadPoolExecutor(max_workers=2) as threads:
         groups = list(threads.map(lambda toolchain: _examine_toolchain(toolchain, timeout_s, tell), TOOLCHAINS))
     checks = [check for group in groups for check in group]
-    order = ("toolchain", "runtime", "converter")
+    order = ("toolchain", "runtime", "converter", "device")
     return Diagnosis(_machine(), tuple(sorted(checks, key=lambda check: order.index(check.kind))))
 
 
@@ -111,12 +119,16 @@ def _examine_toolchain(toolchain: Toolchain, timeout_s: float, tell: Callable[[C
         checks += [Check("runtime", name, False, problems=lacks, mend=where.mend) for name in runtimes]
         checks += [Check("converter", edge.name, False, problems=lacks, mend=where.mend) for edge in edges]
         return checks
+    devices = {name: probe for name, (needs, probe) in _DEVICES.items() if needs == toolchain.name}
     with _Bench(toolchain, where, timeout_s) as bench:
         for name, probe in runtimes.items():
             checks.append(bench.prove("runtime", name, partial(bench.probe, probe)))
             tell(checks[-1])
         for edge in edges:
             checks.append(bench.prove("converter", edge.name, partial(bench.convert, edge)))
+            tell(checks[-1])
+        for name, probe in devices.items():
+            checks.append(bench.prove("device", name, partial(bench.probe, probe)))
             tell(checks[-1])
     return checks
 
@@ -150,14 +162,17 @@ class _Bench:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def prove(
-        self, kind: Literal["runtime", "converter"], name: str, proof: Callable[[], tuple[str, dict[str, Any]]]
+        self,
+        kind: Literal["runtime", "converter", "device"],
+        name: str,
+        proof: Callable[[], tuple[str, dict[str, Any]]],
     ) -> Check:
         start = time.perf_counter()
         try:
             detail, facts = proof()
         except DlconvError as error:
-            self._failed = True
-            logged = (f"log: {error.log}",) if error.log else ()
+            self._failed = self._failed or kind != "device"
+            logged = (f"log: {error.log}",) if error.log and kind != "device" else ()
             reasons = (error.met, *error.problems, *logged)
             mend = error.mend or f"install it anew: {mend_of(self._toolchain)}"
             return Check(kind, name, False, problems=reasons, mend=mend, seconds=time.perf_counter() - start)

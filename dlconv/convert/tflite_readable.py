@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlconv.errors import Unsupported
+from dlconv.model import Signature
 from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
 
 if TYPE_CHECKING:
@@ -12,6 +13,12 @@ if TYPE_CHECKING:
 
     from dlconv.convert.edge import Step
     from dlconv.runtimes.tflite_flatbuffer import FlatModel
+
+
+def whole_signature(step: Step, model: FlatModel) -> Signature:
+    """The step's signature; with all outputs of the file where it names none."""
+    own = tflite_boundary.signature_of(model, step.signature.entry)
+    return Signature(step.signature.inputs, step.signature.outputs or own.outputs, entry=step.signature.entry)
 
 
 def readable(step: Step, *, reads_flex: bool) -> tuple[Path, FlatModel, dict[str, str]]:

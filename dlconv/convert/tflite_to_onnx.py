@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.tflite_readable import readable
+from dlconv.convert.tflite_readable import readable, whole_signature
 from dlconv.errors import StepError, Unsupported
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def convert(step: Step) -> Made:
     onnx: Any = import_module("onnx")
     tf2onnx: Any = import_module("tf2onnx")
     import_module("tf2onnx.convert")
-    path, _, names = readable(step, reads_flex=True)
+    path, model, names = readable(step, reads_flex=True)
+    signature = whole_signature(step, model)
     with _Complaints() as complaints:
         try:
             made, _ = tf2onnx.convert.from_tflite(str(path), opset=step.settings.get("opset", OPSET))
@@ -49,10 +50,10 @@ def convert(step: Step) -> Made:
     if foreign or complaints.operators:
         raise _unread(complaints.operators | {name.removeprefix("TFL_") for name in foreign})
     _rename(made.graph, {raw: name for name, raw in names.items()})
-    _declare(made.graph.input, step.signature.inputs)
-    _declare(made.graph.output, step.signature.outputs)
+    _declare(made.graph.input, signature.inputs)
+    _declare(made.graph.output, signature.outputs)
     onnx.save(made, str(step.out_dir / ENTRY))
-    return Made(ENTRY, replace(step.signature, constants=(), entry=""))
+    return Made(ENTRY, replace(signature, entry=""))
 
 
 class _Complaints(logging.Handler):

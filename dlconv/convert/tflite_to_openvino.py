@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlconv.convert.edge import Made, Step, inherited
-from dlconv.convert.tflite_readable import readable
+from dlconv.convert.tflite_readable import readable, whole_signature
 from dlconv.errors import StepError
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes.openvino_ports import import_openvino, spec_of
@@ -19,21 +19,22 @@ def convert(step: Step) -> Made:
     Raises Unsupported for operators of TensorFlow's own and custom ones.
     """
     openvino = import_openvino()
-    path, _, names = readable(step, reads_flex=False)
+    path, flat, names = readable(step, reads_flex=False)
+    signature = whole_signature(step, flat)
     model = openvino.convert_model(str(path))
     if path != step.source:
         path.unlink()
-    _name(model.inputs, step.signature.inputs, names)
-    _name(model.outputs, step.signature.outputs, names)
-    wanted = {spec.name for spec in step.signature.outputs}
+    _name(model.inputs, signature.inputs, names)
+    _name(model.outputs, signature.outputs, names)
+    wanted = {spec.name for spec in signature.outputs}
     for result in model.get_results():
         if not wanted & set(result.output(0).get_names()):
             model.remove_result(result)
     openvino.save_model(model, str(step.out_dir / ENTRY), compress_to_fp16=False)
     del model
     saved = openvino.Core().read_model(str(step.out_dir / ENTRY))
-    inputs = _read_back(saved.inputs, step.signature.inputs)
-    return Made(ENTRY, Signature(inputs, _read_back(saved.outputs, step.signature.outputs)))
+    inputs = _read_back(saved.inputs, signature.inputs)
+    return Made(ENTRY, Signature(inputs, _read_back(saved.outputs, signature.outputs)))
 
 
 def _name(ports: Any, specs: tuple[TensorSpec, ...], names: dict[str, str]) -> None:

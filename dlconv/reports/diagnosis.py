@@ -9,7 +9,7 @@ from dlconv.reports.table import size, table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.doctor import Diagnosis
+    from dlconv.doctor import Check, Diagnosis
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -24,14 +24,19 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     ]
     yield from table(("kind", "name", "works", "how"), rows)
     broken = [check for check in diagnosis.checks if not check.works]
-    mends = dict.fromkeys(check.mend for check in broken)
+    needed, devices = ([check for check in broken if (check.kind == "device") is kind] for kind in (False, True))
     yield ""
-    if not broken:
+    if not needed:
         yield "all works"
-        return
-    for mend in mends:
+    yield from _mends(needed, "cannot work:")
+    yield from _mends(devices, "is not used:")
+
+
+def _mends(broken: list[Check], what: str) -> Iterator[str]:
+    """Each mend once, with all that it mends."""
+    for mend in dict.fromkeys(check.mend for check in broken):
         concerned = [check for check in broken if check.mend == mend]
-        yield f"{', '.join(check.name for check in concerned)} cannot work:"
+        yield f"{', '.join(check.name for check in concerned)} {what}"
         for problem in dict.fromkeys(problem for check in concerned for problem in check.problems):
             yield f"  - {problem}"
         yield f"  next: {mend}"
