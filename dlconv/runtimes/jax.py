@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.errors import SamplesError, Unsupported
+from dlconv.errors import SamplesError
 from dlconv.model import Signature
 from dlconv.runtimes.jax_program import Program, open_program
 
@@ -47,12 +47,14 @@ class JaxSession:
         self._names = {spec.source_name: spec.name for spec in signature.inputs}
         self._double = double
         if double:
-            raise no_double("its operators are fixed to its own precision")
+            from dlconv.runtimes.jax_double import Widened
+
+            self._widened = Widened(program)
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name. In float64 the floating ones are float64."""
         values = [self._value(name, inputs) for name in self._program.inputs]
-        outputs = self._program.call(values)
+        outputs = self._widened.call(values) if self._double else self._program.call(values)
         return {name: _to_numpy(value) for name, value in zip(self._program.outputs, outputs, strict=True)}
 
     def placement(self) -> dict[str, Any]:
@@ -77,12 +79,3 @@ class JaxSession:
 def _to_numpy(value: Any) -> np.ndarray[Any, Any]:
     array = np.asarray(value)
     return array.astype(np.float32) if str(array.dtype) == "bfloat16" else array
-
-
-def no_double(reason: str) -> Unsupported:
-    """The refusal to answer in float64."""
-    return Unsupported(
-        f"the program cannot run in float64: {reason}",
-        wanted="a program whose operators all work in float64",
-        mend="the program's own precision serves as the reference",
-    )
