@@ -124,13 +124,13 @@ class Signature:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; "state" and "entry" stand there only where there are some."""
+        """As JSON; "state" and "entry_point" stand there only where there are some."""
         return {
             "inputs": [spec.to_dict() for spec in self.inputs],
             "outputs": [spec.to_dict() for spec in self.outputs],
             "constants": [list(pair) for pair in self.constants],
             **({"state": [state.to_dict() for state in self.state]} if self.state else {}),
-            **({"entry": self.entry} if self.entry else {}),
+            **({"entry_point": self.entry} if self.entry else {}),
         }
 
     @staticmethod
@@ -140,7 +140,7 @@ class Signature:
             outputs=tuple(TensorSpec.from_dict(spec) for spec in data["outputs"]),
             constants=tuple((name, value) for name, value in data.get("constants", ())),
             state=tuple(StateSpec.from_dict(state) for state in data.get("state", ())),
-            entry=data.get("entry", ""),
+            entry=data.get("entry_point", ""),
         )
 
 

@@ -64,6 +64,7 @@ def made(
             "inputs": [tensor_of(spec) for spec in product.signature.inputs],
             "outputs": [tensor_of(spec) for spec in product.signature.outputs],
             "state": [state.to_dict() for state in product.signature.state],
+            **({"entry_point": product.signature.entry} if product.signature.entry else {}),
         },
         "reference": reference.to_dict(),
         "evidence": evidence_of(candidate.trial),
