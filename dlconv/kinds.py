@@ -23,20 +23,17 @@ class Kind:
 
 
 _GRAPH = ("entry", "inputs", "outputs", "trust")
-_TENSORFLOW = "dlconv.runtimes.tensorflow"
-_KERAS = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.keras_signature:read", _GRAPH)
-_SAVED_MODEL = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.saved_model_signature:read", _GRAPH)
-_FROZEN_GRAPH = Kind("tensorflow", _TENSORFLOW, "dlconv.convert.frozen_graph_signature:read", _GRAPH)
+_TENSORFLOW = Kind("tensorflow", "dlconv.runtimes.tensorflow", "dlconv.convert.tensorflow_signature:read", _GRAPH)
 _SCRIPT = ("inputs", "samples", "constants")
 
 KINDS = {
     Format.TORCHSCRIPT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torchscript_signature:infer", _SCRIPT),
     Format.TORCH_EXPORT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torch_export_signature:read"),
     Format.ONNX: Kind("onnx", "dlconv.runtimes.onnx_reference", "dlconv.convert.onnx_signature:read"),
-    Format.SAVED_MODEL: _SAVED_MODEL,
-    Format.KERAS: _KERAS,
-    Format.KERAS_H5: _KERAS,
-    Format.FROZEN_GRAPH: _FROZEN_GRAPH,
+    Format.SAVED_MODEL: _TENSORFLOW,
+    Format.KERAS: _TENSORFLOW,
+    Format.KERAS_H5: _TENSORFLOW,
+    Format.FROZEN_GRAPH: _TENSORFLOW,
     Format.JAX: Kind("jax", "dlconv.runtimes.jax", "dlconv.convert.jax_signature:read", _GRAPH),
     Format.TFLITE: Kind(
         "tflite", "dlconv.runtimes.tflite_reference", "dlconv.runtimes.tflite_describe:read", _GRAPH, has_double=False

@@ -218,8 +218,8 @@ def draw(
     sizes: Mapping[str, int],
     bounds: Mapping[str, tuple[int, int]],
 ) -> SampleSet:
-    """`count` samples from a seed: floats from the standard normal distribution, integers uniform in `bounds`
-    (inclusive, an input's name each), booleans even; masks (integers or booleans so named) are ones with a ragged end.
+    """`count` samples from a seed: floats from the standard normal distribution, integers (and floats that have bounds)
+    uniform in `bounds` (inclusive, an input's name each), booleans even; masks (integers or booleans so named) are ones with a ragged end.
 
     sizes gives each free dimension's size. SignatureError where a dtype cannot be drawn.
     """
@@ -247,6 +247,8 @@ def _draw_one(
     if "mask" in spec.name.lower() and dtype.kind in "iub" and shape:
         ends = random.integers(max(1, shape[-1] // 2), shape[-1] + 1, size=(*shape[:-1], 1))
         return (np.arange(shape[-1]) < ends).astype(dtype)
+    if dtype.kind == "f" and spec.name in bounds:  # rows of a table: Keras takes such numbers as floats
+        return random.integers(*bounds[spec.name], size=shape, endpoint=True).astype(dtype)
     if dtype.kind == "f":
         return random.standard_normal(shape).astype(dtype)
     if dtype.kind == "b":

@@ -100,7 +100,7 @@ def _classes(config: Any) -> set[str]:
 
 
 def _is_refused_code(error: Exception) -> bool:
-    # Keras says it in words alone: "... disallowed by default ... `safe_mode=False`" or "enable_unsafe_deserialization".
+    # Keras says it in words alone, by naming what would allow it: `safe_mode` or `enable_unsafe_deserialization`.
     return "safe_mode" in str(error) or "unsafe_deserialization" in str(error)
 
 

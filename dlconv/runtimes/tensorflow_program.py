@@ -150,8 +150,8 @@ def of_function(
     def frozen(lower_control_flow: bool) -> Frozen:
         return _frozen(concrete, taken, given, lower_control_flow=lower_control_flow)
 
-    kinds = graphs.operators(concrete.graph.as_graph_def())
-    return Program(signature, call or by_function, frozen, function, kinds, framework)
+    operators = graphs.operators(concrete.graph.as_graph_def())
+    return Program(signature, call or by_function, frozen, function, operators, framework)
 
 
 def _output_names(structured: Any) -> list[str]:
@@ -264,11 +264,11 @@ def _fetched(graph: Any, outputs: Sequence[str]) -> list[Any]:
     consumed = {tensor.name for operation in graph.get_operations() for tensor in operation.inputs}
     quiet = {"Assert", "NoOp", "Print", "PrintV2", "Placeholder", "Const"}
     found = [
-        tensor
+        operation.outputs[0]
         for operation in graph.get_operations()
         if operation.type not in quiet
-        for tensor in operation.outputs
-        if tensor.name not in consumed and tensor.name.endswith(":0")
+        and operation.outputs
+        and not any(tensor.name in consumed for tensor in operation.outputs)
     ]
     if not found:
         raise SignatureError("the graph has no output: every tensor is read by another", mend="--outputs NAME")

@@ -1,0 +1,105 @@
+"""What a SavedModel, a Keras file or a frozen graph takes and gives, and what else can be known before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.model import TensorSpec
+from dlconv.runtimes.tensorflow_graph import operators
+from dlconv.runtimes.tensorflow_import import tensorflow
+from dlconv.runtimes.tensorflow_program import open_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.runtimes.tensorflow_graph import Frozen, Proto
+
+_KEEPS_VALUES = {
+    "Cast", "ExpandDims", "Identity", "Pack", "Placeholder", "Reshape", "Squeeze", "StopGradient", "Transpose",
+}  # fmt: skip
+_WRITES = {
+    "Assign", "AssignAdd", "AssignAddVariableOp", "AssignSub", "AssignSubVariableOp", "AssignVariableOp",
+    "ResourceScatterUpdate", "ResourceStridedSliceAssign",
+}  # fmt: skip
+_RANDOM = {
+    "Multinomial", "ParameterizedTruncatedNormal", "RandomGamma", "RandomPoissonV2", "RandomShuffle",
+    "RandomStandardNormal", "RandomUniform", "RandomUniformInt", "StatefulRandomBinomial", "StatefulStandardNormalV2",
+    "StatefulUniform", "TruncatedNormal",
+}  # fmt: skip
+
+
+def read(
+    path: str, entry: str = "", trust: bool = False, inputs: list[dict[str, Any]] | None = None, outputs: Any = ()
+) -> dict[str, Any]:
+    """What the model at `path` takes and gives; runs in a worker that has TensorFlow.
+
+    entry: the key of a SavedModel's signature. inputs and outputs: tensors of a frozen graph, as the user named them.
+    Returns signature (a Signature as data), notes for the user, bounds (of inputs that select from a table, whatever
+    their dtype: the range [low, high] of its rows), and stateful and deterministic.
+    Raises as `open_program`.
+    """
+    asked = [TensorSpec.from_dict(spec) for spec in inputs or ()]
+    program = open_program(Path(path), entry, trust=trust, inputs=asked, outputs=tuple(outputs))
+    strings = [spec.name for spec in program.signature.inputs if spec.dtype == "string"]
+    frozen = None if strings else program.frozen(False)
+    kinds = program.operators if frozen is None else program.operators | operators(frozen.graph_def)
+    random = sorted(kinds & _RANDOM)
+    notes = [f"read by {program.framework}"]
+    if program.signature.entry:
+        notes.append(f"the signature {program.signature.entry}")
+    if random:
+        notes.append(f"it draws random numbers in each call: {', '.join(random)}")
+    return {
+        "signature": program.signature.to_dict(),
+        "notes": notes,
+        "bounds": {} if frozen is None else bounds(frozen),
+        "stateful": bool(program.operators & _WRITES),
+        "state": sorted(program.operators & _WRITES),
+        "deterministic": not random,
+    }
+
+
+def bounds(frozen: Frozen) -> dict[str, list[int]]:
+    """For inputs that select rows of a constant table, or are made one-hot: the rows that there are."""
+    nodes = {node.name: node for node in frozen.graph_def.node}
+    readers: dict[str, list[tuple[Proto, int]]] = {}
+    for node in frozen.graph_def.node:
+        for place, name in enumerate(node.input):
+            readers.setdefault(name.partition(":")[0], []).append((node, place))
+    found: dict[str, list[int]] = {}
+    for name, tensor in frozen.inputs.items():
+        tops = list(_tops(tensor.partition(":")[0], nodes, readers))
+        if tops:
+            found[name] = [0, min(tops)]
+    return found
+
+
+def _tops(start: str, nodes: dict[str, Proto], readers: dict[str, list[tuple[Proto, int]]]) -> Iterator[int]:
+    pending, seen = [start], {start}
+    while pending:
+        for node, place in readers.get(pending.pop(), ()):
+            if node.op in _KEEPS_VALUES and place == 0 and node.name not in seen:
+                seen.add(node.name)
+                pending.append(node.name)
+            elif node.op in ("GatherV2", "Gather") and place == 1:
+                table = _constant(nodes, node.input[0])
+                axis = _constant(nodes, node.input[2]) if len(node.input) > 2 else np.zeros(())
+                if table is not None and axis is not None:
+                    yield int(table.shape[int(axis)]) - 1
+            elif node.op == "OneHot" and place == 0:
+                depth = _constant(nodes, node.input[1])
+                if depth is not None:
+                    yield int(depth) - 1
+
+
+def _constant(nodes: dict[str, Proto], name: str) -> np.ndarray[Any, Any] | None:
+    node = nodes.get(name.partition(":")[0])
+    while node is not None and node.op == "Identity":
+        node = nodes.get(node.input[0].partition(":")[0])
+    if node is None or node.op != "Const":
+        return None
+    array: np.ndarray[Any, Any] = tensorflow().make_ndarray(node.attr["value"].tensor)
+    return array
