@@ -67,8 +67,8 @@ def hdf5_kind(path: Path) -> Kind:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content.find(b"model_config") >= 0:
             return "keras-h5", "", ""
-        if content.find(b"layer_names") >= 0:
-            return "unknown", "an HDF5 file of Keras weights, without the model", ""
+        if content.find(b"layer_names") >= 0 or (content.find(b"layers") >= 0 and content.find(b"vars") >= 0):
+            return "keras-weights", "", ""
     return "unknown", "an HDF5 file without a model", ""
 
 

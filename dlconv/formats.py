@@ -33,7 +33,9 @@ class Format(str, Enum):
     SAVED_MODEL = "saved-model"
     KERAS = "keras"
     KERAS_H5 = "keras-h5"
+    KERAS_WEIGHTS = "keras-weights"
     FROZEN_GRAPH = "frozen-graph"
+    TENSORFLOW_CHECKPOINT = "tensorflow-checkpoint"
     JAX = "jax"
     TENSORRT = "tensorrt"
     UNKNOWN = "unknown"
@@ -75,7 +77,9 @@ _SUFFIXES = {
     Format.TFLITE: ".tflite",
     Format.KERAS: ".keras",
     Format.KERAS_H5: ".h5",
+    Format.KERAS_WEIGHTS: ".weights.h5",
     Format.FROZEN_GRAPH: ".pb",
+    Format.TENSORFLOW_CHECKPOINT: ".index",
     Format.JAX: ".jax",
     Format.TENSORRT: ".plan",
 }
@@ -94,12 +98,15 @@ _LABELS = {
     Format.SAVED_MODEL: "a TensorFlow SavedModel",
     Format.KERAS: "a Keras model",
     Format.KERAS_H5: "a Keras HDF5 model",
+    Format.KERAS_WEIGHTS: "a file of Keras weights, without the model",
     Format.FROZEN_GRAPH: "a TensorFlow frozen graph",
+    Format.TENSORFLOW_CHECKPOINT: "a TensorFlow checkpoint: weights without a model",
     Format.JAX: "an exported JAX program",
     Format.TENSORRT: "a TensorRT plan",
     Format.UNKNOWN: "of no kind that dlconv knows",
 }
 
+_TABLE_END = bytes.fromhex("57fb808b247547db")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _XML_NET = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<net[\s>]", re.DOTALL)
 
@@ -200,6 +207,8 @@ def _advice(kind: Format) -> str:
         return ""
     if kind is Format.UNKNOWN:
         return "give the model's own file; `dlconv inspect FILE` tells what a file is"
+    if kind in (Format.KERAS_WEIGHTS, Format.TENSORFLOW_CHECKPOINT):
+        return "build the model in Python, load the weights into it, and save it whole: model.save('model.keras')"
     if kind in (Format.SAFETENSORS, Format.GGUF):
         return "build the model in Python, load the weights into it, and save that with torch.jit or torch.export"
     return "this is what models are converted to: give the model that it was made from"
@@ -222,7 +231,7 @@ def _identify_directory(path: Path) -> Found:
             found = _identify_file(entry)
             if found.format is not Format.UNKNOWN:
                 models.append(found)
-    if len(models) == 1:
+    if len(models) == 1 or {found.format for found in models} == {Format.TENSORFLOW_CHECKPOINT}:
         return models[0]
     if not models:
         title = "a directory without a model"
@@ -258,6 +267,8 @@ def _kind_of_file(path: Path, head: bytes) -> archives.Kind:
             return kind, title, ""
     if head.startswith(_HDF5):
         return archives.hdf5_kind(path)
+    if _is_checkpoint(path):
+        return "tensorflow-checkpoint", "", ""
     if _XML_NET.match(head):
         return "openvino", "", ""
     if len(head) > 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
@@ -276,6 +287,16 @@ def _kind_of_file(path: Path, head: bytes) -> archives.Kind:
     if kind:
         return kind, "", ""
     return archives.pickle_kind(path) if pickles.is_pickle(head) else ("unknown", "", "")
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether it is the index of a checkpoint, a table that ends in LevelDB's number, or a part of its data, which has
+    no mark but its name."""
+    if re.search(r"\.data-\d{5}-of-\d{5}$", path.name):
+        return True
+    with path.open("rb") as file:
+        file.seek(-min(8, path.stat().st_size), 2)
+        return file.read() == _TABLE_END
 
 
 def _files(path: Path, form: Format) -> tuple[Path, ...]:

@@ -376,7 +376,18 @@ def test_every_format_has_its_words() -> None:
     for kind in Format:
         assert kind.label
         assert str(kind) == f"{kind}" == kind.value
-    strangers = {"torch-state-dict", "torch-pickle", "safetensors", "gguf", "ort", "openvino", "tensorrt", "unknown"}
+    strangers = {
+        "torch-state-dict",
+        "torch-pickle",
+        "keras-weights",
+        "tensorflow-checkpoint",
+        "safetensors",
+        "gguf",
+        "ort",
+        "openvino",
+        "tensorrt",
+        "unknown",
+    }
     assert {kind.value for kind in Format if not kind.is_source} == strangers
 
 
