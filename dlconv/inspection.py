@@ -20,6 +20,11 @@ _READERS = {
     Format.ONNX: ("onnx", "dlconv.runtimes.onnx_describe:describe"),
     Format.OPENVINO: ("openvino", "dlconv.runtimes.openvino_describe:describe"),
     Format.TFLITE: ("tflite", "dlconv.runtimes.tflite_describe:describe"),
+    Format.SAVED_MODEL: ("tensorflow", "dlconv.convert.tensorflow_signature:describe"),
+    Format.KERAS: ("tensorflow", "dlconv.convert.tensorflow_signature:describe"),
+    Format.KERAS_H5: ("tensorflow", "dlconv.convert.tensorflow_signature:describe"),
+    Format.FROZEN_GRAPH: ("tensorflow", "dlconv.convert.tensorflow_signature:describe"),
+    Format.JAX: ("jax", "dlconv.convert.jax_signature:read"),
 }
 """Format: the toolchain that can read it, and the worker-side function that does."""
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlconv.model import TensorSpec
-from dlconv.runtimes.tensorflow_graph import operators
+from dlconv.runtimes.tensorflow_graph import nodes_of, operators
 from dlconv.runtimes.tensorflow_import import tensorflow
 from dlconv.runtimes.tensorflow_program import open_program
 
@@ -59,6 +61,36 @@ def read(
         "stateful": bool(program.operators & _WRITES),
         "state": sorted(program.operators & _WRITES),
         "deterministic": not random,
+    }
+
+
+def describe(path: str) -> dict[str, Any]:
+    """What `dlconv inspect` tells of the model at `path`: its signature, operators with counts, and parameters.
+
+    Constants of more than one element count as parameters. Raises as `open_program`.
+    """
+    tf = tensorflow()
+    program = open_program(Path(path))
+    notes = [f"read by {program.framework}"]
+    if program.signature.entry:
+        notes.append(f"the signature {program.signature.entry}")
+    frozen = program.frozen(False)
+    nodes = list(nodes_of(frozen.graph_def))
+    count, size_bytes, by_dtype = 0, 0, dict[str, int]()
+    for node in nodes:
+        if node.op != "Const":
+            continue
+        elements = math.prod(each.size for each in node.attr["value"].tensor.tensor_shape.dim)
+        if elements > 1:
+            dtype = tf.dtypes.as_dtype(node.attr["dtype"].type)
+            count += elements
+            size_bytes += elements * dtype.size
+            by_dtype[dtype.name] = by_dtype.get(dtype.name, 0) + elements
+    return {
+        "signature": program.signature.to_dict(),
+        "notes": notes,
+        "operators": dict(Counter(node.op for node in nodes if node.op not in ("Const", "Placeholder", "NoOp"))),
+        "parameters": {"count": count, "size_bytes": size_bytes, "by_dtype": by_dtype},
     }
 
 
