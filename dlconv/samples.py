@@ -219,7 +219,8 @@ def draw(
     bounds: Mapping[str, tuple[int, int]],
 ) -> SampleSet:
     """`count` samples from a seed: floats from the standard normal distribution, integers (and floats that have bounds)
-    uniform in `bounds` (inclusive, an input's name each), booleans even; masks (integers or booleans so named) are ones with a ragged end.
+    uniform in `bounds` (inclusive, an input's name each), booleans even; masks (integers or booleans so named) are
+    ones with a ragged end.
 
     sizes gives each free dimension's size. SignatureError where a dtype cannot be drawn.
     """

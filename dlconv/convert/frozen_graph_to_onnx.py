@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def convert(step: Step) -> Made:
-    """The ONNX model of a frozen graph of TensorFlow, as "model.onnx": inputs and outputs by the signature's names, axes as they are.
+    """The ONNX model of a frozen graph of TensorFlow, as "model.onnx": the signature's names, axes as they are.
 
     settings: "opset" (18). Raises Unsupported for operators that tf2onnx lacks, each named, for strings, and for 2 GB
     of weights and more.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step, inherited
+from dlconv.convert.jax_onnx_pools import flatten_pools
 from dlconv.errors import StepError, Unsupported, cause_of, is_out_of_memory
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes.jax_program import Program, open_program, operations
@@ -100,6 +101,7 @@ def _written(model: Any, program: Program, step: Step) -> Made:
     from dlconv.convert import onnx_graph
 
     path = step.out_dir / ENTRY
+    flatten_pools(model.graph)
     onnx.save(model, str(path))
     made = onnx_graph.signature_of(model)
     names = [spec.name for spec in made.inputs], [spec.name for spec in made.outputs]

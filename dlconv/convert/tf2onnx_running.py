@@ -1,4 +1,4 @@
-"""TensorFlow graphs to ONNX by tf2onnx: names, free sizes and layouts stay the source's, what it lacks is told by name."""
+"""TensorFlow graphs to ONNX by tf2onnx: names, free sizes and layouts stay the source's; what it lacks is told."""
 
 from __future__ import annotations
 

@@ -98,7 +98,9 @@ def _attempted(
     session = tflite.TfliteSession(path, threads=1)
     answers = [_proved(session, fed, wanted) for fed, wanted in proofs]
     refused = session.placement().get("delegate_refused", "")
-    told = (f"runs without the XNNPACK delegate alone, which refuses the model: {refused}",) if refused else ()
+    told: tuple[str, ...] = (
+        (f"runs without the XNNPACK delegate alone, which refuses the model: {refused}",) if refused else ()
+    )
     inputs = tuple(
         replace(spec, dtype=np.dtype(session.inputs[spec.name]["dtype"]).name, shape=shapes[spec.name])
         for spec in signature.inputs

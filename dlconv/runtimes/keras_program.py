@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.errors import FormatError, Unsupported
 from dlconv.runtimes.tensorflow_import import keras, legacy_keras, tensorflow
-from dlconv.runtimes.tensorflow_program import Program, of_function
+from dlconv.runtimes.tensorflow_program import Program, keep, of_function
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from dlconv.runtimes.base import Tensors
 
 _CODE = "Lambda"
 
@@ -29,13 +27,11 @@ def open_keras(path: Path, *, trust: bool) -> Program:
     def answer(*tensors: Any) -> Any:
         return model(tf.nest.pack_sequence_as(structure, list(tensors)), training=False)
 
+    # As `model.predict` calls it: traced once.
     traced = tf.function(answer, autograph=False).get_concrete_function(*specs)
-
-    def call(values: Tensors) -> Tensors:
-        got = answer(*(tf.constant(values[name]) for name in taken))
-        return {name: tensor.numpy() for name, tensor in zip(given, tf.nest.flatten(got), strict=True)}
-
-    return of_function(traced, framework, call=call, names=(taken, given))
+    program = of_function(traced, framework, names=(taken, given))
+    keep(program, model)
+    return program
 
 
 def load(path: Path, *, trust: bool) -> tuple[Any, str]:

@@ -50,7 +50,9 @@ def folded(name: str, operation: Any, values: Values) -> Any:
         return None
     if not any(told.is_sizes(value) for value in values):
         is_shape = all(value.dtype.kind == "i" and value.size <= _SHAPE for value in values)
-        return _moved(name, operation, values) if is_shape else None
+        # A single number stays known too: a reduction's start.
+        is_number = name in ("reshape", "broadcast_in_dim") and operation.results[0].type.rank == 0
+        return _moved(name, operation, values) if is_shape or is_number else None
     objects = [value if told.is_sizes(value) else value.astype(object) for value in values]
     if name in ("divide", "remainder") and any(_may_be_negative(size) for value in objects for size in value.ravel()):
         return None
@@ -61,7 +63,10 @@ def folded(name: str, operation: Any, values: Values) -> Any:
 
 def _moved(name: str, operation: Any, values: Values) -> Any:
     if name == "convert":
-        return values[0] if str(operation.results[0].type.element_type).strip("u") in ("i32", "i64") else None
+        dtype = told.dtype_of(operation.results[0].type)
+        if dtype.kind not in "iu":
+            return None
+        return values[0] if told.is_sizes(values[0]) else values[0].astype(dtype)
     shape = tuple(operation.results[0].type.shape)
     if name == "reshape":
         return values[0].reshape(shape)

@@ -169,10 +169,51 @@ def _reduce_window(replay: Replay, operation: Any, *values: Any) -> Any:
         cumulative = _cumulative(body[0], value, window, strides, padding, dilations)
         if cumulative is not None:
             return cumulative
+        pooled = _pooled(body[0], value, window, strides, padding, dilations)
+        if pooled is not None:
+            return pooled
         kinds = {"stablehlo.add": lax.add, "stablehlo.maximum": lax.max, "stablehlo.minimum": lax.min}
         if body[0] in kinds:
             return lax.reduce_window(value, start, kinds[body[0]], window, strides, padding, *dilations)
     return lax.reduce_window(value, start, replay.region(operation), window, strides, padding, *dilations)
+
+
+def _pooled(
+    kind: str, value: Any, window: Any, strides: Any, padding: list[tuple[int, int]], dilations: list[Any]
+) -> Any:
+    """A pooling of images, where two axes have no window: written with those first, as converters know poolings."""
+    from jax import lax
+
+    told_of_axes = list(zip(window, strides, padding, dilations[1], strict=True))
+    still = [axis for axis, each in enumerate(told_of_axes) if each == (1, 1, (0, 0), 1)]
+    if len(still) != 2 or set(dilations[0]) != {1} or value.dtype.kind != "f":
+        return None
+    order = still + [axis for axis in range(value.ndim) if axis not in still]
+    sides = [padding[axis] for axis in order]
+    sizes, steps, apart = ([each[axis] for axis in order] for each in (window, strides, dilations[1]))
+    turned = lax.transpose(value, order)
+    if kind == "stablehlo.add":
+        channels = value.shape[still[1]]
+        if not isinstance(channels, int):
+            return None
+        ones = np.ones((channels, 1, *sizes[2:]), value.dtype)
+        made = lax.conv_general_dilated(
+            turned, ones, steps[2:], sides[2:], rhs_dilation=apart[2:], feature_group_count=channels
+        )
+    elif kind == "stablehlo.maximum":
+        made = _largest(turned, sizes, steps, sides, apart)
+    elif kind == "stablehlo.minimum":
+        made = lax.neg(_largest(lax.neg(turned), sizes, steps, sides, apart))
+    else:
+        return None
+    return lax.transpose(made, [order.index(axis) for axis in range(value.ndim)])
+
+
+def _largest(value: Any, window: Any, strides: Any, padding: Any, dilations: Any) -> Any:
+    from jax import lax
+
+    lowest = np.array(-np.inf, value.dtype)
+    return lax.reduce_window(value, lowest, lax.max, window, strides, padding, None, dilations)
 
 
 def _cumulative(

@@ -114,6 +114,6 @@ def _check(name: str, single: np.ndarray[Any, Any], double: np.ndarray[Any, Any]
     scale = np.abs(double)[known].max(initial=0.0)
     if not distance <= _EXPLAINED * scale:
         raise Unsupported(
-            f"{name} in float64 lies {distance:.3g} from float32, of a largest value of {scale:.3g}: more than rounding",
+            f"{name} in float64 lies {distance:.3g} from float32, of at most {scale:.3g}: that is more than rounding",
             mend="the model's own precision serves as the reference",
         )

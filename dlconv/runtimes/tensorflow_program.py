@@ -92,7 +92,7 @@ def _open_saved_model(path: Path, entry: str) -> Program:
         )
     concrete = loaded.signatures[chosen]
     program = of_function(concrete, f"tensorflow {tf.__version__}", entry=chosen)
-    _keep(program, loaded)
+    keep(program, loaded)
     return program
 
 
@@ -100,7 +100,8 @@ _ALIVE: dict[int, Any] = {}
 """What a program's function needs as long as it is there: a loaded SavedModel owns its variables."""
 
 
-def _keep(program: Program, owner: Any) -> None:
+def keep(program: Program, owner: Any) -> None:
+    """The owner lives as long as the process: a function alone does not hold the objects of its variables."""
     _ALIVE[id(program)] = owner
 
 
@@ -108,20 +109,18 @@ def of_function(
     concrete: Any,
     framework: str,
     entry: str = "",
-    call: Callable[[Tensors], Tensors] | None = None,
     names: tuple[Sequence[str], Sequence[str]] | None = None,
 ) -> Program:
     """A program of a ConcreteFunction.
 
     names: of its inputs and of its outputs, in order; None for those of its arguments and of the answer's keys.
-    call: the framework's own way to answer, if that is not to call the function.
     """
     tf = tensorflow()
     specs = tf.nest.flatten(concrete.structured_input_signature)
     if any(not isinstance(spec, tf.TensorSpec) for spec in specs):
         kinds = sorted({type(spec).__name__ for spec in specs if not isinstance(spec, tf.TensorSpec)})
         raise Unsupported(f"an input is no dense tensor: {', '.join(kinds)}", wanted="inputs that are dense tensors")
-    taken = [spec.name for spec in specs] if names is None else list(names[0])
+    taken = _argument_names(concrete) if names is None else list(names[0])
     given = _output_names(concrete.structured_outputs) if names is None else list(names[1])
     resources = [name for name, spec in zip(taken, specs, strict=True) if spec.dtype in (tf.resource, tf.variant)]
     if resources:
@@ -136,14 +135,14 @@ def of_function(
         outputs=tuple(spec_of(name, each.dtype, each.shape) for name, each in zip(given, answers, strict=True)),
         entry=entry,
     )
-    keywords = [spec.name for spec in specs]
+    keywords = _argument_names(concrete)
 
     def function(**tensors: Any) -> dict[str, Any]:
         fed = {key: tensors[name] for key, name in zip(keywords, taken, strict=True)}
         got = concrete(**fed) if entry else concrete(*fed.values())
         return dict(zip(given, tf.nest.flatten(got), strict=True))
 
-    def by_function(values: Tensors) -> Tensors:
+    def call(values: Tensors) -> Tensors:
         got = function(**{name: tf.constant(value) for name, value in values.items()})
         return {name: tensor.numpy() for name, tensor in got.items()}
 
@@ -151,7 +150,15 @@ def of_function(
         return _frozen(concrete, taken, given, lower_control_flow=lower_control_flow)
 
     operators = graphs.operators(concrete.graph.as_graph_def())
-    return Program(signature, call or by_function, frozen, function, operators, framework)
+    return Program(signature, call, frozen, function, operators, framework)
+
+
+def _argument_names(concrete: Any) -> list[str]:
+    """As its caller writes them: a TensorSpec's own name is in small letters."""
+    tf = tensorflow()
+    arguments, keywords = concrete.structured_input_signature
+    named: list[str] = sorted(keywords)
+    return [spec.name for spec in tf.nest.flatten(arguments)] + named
 
 
 def _output_names(structured: Any) -> list[str]:
