@@ -12,6 +12,7 @@ import psutil
 from dlconv.errors import InternalError
 from dlconv.validators.latency import SideEvidence, WarmUp
 from dlconv.validators.percentiles import percentiles
+from dlconv.validators.spread import PER_DECADE_OF_TIMES, spread_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,7 +190,7 @@ class Tally:
         self._facts[index].append(process.facts())
         windows = process.warmed["windows_ms"]
         warmed = (int(process.warmed["runs"]), float(process.warmed["seconds"]), bool(process.warmed["is_settled"]))
-        self._warm_ups[index].append(WarmUp(*warmed, float(windows[0]), float(windows[-1])))
+        self._warm_ups[index].append(WarmUp(*warmed, float(windows[0]), float(windows[-1]), tuple(windows)))
         self._peaks[index] = max(self._peaks[index], process.worker.peak_memory_bytes)
         self._compare(index, process.answers())
         if not self._placements[index]:
@@ -221,6 +222,7 @@ class Tally:
             first_ms=tuple(float(fact["first_ms"]) for fact in facts),
             warm_ups=tuple(self._warm_ups[index]),
             peak_memory_bytes=self._peaks[index],
+            spread=spread_of([times], PER_DECADE_OF_TIMES),
         )
 
     def _compare(self, index: int, answers: Mapping[str, Any]) -> None:

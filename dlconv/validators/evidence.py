@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from dlconv.validators.spread import Spread
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -46,7 +48,8 @@ class OutputEvidence:
     for all samples. nans: elements of the reference that are NaN. problems are faults of form (name, shape, dtype,
     NaN), a line each. max_ulp: largest distance in float32's units in the last place. top1: share of rows of class
     scores whose best class is the reference's; top5: whose best five hold the reference's best. repeat: the largest
-    distance between two runs of the candidate on the same sample.
+    distance between two runs of the candidate on the same sample. spread: of the errors of all elements, relative to
+    scale.
     """
 
     name: str
@@ -70,12 +73,14 @@ class OutputEvidence:
     varies: bool = True
     worst: Worst | None = None
     problems: tuple[str, ...] = ()
+    spread: Spread | None = None
 
     def to_dict(self) -> dict[str, Any]:
         data = {key: json_number(value) for key, value in vars(self).items()}
         data["problems"] = list(self.problems)
         data["worst"] = None if self.worst is None else self.worst.to_dict()
         data["accuracy"] = None if self.accuracy is None else dict(vars(self.accuracy))
+        data["spread"] = None if self.spread is None else self.spread.to_dict()
         return data
 
     @staticmethod
@@ -91,6 +96,7 @@ class OutputEvidence:
         told["problems"] = tuple(data["problems"])
         told["worst"] = None if data["worst"] is None else Worst.from_dict(data["worst"])
         told["accuracy"] = None if data.get("accuracy") is None else Accuracy(**data["accuracy"])
+        told["spread"] = None if data.get("spread") is None else Spread.from_dict(data["spread"])
         return OutputEvidence(**told)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.validators.evidence import json_number
 from dlconv.validators.percentiles import Percentile
 from dlconv.validators.ratios import Ratio
+from dlconv.validators.spread import Spread
 from dlconv.validators.verdict import Check, Verdict
 
 if TYPE_CHECKING:
@@ -39,14 +40,17 @@ class WarmUp:
     is_settled: bool
     first_window_ms: float
     last_window_ms: float
+    windows_ms: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {key: json_number(value) for key, value in vars(self).items()}
+        windows = [json_number(value) for value in self.windows_ms]
+        return {key: json_number(value) for key, value in vars(self).items()} | {"windows_ms": windows}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> WarmUp:
         first, last = float(data["first_window_ms"]), float(data["last_window_ms"])
-        return WarmUp(int(data["runs"]), float(data["seconds"]), bool(data["is_settled"]), first, last)
+        windows = tuple(map(float, data.get("windows_ms", ())))
+        return WarmUp(int(data["runs"]), float(data["seconds"]), bool(data["is_settled"]), first, last, windows)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class SideEvidence:
 
     count: timed runs. load_ms (reading and compiling), compile_ms (where the runtime tells it apart), first_ms (the
     first run) and warm_ups have one entry a process. peak_memory_bytes: of a process, its framework included. threads:
-    as asked for. cpus: the CPUs that the processes might use; is_pinned: because they were told so.
+    as asked for. cpus: the CPUs that the processes might use; is_pinned: because they were told so. spread: of the
+    timed runs, in milliseconds.
     """
 
     name: str
@@ -75,6 +80,7 @@ class SideEvidence:
     first_ms: tuple[float, ...]
     warm_ups: tuple[WarmUp, ...]
     peak_memory_bytes: int
+    spread: Spread | None = None
 
     def to_dict(self) -> dict[str, Any]:
         told = {key: json_number(value) for key, value in vars(self).items()}
@@ -86,6 +92,7 @@ class SideEvidence:
             "cpus": list(self.cpus),
             "percentiles": {name: percentile.to_dict() for name, percentile in self.percentiles.items()},
             "warm_ups": [warm_up.to_dict() for warm_up in self.warm_ups],
+            "spread": None if self.spread is None else self.spread.to_dict(),
         }
 
     @staticmethod
@@ -97,6 +104,7 @@ class SideEvidence:
         told["cpus"] = tuple(told["cpus"])
         told["percentiles"] = {name: Percentile.from_dict(each) for name, each in told["percentiles"].items()}
         told["warm_ups"] = tuple(map(WarmUp.from_dict, told["warm_ups"]))
+        told["spread"] = None if told.get("spread") is None else Spread.from_dict(told["spread"])
         return SideEvidence(**told)
 
 

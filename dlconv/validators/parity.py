@@ -17,9 +17,10 @@ import numpy as np
 from dlconv.validators.classes import accuracy, agreement
 from dlconv.validators.evidence import Accuracy, Evidence, OutputEvidence, Worst
 from dlconv.validators.quantised import Grid
+from dlconv.validators.spread import spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dlconv.samples import Sample
 
@@ -231,6 +232,7 @@ def _float(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any
         "sqnr_db": 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None,
         "cosine": float(a @ b) / size if size > 0 else None,
         "max_ulp": _ulp(best, y) if y[0].dtype == np.float32 else None,
+        "spread": spread_of(_relative(best, y)),
     }
 
 
@@ -301,6 +303,15 @@ def _distance(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, 
             largest = max(largest, error)
             worst = Worst(sample, tuple(int(axis) for axis in index), float(a[index]), float(b[index]))
     return largest, worst
+
+
+def _relative(
+    best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]
+) -> Iterator[np.ndarray[Any, Any]]:
+    """The errors of each sample's elements, relative to the output's scale."""
+    scale = max(_scale(best), _TINY)
+    for sure, got in zip(best, y, strict=True):
+        yield _gaps(sure.astype(np.float64), got.astype(np.float64)) / scale
 
 
 def _gaps(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
