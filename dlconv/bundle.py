@@ -214,8 +214,9 @@ def publish(
     reference: Reference,
     candidate: Candidate,
     routes: list[dict[str, Any]],
+    command: str = "",
 ) -> dict[str, Any]:
-    """Write the bundle and put it at `place`; its receipt. request: ExportOptions.request_digest."""
+    """Write the bundle and put it at `place`; its receipt. request: ExportOptions.request_digest, command: its own."""
     with staged(place) as aside:
         for file in files_of(candidate.product.folder):
             to = aside / file.relative_to(candidate.product.folder)
@@ -230,6 +231,6 @@ def publish(
         (aside / LOGS).mkdir()
         for log in candidate.product.logs:
             shutil.copyfile(log, aside / LOGS / log.name)
-        written = made(target, request, source, reference, candidate, routes, aside, deployed)
+        written = made(target, request, source, reference, candidate, routes, aside, deployed, command)
         write_json(aside / RECEIPT, written)
     return written

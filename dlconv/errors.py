@@ -112,6 +112,12 @@ class ToolchainMissing(MachineError):
     code = "toolchain-missing"
 
 
+class PackagesMissing(MachineError):
+    """What was asked for besides (a page, a tracker) needs packages that are not here."""
+
+    code = "packages-missing"
+
+
 class OutputError(MachineError):
     """The result cannot be written: no permission, no space."""
 

@@ -64,6 +64,7 @@ class ExportOptions:
     where they are not found or not wanted as they are. trust: code that the source holds may run.
     via: a stage of the graph that every route must pass; edges: the very route, by the edges' names.
     layout: of the artifacts' image-like inputs, "" for the source's own.
+    command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
     targets: tuple[str, ...]
@@ -89,6 +90,7 @@ class ExportOptions:
     via: str = ""
     edges: tuple[str, ...] = ()
     layout: Literal["", "nchw", "nhwc"] = ""
+    command: str = ""
 
     @property
     def of_source(self) -> SourceOptions:

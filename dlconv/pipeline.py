@@ -173,7 +173,9 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
         entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in attempts]
         entries += _not_tried(goal, entries, run.runner)
         request = run.options.request_digest()
-        receipt = bundle.publish(place, goal.target, request, run.source, run.reference(), taken.candidate, entries)
+        receipt = bundle.publish(
+            place, goal.target, request, run.source, run.reference(), taken.candidate, entries, run.options.command
+        )
         trial = taken.candidate.trial
         verdict = trial.verdict
         run.told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))

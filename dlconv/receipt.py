@@ -33,6 +33,7 @@ def made(
     routes: list[dict[str, Any]],
     folder: Path,
     deployed: list[Path],
+    command: str = "",
 ) -> dict[str, Any]:
     """The receipt as data; `receipt.schema.json` describes it."""
     files: list[dict[str, Any]] = [
@@ -54,6 +55,7 @@ def made(
             "input_flag": source.flag,
         },
         "request": request,
+        **({"command": command} if command else {}),
         "target": target,
         "precision": "fp32",
         "routes": routes,

@@ -39,8 +39,8 @@ LAYERS = (
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
-        "benching doctor gating inspection judging pipeline planning project project_draft project_keys release "
-        "sides timed verification",
+        "benching doctor gating inspection judging pipeline planning project project_draft project_keys recorded "
+        "release sides timed verification",
     ),
     ("doors", "__main__ cli reports"),
 )

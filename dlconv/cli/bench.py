@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlconv.cli.arguments import latency_options, parse_size
-from dlconv.cli.reporting import Reporting, reported
+from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
 from dlconv.options import SourceOptions, parse_inputs
 
@@ -33,6 +33,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of drawn inputs and of the order of blocks.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each process: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each call, in seconds.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write it as a page, with its plots.",
+)
 @reported
 def bench(
     reporting: Reporting,
@@ -46,6 +52,7 @@ def bench(
     seed: int,
     memory_limit: str | None,
     timeout_s: float,
+    html: Path | None,
     **bars: float | None,
 ) -> int:
     """Time each ARTIFACT on this machine, side by side with a baseline.
@@ -58,10 +65,15 @@ def bench(
     """
     from dlconv.bars import Bars, LatencyBars
     from dlconv.benching import BenchSettings, measure
-    from dlconv.reports import console, latency
+    from dlconv.outcome import Report
+    from dlconv.reports import as_json, console, latency
     from dlconv.validators.latency import percentile_wanted
     from dlconv.validators.verdict import joined
 
+    if html is not None:
+        from dlconv.reports.html import needs
+
+        needs.check()
     asked = Bars(latency=LatencyBars(**bars)).latency
     tensors, constants = parse_inputs(inputs)
     memory_limit_bytes = None if memory_limit is None else parse_size(memory_limit)
@@ -82,7 +94,7 @@ def bench(
         with console.progress(reporting.verbosity) as listener:
             measured = measure(sides, settings, listener)
     except StepError as error:
-        return _told(error, reporting)
+        return _told(error, reporting, html)
     checks = _checks(sides, measured, asked)
     verdict = joined(checks) if checks else None
     for line in latency.lines(measured.evidence, checks):
@@ -96,6 +108,12 @@ def bench(
             "evidence": measured.evidence.to_dict(),
         }
     )
+    if html is not None:
+        from dlconv.recorded import Timing
+        from dlconv.reports.html import page
+
+        timing = Timing(", ".join(side.name for side in sides), measured.evidence, checks)
+        as_json.write(html, page.document(Report(()), [timing], command=command_line()))
     return code
 
 
@@ -129,13 +147,20 @@ def _code(verdict: Verdict | None, measured: Measurement) -> int:
     return 0 if verdict is None else _CODES.get(verdict.word, MachineError.exit_code)
 
 
-def _told(error: StepError, reporting: Reporting) -> int:
+def _told(error: StepError, reporting: Reporting, html: Path | None) -> int:
     """An artifact that does not run is judged and failed; what passed a limit was not judged."""
     from dlconv.cli import faults
 
     faults.show(error)
     code = MachineError.exit_code if isinstance(error, (WorkerOutOfMemory, WorkerTimedOut)) else 1
     reporting.answer({"exit_code": code, "error": error.to_dict()})
+    if html is not None:
+        from dlconv.outcome import Outcome, Report
+        from dlconv.reports import as_json
+        from dlconv.reports.html import page
+
+        outcome = Outcome("dlconv bench", "-", "-", "-", error=error, again=command_line())
+        as_json.write(html, page.document(Report((outcome,)), command=command_line()))
     return code
 
 

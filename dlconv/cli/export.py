@@ -43,7 +43,7 @@ def export(reporting: Reporting, files: ReportFiles, model: Path, **words: Any) 
     MODEL is a TorchScript archive, a torch.export program (.pt2) or an ONNX model. Each target becomes a bundle: a
     directory with the deployable files, the receipt dlconv.json, the samples and the reference's answers.
     """
-    options = options_of(**words)
+    options = options_of(**words, command=files.command)
     from dlconv import pipeline
     from dlconv.reports import console
 

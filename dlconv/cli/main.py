@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": ("dlconv.cli.verify:verify", "Judge whether artifacts still are the model that they were made from."),
     "judge": ("dlconv.cli.judge:judge", "Judge saved evidence again, by other bars."),
     "bench": ("dlconv.cli.bench:bench", "Time artifacts side by side: percentiles, ratios and their intervals."),
+    "report": ("dlconv.cli.report:report", "Make a page of what was recorded, or of two releases."),
     "plan": ("dlconv.cli.plan:plan", "Show the routes to a target, and what is missing here."),
     "inspect": ("dlconv.cli.inspect:inspect", "Tell what a file is: format, signature, operators, size."),
     "init": ("dlconv.cli.init:init", "Write a project file, dlconv.toml, for a model."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlconv.cli import faults
+from dlconv.cli.reporting import command_line
 from dlconv.errors import DlconvError, InternalError, OutputError
 
 if TYPE_CHECKING:
@@ -23,16 +24,27 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with `--junit`, `--markdown` and `--sarif`, which gets them as `files`."""
+    """A command with an option for each form of a report, which gets them as `files`."""
 
     @click.option("--junit", type=_FILE, metavar="FILE", help="Write the verdicts as JUnit XML, a test case a check.")
     @click.option("--markdown", type=_FILE, metavar="FILE", help="Write the report as Markdown.")
     @click.option("--sarif", type=_FILE, metavar="FILE", help="Write what did not pass as SARIF, for code scanning.")
+    @click.option("--html", type=_FILE, metavar="FILE", help="Write the report as one HTML page, with its plots.")
+    @click.option("--model-card", type=_FILE, metavar="FILE", help="Write a model card: Markdown, as hubs take it.")
     @functools.wraps(command)
-    def wrapped(*args: Any, junit: Path | None, markdown: Path | None, sarif: Path | None, **words: Any) -> Any:
+    def wrapped(
+        *args: Any,
+        junit: Path | None,
+        markdown: Path | None,
+        sarif: Path | None,
+        html: Path | None,
+        model_card: Path | None,
+        **words: Any,
+    ) -> Any:
         from dlconv.reports.release import ReportFiles  # here: `--help` answers before it is loaded
 
-        files = ReportFiles(junit, markdown, sarif)
+        files = ReportFiles(junit, markdown, sarif, html, model_card, command_line())
+        files.check()
         try:
             return command(*args, files=files, **words)
         except (click.ClickException, click.Abort, click.exceptions.Exit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,21 @@ from dlconv.reports import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+WORDS = "dlconv.words"
+"""Where a context keeps the words of the command line."""
+
+
+def command_line() -> str:
+    """The command that runs, as a shell takes it. Folders that only this machine has are left out."""
+    words = click.get_current_context().meta.get(WORDS, ())
+    return shlex.join(["dlconv", *map(_told, words)])
+
+
+def _told(word: str) -> str:
+    flag, equals, value = word.rpartition("=") if word.startswith("--") else ("", "", word)
+    return f"{flag}{equals}{Path(value).name if Path(value).is_absolute() else value}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import click
 
 from dlconv import __version__
 from dlconv.cli.main import COMMANDS, help_text
+from dlconv.cli.reporting import WORDS
 
 
 class _Commands(click.Group):
@@ -22,6 +23,10 @@ class _Commands(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = tuple(args)  # contexts share it: what a command was asked, word for word
+        return super().parse_args(ctx, args)
 
     def get_help(self, ctx: click.Context) -> str:
         return help_text().rstrip()

@@ -60,7 +60,7 @@ def _matrix(report: Report) -> Iterator[str]:
         return
     targets = tuple(dict.fromkeys(outcome.target for outcome in report.outcomes))
     rows = dict.fromkeys((outcome.model, outcome.precision) for outcome in report.outcomes)
-    yield from _table(
+    yield from table(
         ("model", "precision", *targets),
         (
             (text(model), text(precision), *(_cell(report, model, precision, target) for target in targets))
@@ -88,10 +88,10 @@ def _trouble(outcome: Outcome, *, may_lack: bool) -> Iterator[str]:
     yield ""
     failed = [check for check in outcome.checks if check.verdict.word != "PASS" and "error" in check.figures]
     if failed:
-        yield from _table(("output", "error", "bar", "error / bar", "worst element"), map(_by_how_much, failed))
+        yield from table(("output", "error", "bar", "error / bar", "worst element"), map(_by_how_much, failed))
         yield ""
     if outcome.again:
-        yield from ("Judge it again:", "", *_fenced(outcome.again), "")
+        yield from ("Judge it again:", "", *fenced(outcome.again), "")
 
 
 def _by_how_much(check: Check) -> tuple[str, ...]:
@@ -125,12 +125,12 @@ def _figures(outcome: Outcome) -> Iterator[str]:
         rows = (
             (text(check.subject), check.verdict.word, *(_figure(check, key) for _, key in shown)) for check in parity
         )
-        yield from _table(("output", "verdict", *(head for head, _ in shown)), rows)
+        yield from table(("output", "verdict", *(head for head, _ in shown)), rows)
         yield ""
     others = [check for check in checks if check.name != "parity"]
     if others:
         rows = ((text(check.title), check.verdict.word, _pairs(check.figures)) for check in others)
-        yield from _table(("check", "verdict", "figures"), rows)
+        yield from table(("check", "verdict", "figures"), rows)
         yield ""
     if outcome.word == "PASS":
         yield from (f"Note: {text(note)}.\n" for note in outcome.notes)
@@ -184,14 +184,15 @@ def _folded(title: str) -> tuple[str, ...]:
     return ("<details>", f"<summary>{_html(title)}</summary>", "")
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """The cells are Markdown already; the heads are not."""
     yield "| " + " | ".join(text(head) for head in heads) + " |"
     yield "|" + "---|" * len(heads)
     yield from ("| " + " | ".join(row) + " |" for row in rows)
 
 
-def _fenced(command: str) -> tuple[str, ...]:
+def fenced(command: str) -> tuple[str, ...]:
+    """A command in a fence that it cannot end."""
     line = one_line(command)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", line)), default=0))
     return (f"{fence}sh", line, fence)

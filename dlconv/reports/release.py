@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlconv.errors import OutputError
-from dlconv.reports import as_json, junit, markdown, sarif
+from dlconv.reports import as_json, junit, markdown, model_card, sarif
 from dlconv.reports.annotations import lines as annotation_lines
+from dlconv.reports.html import needs, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,11 +25,19 @@ SUMMARY_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where reports go besides the terminal; None for those that nobody asked for."""
+    """Where reports go besides the terminal; None for those that nobody asked for. command: what made them."""
 
     junit: Path | None = None
     markdown: Path | None = None
     sarif: Path | None = None
+    html: Path | None = None
+    model_card: Path | None = None
+    command: str = ""
+
+    def check(self) -> None:
+        """Raises PackagesMissing for a form that cannot be made here: asked before any work."""
+        if self.html is not None:
+            needs.check()
 
 
 def write(report: Report, files: ReportFiles, environment: Mapping[str, str], root: Path) -> None:
@@ -42,6 +51,8 @@ def write(report: Report, files: ReportFiles, environment: Mapping[str, str], ro
         (files.junit, lambda: junit.document(report, when)),
         (files.markdown, lambda: markdown.document(report)),
         (files.sarif, lambda: sarif.document(report, root)),
+        (files.html, lambda: page.document(report, command=files.command)),
+        (files.model_card, lambda: model_card.document(report, files.command)),
     )
     troubles: list[OutputError] = []
     for path, make in wanted:

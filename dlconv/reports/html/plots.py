@@ -1,0 +1,270 @@
+"""The plots: errors against their bars, latency against the baseline, warm-up. Each takes what was recorded.
+
+A plot is left out ("") where nothing was recorded for it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from dlconv.reports.html.drawing import INK, SERIES, plain, svg
+from dlconv.validators.spread import Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dlconv.validators.latency import LatencyEvidence, SideEvidence
+
+MOST_ROWS: Final = 40
+"""Outputs in an overview: those nearest to their bars; the tables have all."""
+
+MOST_HISTOGRAMS: Final = 4
+_LEAST_SHOWN: Final = 1e-6
+"""An error that is this part of its bar, or less, is drawn at the left end."""
+
+
+def nearness(error: Any, bar: Any) -> float:
+    """An error in units of its bar: over 1 fails. Infinite where there is no number to tell."""
+    try:
+        error, bar = float(error), float(bar)
+    except (TypeError, ValueError):
+        return math.inf
+    if bar > 0:
+        ratio = error / bar
+        return ratio if ratio == ratio else math.inf
+    return 0.0 if error == 0 else math.inf
+
+
+def _logarithmic(axis: Any, steps: tuple[float, ...] = (1.0,)) -> None:
+    """A logarithmic axis with ticks at the steps of a decade, written plainly."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=steps, numticks=9))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _decade(value)))
+
+
+def _decade(value: float) -> str:
+    """ "1e-7", "0.01", "100"."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    return f"{value / 10**exponent:.0f}e{exponent}"
+
+
+def overview(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> str:
+    """Each output's error in units of its bar. rows: a label, and the figures of its parity."""
+    known = [(label, figures) for label, figures in rows if "error" in figures and "bar" in figures]
+    ranked = sorted(known, key=lambda row: -nearness(row[1]["error"], row[1]["bar"]))[:MOST_ROWS]
+    if not ranked:
+        return ""
+    shown = [nearness(figures["error"], figures["bar"]) for _, figures in ranked]
+    most = max([10.0, *(each * 3 for each in shown if math.isfinite(each))])
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        _logarithmic(axes.xaxis)
+        ends = [min(max(each, _LEAST_SHOWN), most) for each in shown]
+        colours = [INK["bad"] if not each <= 1 else INK["good"] for each in shown]
+        axes.hlines(range(len(ends)), _LEAST_SHOWN, ends, colors=colours, linewidth=3)
+        for row, (end, each) in enumerate(zip(ends, shown, strict=True)):
+            failed = not each <= 1
+            axes.plot(end, row, "X" if failed else "o", color=colours[row], markersize=7 if failed else 5)
+            if not math.isfinite(each):
+                place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 8}
+                axes.annotate("no number", (end, row), **place)
+        axes.axvline(1, color=INK["ink"], linewidth=1.2)
+        axes.annotate(
+            "bar",
+            (1, 1),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            annotation_clip=False,
+        )
+        axes.set_yticks(range(len(ranked)), [plain(label) for label, _ in ranked])
+        axes.set_xlim(_LEAST_SHOWN / 2, most * 2)
+        axes.set_ylim(len(ranked) - 0.4, -0.6)
+        axes.set_xlabel("error / bar")
+        axes.grid(axis="y", visible=False)
+
+    beyond = sum(not each <= 1 for each in shown)
+    told = f"{len(shown)} outputs, {beyond} beyond their bars. The nearest: {ranked[0][0]} at {shown[0]:.3g} of its bar"
+    return svg(draw, "Errors in units of their bars", told, key, height=0.7 + 0.22 * len(ranked))
+
+
+def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
+    """How the errors of each output's elements spread, against its bar and its noise floor."""
+    known = [figures for figures in outputs if figures.get("spread") and figures["spread"]["counts"]]
+    ranked = sorted(known, key=lambda figures: -nearness(figures["error"], figures["bar"]))[:MOST_HISTOGRAMS]
+    if not ranked:
+        return ""
+
+    def draw(figure: Any) -> None:
+        many = figure.subplots(len(ranked), 1, squeeze=False)[:, 0]
+        for axes, figures in zip(many, ranked, strict=True):
+            spread = Spread.from_dict(figures["spread"])
+            axes.set_xscale("log")
+            _logarithmic(axes.xaxis)
+            axes.stairs(spread.counts, spread.edges, fill=True, color=INK["first"])
+            marks = ((float(figures["floor"]), "floor", "dotted"), (float(figures["bar"]), "bar", "solid"))
+            for place, name, style in marks:
+                if place > 0 and math.isfinite(place):
+                    axes.axvline(place, color=INK["ink"], linestyle=style, linewidth=1.2)
+                    top = ("data", "axes fraction")
+                    axes.annotate(name, (place, 1), xycoords=top, ha="center", va="bottom", fontsize=8)
+            beside = [f"{spread.zeros:,} exact"] * bool(spread.zeros) + [f"{spread.endless:,} infinite or NaN"] * bool(
+                spread.endless
+            )
+            axes.set_title(", ".join([plain(str(figures["name"])), *beside]), pad=12)
+            axes.set_ylabel("elements")
+            axes.locator_params(axis="y", nbins=3)
+        many[-1].set_xlabel("error of an element / scale of the output")
+
+    parts = (
+        f"{figures['name']}: largest {float(figures['error']):.3g}, bar {float(figures['bar']):.3g}, "
+        f"noise floor {float(figures['floor']):.3g}"
+        for figures in ranked
+    )
+    return svg(draw, "Distribution of errors", "; ".join(parts), key, height=0.5 + 1.35 * len(ranked))
+
+
+def latencies(evidence: LatencyEvidence, key: str) -> str:
+    """The distribution of each side's times with its percentiles and their bounds; of older records these alone."""
+    sides = evidence.sides
+
+    def draw(figure: Any) -> None:
+        many = figure.subplots(len(sides), 1, squeeze=False, sharex=True)[:, 0]
+        for number, (axes, side) in enumerate(zip(many, sides, strict=True)):
+            axes.set_xscale("log")
+            _logarithmic(axes.xaxis, (1.0, 2.0, 5.0))
+            colour = INK[SERIES[number % len(SERIES)]]
+            if side.spread is not None and side.spread.counts:
+                axes.stairs(side.spread.counts, side.spread.edges, fill=True, color=colour, alpha=0.45)
+            _mark_percentiles(axes, side, colour)
+            axes.set_title(plain(side.name), pad=12)
+            axes.set_yticks([])
+            axes.margins(y=0.25)
+        many[-1].set_xlim(*_most_of(sides))
+        many[-1].set_xlabel("milliseconds a run")
+
+    parts = (f"{side.name}: {_told_percentiles(side)}" for side in sides)
+    return svg(draw, "Latency", "; ".join(parts), key, height=0.5 + 1.15 * len(sides))
+
+
+def _most_of(sides: Sequence[SideEvidence]) -> tuple[float, float]:
+    """From the fastest run to well beyond the 99th percentile (else the highest known): the rest is in the table."""
+    highest = [
+        each.high_ms or each.value_ms for side in sides for name, each in side.percentiles.items() if name != "p99.9"
+    ]
+    known = [value for value in highest if value is not None] or [side.mean_ms for side in sides]
+    return min(side.min_ms for side in sides) / 1.2, 1.5 * max(known)
+
+
+def _mark_percentiles(axes: Any, side: SideEvidence, colour: str) -> None:
+    for name, each in side.percentiles.items():
+        if each.value_ms is None or name == "p99.9":
+            continue
+        axes.axvline(each.value_ms, color=colour, linewidth=1.2)
+        if each.low_ms is not None and each.high_ms is not None:
+            axes.axvspan(each.low_ms, each.high_ms, color=colour, alpha=0.18, linewidth=0)
+        top = ("data", "axes fraction")
+        if name in ("p50", "p99"):
+            axes.annotate(name, (each.value_ms, 1), xycoords=top, ha="center", va="bottom", fontsize=8)
+
+
+def _told_percentiles(side: SideEvidence) -> str:
+    known = {name: each.value_ms for name, each in side.percentiles.items() if each.value_ms is not None}
+    return ", ".join(f"{name} {value:.3g} ms" for name, value in known.items()) or "too few runs for a percentile"
+
+
+def ratios(evidence: LatencyEvidence, bars: Mapping[str, float], key: str) -> str:
+    """Each side's time over the baseline's: the interval, the rounds, and what the baseline is to itself.
+
+    bars: the largest ratio that is allowed, by the side's name.
+    """
+    found = list(evidence.ratios.items())
+    if not found:
+        return ""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        axes.axvspan(1 / (1 + evidence.noise), 1 + evidence.noise, color=INK["line"], alpha=0.6, linewidth=0)
+        axes.axvline(1, color=INK["ink"], linewidth=1)
+        for row, (name, ratio) in enumerate(found):
+            colour = INK[SERIES[(row + 1) % len(SERIES)]]
+            axes.plot(ratio.rounds, [row] * len(ratio.rounds), "|", color=INK["faint"], markersize=9)
+            axes.plot([ratio.low, ratio.high], [row, row], color=colour, linewidth=4, solid_capstyle="butt", alpha=0.6)
+            axes.plot(ratio.ratio, row, "D", color=colour, markersize=6)
+            if name in bars:
+                axes.plot([bars[name]] * 2, [row - 0.35, row + 0.35], color=INK["bad"], linewidth=2)
+        axes.set_yticks(range(len(found)), [plain(name) for name, _ in found])
+        axes.set_ylim(len(found) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        _plain_ticks(axes, [value for _, ratio in found for value in (ratio.low, ratio.high, *ratio.rounds)])
+        axes.set_xlabel(f"times the time of {plain(evidence.sides[0].name)}; grey: the baseline against itself")
+
+    parts = (f"{name}: {each.ratio:.4g} times ({each.low:.4g} to {each.high:.4g}), {each.word}" for name, each in found)
+    told = f"{'; '.join(parts)}; the baseline differs from itself by up to {100 * evidence.noise:.1f}%"
+    return svg(draw, f"Time against {evidence.sides[0].name}", told, key, height=0.75 + 0.4 * len(found))
+
+
+def _plain_ticks(axes: Any, values: Sequence[float]) -> None:
+    """Ticks of a logarithmic axis that spans less than a decade or two, as plain numbers."""
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
+
+    low, high = min([0.95, *values]), max([1.05, *values])
+    steps = [0.1, 0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100]
+    axes.set_xlim(low / 1.05, high * 1.05)
+    axes.xaxis.set_major_locator(FixedLocator([step for step in steps if low / 1.05 <= step <= high * 1.05]))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def warm_ups(evidence: LatencyEvidence, key: str) -> str:
+    """The medians of each process's windows before anything was timed, until they agreed."""
+    traced = [side for side in evidence.sides if any(len(each.windows_ms) > 1 for each in side.warm_ups)]
+    if not traced:
+        return ""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for number, side in enumerate(traced):
+            colour = INK[SERIES[number % len(SERIES)]]
+            for index, each in enumerate(side.warm_ups):
+                label = plain(side.name) if index == 0 else None
+                style = "solid" if each.is_settled else "dotted"
+                windows = range(1, len(each.windows_ms) + 1)
+                axes.plot(windows, each.windows_ms, color=colour, linestyle=style, linewidth=1, label=label, marker=".")
+        axes.set_yscale("log")
+        _logarithmic(axes.yaxis, (1.0, 2.0, 5.0))
+        axes.set_xlabel("window")
+        axes.set_ylabel("median, ms")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+    restless = sum(not each.is_settled for side in traced for each in side.warm_ups)
+    count = sum(len(side.warm_ups) for side in traced)
+    return svg(draw, "Warm-up", f"{count} processes, of which {restless} did not settle", key, height=2.2)
+
+
+def operators(counts: Mapping[str, float], title: str, label: str, key: str, most: int = 15) -> str:
+    """The largest of what has a name and a number, as bars."""
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:most]
+    if not ranked:
+        return ""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.barh([plain(name) for name, _ in ranked], [count for _, count in ranked], color=INK["first"], height=0.7)
+        axes.invert_yaxis()
+        axes.set_xlabel(label)
+        axes.grid(axis="y", visible=False)
+
+    told = ", ".join(f"{name} {count:,.6g}" for name, count in ranked)
+    return svg(draw, title, told, key, height=0.7 + 0.2 * len(ranked))

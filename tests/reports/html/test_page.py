@@ -1,0 +1,204 @@
+"""Pages as text: what is told, what is not, and that nothing that a model says becomes part of the page."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dlconv.outcome import Report
+from dlconv.recorded import read
+from dlconv.reports.html.page import document
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE = Path(__file__).parents[1]
+MADE: dict[str, Any] = runpy.run_path(str(HERE / "made.py"))
+RECORDS: dict[str, Any] = runpy.run_path(str(HERE / "records.py"))
+REPORTS: dict[str, tuple[Report, int]] = MADE["REPORTS"]
+receipt, write = RECORDS["receipt"], RECORDS["write"]
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, in order, and its text. Raises where one is closed that is not open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+        self.text += " " * (tag in ("td", "th"))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def rich(tmp_path: Path) -> Callable[..., str]:
+    """A page of a right and of a wrong artifact and a measurement."""
+
+    def make(**further: Any) -> str:
+        good = write(tmp_path, "net-openvino-fp32", receipt())
+        bad = write(tmp_path, "net-tflite-fp32", receipt("tflite", wrong_by=2e-3))
+        recorded = read([good, bad, RECORDS["bench"](tmp_path)])
+        return document(recorded.report, recorded.timings, **further)
+
+    return make
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_has_a_page_that_tells_its_end(name: str) -> None:
+    report, code = REPORTS[name]
+    page = Page(document(report))
+    assert f"Exit code {code}" in page.text
+    assert ("Not passed" in page.text) == (code != 0)
+    assert ("dlconv: passed" in page.text) == (code == 0)
+    for outcome in report.outcomes:
+        assert outcome.word in page.text
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_page_needs_nothing_but_itself(name: str) -> None:
+    text = document(REPORTS[name][0], command="dlconv verify x")
+    page = Page(text)
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "img", "iframe", "object", "embed", "form"}
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    for tag, attributes in page.elements:
+        for place in ("href", "xlink:href", "src"):
+            assert attributes.get(place, "#").startswith("#"), (tag, attributes)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_ids_are_unique_and_every_link_leads_to_one(name: str) -> None:
+    page = Page(document(REPORTS[name][0]))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in page.elements:
+        for place in ("href", "xlink:href", "aria-labelledby"):
+            for goal in attributes.get(place, "").split():
+                assert goal.removeprefix("#") in ids, (tag, attributes)
+
+
+def test_what_a_model_says_is_text_and_no_more() -> None:
+    page = Page(document(REPORTS["ugly"][0]))
+    assert "a|b<c>&\"'`x`*_[z](u)" in page.text
+    assert not page.all("c")
+    assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]", document(REPORTS["ugly"][0]))
+
+
+def test_what_failed_is_told_by_how_much_with_the_next_command(rich: Callable[..., str]) -> None:
+    page = Page(rich())
+    text = " ".join(page.text.split())
+    assert re.search(r"FAIL net-tflite-fp32: parity of logits, [\d.e+]+ x its bar", text)
+    assert re.search(r"\[1, 7\] of sample 3: -?[\d.]+ for -?[\d.]+", text), "the worst element"
+    assert "dlconv verify" in text and "dlconv export net.pt --to tflite" in text
+    assert "made for 8x8 images alone" in text
+
+
+def test_skipped_is_not_told_as_passed() -> None:
+    report, _ = REPORTS["one may be lacking"]
+    page = Page(document(report))
+    (skipped,) = [a for a in page.all("span") if a.get("class") == "word skipped"][:1]
+    assert skipped and "SKIPPED: not judged on this machine: not passed" in " ".join(page.text.split())
+    assert "may be lacking here" in page.text
+    lacks, _ = REPORTS["one lacks"]
+    assert "pip install 'dlconv[tflite]'" in Page(document(lacks)).text
+
+
+def test_all_that_was_recorded_has_its_section(rich: Callable[..., str]) -> None:
+    page = Page(rich())
+    text = " ".join(page.text.split())
+    for told in (
+        *("Negative controls", "a NaN in logits", "found", "The routes that were tried", "100% of the error"),
+        *("What really ran", "f32", "75%", "Environment", "avx2", "A/A noise floor: 2.0%", "this release", "slower"),
+        *("Distribution of errors", "Warm-up", "Errors in units of their bars", "1 routes that were not tried"),
+    ):
+        assert told in text, told
+    assert len(page.all("svg")) == 1 + 2 * 2 + 3, "an overview, errors and routes of each, and three of latency"
+    for drawn in page.all("svg"):
+        assert drawn["role"] == "img" and drawn["aria-labelledby"]
+
+
+def test_what_was_not_recorded_is_not_told() -> None:
+    told = " ".join(Page(document(REPORTS["all passed"][0])).text.split())
+    for absent in ("Negative controls", "What really ran", "Latency", "What changed", "Distribution", "tried"):
+        assert absent not in told
+
+
+def test_colours_are_the_pages_own(rich: Callable[..., str]) -> None:
+    """No colour of a plot is fixed, or it could not be read in the dark."""
+    drawn = "".join(re.findall(r"<svg.*?</svg>", rich(), re.DOTALL))
+    assert "var(--first," in drawn
+    assert not re.search(r"#0[0-9a]0[0-9a]0[0-9a]\b", drawn), "a stand-in is left"
+    assert not re.search(r"(?:fill|stroke): #", drawn)
+
+
+def test_ten_targets_are_small_and_quick(tmp_path: Path) -> None:
+    targets = ["onnx", "onnxruntime", "openvino", "tflite", "saved-model"]
+    paths = [
+        write(tmp_path / str(round_), f"net-{target}-fp32", receipt(target, wrong_by=2e-3 * (target == "tflite")))
+        for round_ in range(2)
+        for target in targets
+    ]
+    recorded = read([*paths, RECORDS["bench"](tmp_path)])
+    document(REPORTS["all passed"][0])  # what is loaded once is loaded
+    start = time.process_time()
+    text = document(recorded.report, recorded.timings, recorded.report)
+    seconds = time.process_time() - start
+    assert len(recorded.report.outcomes) == 10
+    assert len(text.encode()) < 2_000_000
+    assert seconds < 2.0
+
+
+def test_two_releases_are_compared(tmp_path: Path) -> None:
+    before = read([write(tmp_path / "old", "net", receipt(version="2025.4.0"))]).report
+    old_only = read([write(tmp_path / "old", "gone", receipt("tflite"))]).report
+    now = read([write(tmp_path / "new", "net", receipt(wrong_by=2e-3))]).report
+    text = " ".join(Page(document(now, baseline=Report((*before.outcomes, *old_only.outcomes)))).text.split())
+    assert "What changed" in text
+    assert "verdict PASS FAIL changed" in text
+    assert re.search(r"openvino 2025\.4\.0 2026\.4\.1 changed", text)
+    assert re.search(r"logits: error [\d.e-]+ [\d.e-]+ [\d.e+]+ times, larger", text)
+    assert "It was in the earlier record, and is not in this one" in text
+    same = " ".join(Page(document(now, baseline=now)).text.split())
+    assert "verdict FAIL FAIL same" in same and "all packages and the machine the same the same same" in same
+
+
+def test_a_measurement_alone_is_a_page_of_latency(tmp_path: Path) -> None:
+    recorded = read([RECORDS["bench"](tmp_path)])
+    text = " ".join(Page(document(recorded.report, recorded.timings)).text.split())
+    assert "Latency" in text and "assed" not in text and "other processes used 30% of the CPUs" in text
+
+
+def test_old_records_without_spreads_have_a_page(tmp_path: Path) -> None:
+    told = receipt()
+    for output in told["evidence"]["outputs"]:
+        del output["spread"]
+    recorded = read([write(tmp_path, "net", told)])
+    page = Page(document(recorded.report))
+    assert "Distribution of errors" not in page.text and "logits" in page.text
