@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,21 @@ def absence(toolchain: str) -> str:
     return f"{'; '.join(found.problems)}; mend: {found.mend}"
 
 
+def chromium() -> str:
+    """The system's Chromium, "" where there is none. Playwright's own browsers are not asked for."""
+    named = os.environ.get("DLCONV_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+
+
+def absence_of_browser() -> str:
+    """Why no test can look at a page, with what mends it; "" where one can."""
+    if not chromium():
+        return "there is no Chromium; mend: apt-get install chromium, or set DLCONV_CHROMIUM"
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed; mend: make setup"
+    return ""
+
+
 def shared_folder() -> Path:
     """The collection of real models, which lies beside the checkout."""
     return ROOT.parent / "shared" / "models"
@@ -40,8 +57,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for marker, name in TOOLCHAIN_MARKERS.items()
         if item.get_closest_marker(marker) and (reason := absence(name))
     ]
+    if item.get_closest_marker("browser") and (reason := absence_of_browser()):
+        reasons.append(reason)
     if reasons and os.environ.get("CI") == "true":
-        pytest.fail("CI has every toolchain, but " + " and ".join(reasons), pytrace=False)
+        pytest.fail("CI has every toolchain and a browser, but " + " and ".join(reasons), pytrace=False)
     if reasons:
         pytest.skip(" and ".join(reasons))
     if item.get_closest_marker("shared") and not shared_folder().is_dir():
