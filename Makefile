@@ -35,7 +35,7 @@ setup: $(PACKAGES) $(TOOLCHAINS) ## a .venv with dlconv, its frameworks, the too
 $(PACKAGES): pyproject.toml constraints.txt
 	@$(FIND_PYTHON); if [ ! -x $(BIN)/python ]; then echo "Python: $$found"; "$$found" -m venv $(VENV); fi
 	$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install -qq --constraint constraints.txt --group dev --editable '.[all]'
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --group dev --editable '.[all,trackers]'
 	@touch $@
 
 $(VENV)/.%-installed: dlconv/workers/locks/%.txt $(PACKAGES)
@@ -64,7 +64,7 @@ format: $(PACKAGES) ## put the sources in order
 
 constraints: $(PACKAGES) ## write constraints.txt anew; torch stays at the release for which CPU builds are at hand
 	$(BIN)/python -m pip install -qq --dry-run --ignore-installed --report $(VENV)/resolved.json \
-	    --group dev --group benchmarks --editable '.[all]' torch==2.13.0 onnxruntime==1.31.1
+	    --group dev --group benchmarks --group docs --editable '.[all,trackers]' torch==2.13.0 onnxruntime==1.31.1
 	$(BIN)/python -c 'import json, sys; found = [item["metadata"] for item in json.load(sys.stdin)["install"]]; \
 	    print(*sorted(m["name"].lower() + "==" + m["version"].split("+")[0] for m in found if m["name"] != "dlconv"), sep="\n")' \
 	    <$(VENV)/resolved.json >constraints.txt

@@ -118,6 +118,12 @@ class PackagesMissing(MachineError):
     code = "packages-missing"
 
 
+class TrackerError(MachineError):
+    """A tracker that the result shall be logged to does not take it."""
+
+    code = "tracker"
+
+
 class OutputError(MachineError):
     """The result cannot be written: no permission, no space."""
 

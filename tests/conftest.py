@@ -46,6 +46,13 @@ def absence_of_browser() -> str:
     return ""
 
 
+def absence_of_trackers() -> str:
+    """Which tracker's client is not here, with what mends it; "" where all are."""
+    clients = ("mlflow", "wandb", "tensorboard", "sqlalchemy", "alembic")
+    missing = [name for name in clients if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} not installed; mend: make setup" if missing else ""
+
+
 def shared_folder() -> Path:
     """The collection of real models, which lies beside the checkout."""
     return ROOT.parent / "shared" / "models"
@@ -57,10 +64,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         for marker, name in TOOLCHAIN_MARKERS.items()
         if item.get_closest_marker(marker) and (reason := absence(name))
     ]
-    if item.get_closest_marker("browser") and (reason := absence_of_browser()):
-        reasons.append(reason)
+    for marker, absent in (("browser", absence_of_browser), ("trackers", absence_of_trackers)):
+        if item.get_closest_marker(marker) and (reason := absent()):
+            reasons.append(reason)
     if reasons and os.environ.get("CI") == "true":
-        pytest.fail("CI has every toolchain and a browser, but " + " and ".join(reasons), pytrace=False)
+        pytest.fail("CI has every toolchain, a browser and the trackers, but " + " and ".join(reasons), pytrace=False)
     if reasons:
         pytest.skip(" and ".join(reasons))
     if item.get_closest_marker("shared") and not shared_folder().is_dir():

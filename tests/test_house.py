@@ -42,7 +42,7 @@ LAYERS = (
         "benching doctor gating inspection judging pipeline planning project project_draft project_keys recorded "
         "release sides timed verification",
     ),
-    ("doors", "__main__ cli reports"),
+    ("doors", "__main__ cli reports trackers"),
 )
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}
 

@@ -11,7 +11,7 @@ import click
 
 from dlconv.cli import faults
 from dlconv.cli.reporting import command_line
-from dlconv.errors import DlconvError, InternalError, OutputError
+from dlconv.errors import DlconvError, InternalError, MachineError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,12 @@ def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--sarif", type=_FILE, metavar="FILE", help="Write what did not pass as SARIF, for code scanning.")
     @click.option("--html", type=_FILE, metavar="FILE", help="Write the report as one HTML page, with its plots.")
     @click.option("--model-card", type=_FILE, metavar="FILE", help="Write a model card: Markdown, as hubs take it.")
+    @click.option(
+        "--log-to",
+        multiple=True,
+        metavar="TRACKER[:WHERE]",
+        help="Log verdicts, figures, files and page: mlflow, wandb, tensorboard or a plugin's. May be repeated.",
+    )
     @functools.wraps(command)
     def wrapped(
         *args: Any,
@@ -39,11 +45,12 @@ def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
         sarif: Path | None,
         html: Path | None,
         model_card: Path | None,
+        log_to: tuple[str, ...],
         **words: Any,
     ) -> Any:
         from dlconv.reports.release import ReportFiles  # here: `--help` answers before it is loaded
 
-        files = ReportFiles(junit, markdown, sarif, html, model_card, command_line())
+        files = ReportFiles(junit, markdown, sarif, html, model_card, command_line(), log_to)
         files.check()
         try:
             return command(*args, files=files, **words)
@@ -85,7 +92,7 @@ def _tell(report: Report, files: ReportFiles, *, to_stderr: bool) -> int:
         click.echo(commands, err=to_stderr)
     try:
         write(report, files, os.environ, root)
-    except OutputError as error:
+    except MachineError as error:
         faults.show(error)
         return report.exit_code or error.exit_code
     return report.exit_code

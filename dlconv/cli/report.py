@@ -26,6 +26,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--model-card", type=_FILE, metavar="FILE", help="Write a model card: Markdown, as hubs take it.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write the report as Markdown.")
+@click.option(
+    "--log-to",
+    multiple=True,
+    metavar="TRACKER[:WHERE]",
+    help="Log verdicts, figures, files and page: mlflow, wandb, tensorboard or a plugin's. May be repeated.",
+)
 @click.option("--strict", is_flag=True, help="End as the records do: with 1 where something failed, and so on.")
 @reported
 def report(
@@ -35,6 +41,7 @@ def report(
     baselines: tuple[Path, ...],
     model_card: Path | None,
     markdown: Path | None,
+    log_to: tuple[str, ...],
     strict: bool,
 ) -> int:
     """Make one HTML page of what was recorded; nothing is run.
@@ -49,11 +56,13 @@ def report(
     from dlconv.reports import markdown as as_markdown
     from dlconv.reports import model_card as card
     from dlconv.reports.html import page
+    from dlconv.reports.release import ReportFiles, log
     from dlconv.reports.verdicts import lines
 
+    ReportFiles(html=html, log_to=log_to).check()
     recorded = read(in_folders(records))
     before = read(in_folders(baselines)).report if baselines else None
-    if html is not None or (model_card is None and markdown is None):
+    if html is not None or (model_card is None and markdown is None and not log_to):
         html = html or Path("report.html")
         as_json.write(html, page.document(recorded.report, recorded.timings, before, command_line()))
     if model_card is not None:
@@ -62,6 +71,8 @@ def report(
         as_json.write(markdown, as_markdown.document(recorded.report))
     if recorded.report.outcomes or not recorded.timings:
         reporting.say("\n".join(lines(recorded.report)))
+    for text in log_to:
+        reporting.say(f"logged: {log(recorded.report, text, command_line())}")
     for path in (html, model_card, markdown):
         if path is not None:
             reporting.say(f"written: {path}")

@@ -7,10 +7,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlconv.errors import OutputError
+from dlconv.errors import MachineError, OutputError
 from dlconv.reports import as_json, junit, markdown, model_card, sarif
 from dlconv.reports.annotations import lines as annotation_lines
 from dlconv.reports.html import needs, page
+from dlconv.trackers.base import entries_of, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,7 +26,10 @@ SUMMARY_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """Where reports go besides the terminal; None for those that nobody asked for. command: what made them."""
+    """Where reports go besides the terminal; None for those that nobody asked for.
+
+    command: what made them. log_to: trackers, each NAME or NAME:WHERE.
+    """
 
     junit: Path | None = None
     markdown: Path | None = None
@@ -33,18 +37,22 @@ class ReportFiles:
     html: Path | None = None
     model_card: Path | None = None
     command: str = ""
+    log_to: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raises PackagesMissing for a form that cannot be made here: asked before any work."""
-        if self.html is not None:
+        """Raises PackagesMissing for a form or a tracker that is not here, RequestError for a tracker that there is
+        not: asked before any work."""
+        if self.html is not None or self.log_to:
             needs.check()
+        for text in self.log_to:
+            find(text)
 
 
 def write(report: Report, files: ReportFiles, environment: Mapping[str, str], root: Path) -> None:
     """Write all files that were asked for, each whole or not at all, and append to the job summary if there is one.
 
-    root: the folder that paths in the reports are told from. Raises OutputError, after all that can be written is
-    written, with all that cannot.
+    root: the folder that paths in the reports are told from. Raises OutputError or TrackerError, after all that can be
+    written is written, with all that cannot.
     """
     when = datetime.now(timezone.utc)
     wanted: tuple[tuple[Path | None, Callable[[], str]], ...] = (
@@ -54,7 +62,7 @@ def write(report: Report, files: ReportFiles, environment: Mapping[str, str], ro
         (files.html, lambda: page.document(report, command=files.command)),
         (files.model_card, lambda: model_card.document(report, files.command)),
     )
-    troubles: list[OutputError] = []
+    troubles: list[MachineError] = []
     for path, make in wanted:
         if path is not None:
             try:
@@ -66,11 +74,22 @@ def write(report: Report, files: ReportFiles, environment: Mapping[str, str], ro
             _append(Path(environment[SUMMARY]), summary(report))
     except OutputError as error:
         troubles.append(error)
+    for text in files.log_to:
+        try:
+            log(report, text, files.command)
+        except MachineError as error:
+            troubles.append(error)
     if len(troubles) > 1:
         met = f"{len(troubles)} reports cannot be written"
         raise OutputError(met, mend=troubles[0].mend, problems=tuple(error.met for error in troubles)) from troubles[0]
     if troubles:
         raise troubles[0]
+
+
+def log(report: Report, text: str, command: str = "") -> str:
+    """Log the report to the tracker of `NAME[:WHERE]`; says where it is now. Raises RequestError, MachineError."""
+    tracker, where = find(text)
+    return tracker.log(entries_of(report), page.document(report, command=command), where)
 
 
 def summary(report: Report) -> str:

@@ -1,0 +1,1 @@
+"""Trackers: where what became of a release is logged, by each tracker's own client."""
