@@ -25,7 +25,7 @@ if [ -z "$${found:-}" ]; then \
 fi
 endef
 
-.PHONY: help setup demo test test-fast check format constraints benchmarks clean
+.PHONY: help setup demo test test-fast check docs format constraints benchmarks clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -51,11 +51,15 @@ test: setup ## all tests that a machine without a GPU can run, with branch cover
 test-fast: $(PACKAGES) ## without the slow ones, and without coverage
 	$(BIN)/python -m pytest -m 'not slow' $(PYTEST_FLAGS)
 
-check: $(PACKAGES) ## format, lint, types, and the coverage of the last `make test`
+docs: $(PACKAGES) ## the documents as a site, in out/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+check: $(PACKAGES) ## format, lint, types, the site, and the coverage of the last `make test`
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@if [ -e .coverage ]; then $(BIN)/coverage report; else echo "no coverage yet: make test measures it"; fi
 
 format: $(PACKAGES) ## put the sources in order

@@ -47,6 +47,7 @@ def test_every_error_is_documented_with_its_exit_code(kind: type[errors.DlconvEr
     page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     (row,) = re.findall(rf"^\| `{re.escape(kind.code)}` \| (\d+) \| (.+) \| (.+) \|$", page, re.MULTILINE)
     assert int(row[0]) == kind.exit_code
+    assert all(re.search(r"\w{3}", cell) for cell in row[1:]), "it has a cause and a mend"
     assert re.search(rf"^\| {kind.exit_code} \| ", page, re.MULTILINE), "the exit code is in the first table"
 
 

@@ -100,6 +100,7 @@ def test_what_is_imported_is_what_is_declared(wheel: Path) -> None:
         "google",
         "flatbuffers",
         "ml_dtypes",
+        "mlflow",  # of mlflow-skinny
         "onnx2tf",
         "tflite_runtime",
         "tomllib",  # of the standard library from Python 3.11 on

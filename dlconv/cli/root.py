@@ -32,9 +32,13 @@ class _Commands(click.Group):
         return help_text().rstrip()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("-q", "--quiet", count=True)
-@click.option("-v", "--verbose", count=True)
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    help="Convert trained models for deployment runtimes, and prove that each file still is the same model.",
+)
+@click.option("-q", "--quiet", count=True, help="Say less: results alone; twice, errors alone.")
+@click.option("-v", "--verbose", count=True, help="Say more: notes of each step, and when each begins.")
 @click.version_option(__version__, prog_name="dlconv", message="%(prog)s %(version)s")
 @click.pass_context
 def root(ctx: click.Context, quiet: int, verbose: int) -> None:
