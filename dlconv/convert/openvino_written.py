@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dlconv.errors import StepError
@@ -31,13 +32,14 @@ def save(model: Any, signature: Signature, out_dir: Path) -> tuple[Signature, tu
             mend="another route",
         )
     kept = _kept(model, signature)
+    _separate(model)
     for port in (*model.inputs, *model.outputs):
         port.get_tensor().set_names(set())
     for port, spec in zip(model.inputs, kept, strict=True):
         port.add_names({spec.name})
         port.get_node().set_friendly_name(spec.name)
     for port, spec in zip(model.outputs, signature.outputs, strict=True):
-        port.add_names({spec.name})  # one tensor may be two outputs, or an input too: it keeps the names of all
+        port.add_names({spec.name})
     shapes = {
         spec.name: openvino.PartialShape([size if isinstance(size, int) else -1 for size in spec.shape])
         for spec in kept
@@ -51,6 +53,20 @@ def save(model: Any, signature: Signature, out_dir: Path) -> tuple[Signature, tu
     dropped = [spec.name for spec in signature.inputs if spec not in kept]
     notes = tuple(f"the input {name} has no effect on any output, and OpenVINO left it out" for name in dropped)
     return Signature(tuple(kept), signature.outputs, ()), notes
+
+
+def _separate(model: Any) -> None:
+    """A tensor of its own for each output: one that is two outputs, or an input too, keeps the name of one alone."""
+    operators = import_module("openvino.opset16")
+    seen: set[tuple[str, int]] = set()
+    for result in model.get_results():
+        source = result.input(0).get_source_output()
+        node = source.get_node()
+        place = (str(node.get_friendly_name()), int(source.get_index()))
+        if node.get_type_name() == "Parameter" or place in seen:
+            result.input(0).replace_source_output(operators.identity(source).output(0))
+        seen.add(place)
+    model.validate_nodes_and_infer_types()
 
 
 def _check_dtypes(ports: Any, specs: Sequence[TensorSpec]) -> None:

@@ -102,7 +102,13 @@ def load(path: Path, *, trust: bool, backend: str = "tensorflow") -> tuple[Any, 
 def _load_old(path: Path, refused: Exception, *, trust: bool) -> tuple[Any, str]:
     """By Keras 2, which runs a Lambda layer's code without being asked: so it is looked for before."""
     module = legacy_keras()
-    if not trust and _has_code(path):
+    try:
+        has_code = _has_code(path)
+    except (OSError, KeyError, ValueError) as error:  # what the readers of archives and of HDF5 raise
+        raise FormatError(
+            f"{path.name} is damaged: {_line(error)}", mend="copy or download it again, or save it anew"
+        ) from error
+    if has_code and not trust:
         raise _untrusted(path) from refused
     try:
         return module.models.load_model(str(path), compile=False), f"tf-keras {module.__version__}"

@@ -173,7 +173,17 @@ def _frozen(concrete: Any, taken: list[str], given: list[str], *, lower_control_
     tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    made = convert_variables_to_constants_v2(concrete, lower_control_flow=lower_control_flow)
+    try:
+        made = convert_variables_to_constants_v2(concrete, lower_control_flow=lower_control_flow)
+    except ValueError as error:
+        written = sorted(graphs.operators(concrete.graph.as_graph_def()) & graphs.WRITES)
+        if not written:
+            raise
+        raise Unsupported(
+            f"the model keeps something from call to call: {', '.join(written)}",
+            wanted="a model whose variables stay as they are",
+            mend="save it with that state as inputs and outputs",
+        ) from error
     strange = [tensor.name for tensor in made.inputs[len(taken) :]]
     if strange:
         raise Unsupported(

@@ -110,6 +110,22 @@ def listed() -> Callable[..., Any]:
     return call
 
 
+def through(x: Any) -> Any:
+    """An output that is called as the input, and is it; and one that is another."""
+    twice = x * 2.0
+    return {"x": x, "twice": twice, "again": twice}
+
+
+def narrow(image: Any) -> Any:
+    """An operator that knows float32 alone."""
+    return {"y": tf.nn.local_response_normalization(image) * 2.0}
+
+
+def counted() -> Callable[..., Any]:
+    total = tf.Variable(tf.zeros(3))
+    return lambda x: {"total": total.assign_add(x) * 2.0}
+
+
 def saved_models(folder: Path) -> None:
     save(folder, "two", serving_default=(two(), {"zeta": spec(None, 6), "alpha": spec(None, 4)}))
     save(folder, "image", serving_default=(image(), {"image": spec(None, 8, 8, 2)}))
@@ -129,11 +145,13 @@ def saved_models(folder: Path) -> None:
     save(folder, "loop", serving_default=(loop(), {"x": spec(2, 4), "turns": spec(dtype=tf.int32)}))
     save(folder, "branch", serving_default=(branch, {"x": spec(3, 4)}))
     save(folder, "listed", serving_default=(listed(), {"rows": spec(5, 2, 4)}))
+    save(folder, "through", serving_default=(through, {"x": spec(None, 3)}))
+    save(folder, "narrow", serving_default=(narrow, {"image": spec(None, 4, 4, 6)}))
+    save(folder, "counted", serving_default=(counted(), {"x": spec(3)}))
+    save(folder, "noisy", serving_default=(lambda x: {"y": x + tf.random.normal((3,))}, {"x": spec(3)}))
     text = {"text": tf.TensorSpec((None,), tf.string)}
     save(folder, "text", serving_default=(lambda text: {"size": tf.strings.length(text)}, text))
-    module = tf.Module()
-    module.call = tf.function(lambda x: x + 1.0, input_signature=[spec(3)])
-    tf.saved_model.save(module, str(folder / "nameless"))
+    tf.saved_model.save(tf.Module(), str(folder / "nameless"))
     looked_up(folder)
 
 

@@ -65,6 +65,7 @@ MODELS = (
     Model("loop", f"turns::int32 x:2x4:{_F}", f"y:2x4:{_F}"),
     Model("branch", f"x:3x4:{_F}", f"y:3x4:{_F}"),
     Model("listed", f"rows:5x2x4:{_F}", f"last:2x4:{_F} states:5x2x4:{_F}"),
+    Model("through", f"x:batchx3:{_F}", f"again:batchx3:{_F} twice:batchx3:{_F} x:batchx3:{_F}"),
     Model("recurrent", f"sequence:batchxsequence_1x3:{_F}", f"output_0:batchx2:{_F}"),
     Model("one", f"picture:batchx8x8x2:{_F}", f"pooled:batchx6:{_F} scores:batchx3:{_F}"),
     Model("one_switches", f"x:3x4:{_F}", f"y:3x4:{_F}"),
