@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.bars import Bars
-from dlconv.errors import StepError, Unsupported, cause_of
+from dlconv.errors import FormatError, StepError, Unsupported, cause_of
 from dlconv.formats import Format
 from dlconv.validators.controls import with_controls
 from dlconv.validators.judging import checks
@@ -134,18 +134,10 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
     fixed = [index for index, sample in enumerate(samples) if takes(signature, sample)]
     if not fixed:
         raise StepError("the artifact takes none of the samples' sizes")
-    with crew.lease(runtime.toolchain) as worker:
-        got = worker.call(
-            "dlconv.workers.tasks:answer",
-            what=f"running {path.name} in {runtime.name}",
-            runtime=runtime.adapter,
-            path=str(path),
-            signature=signature.to_dict(),
-            settings=_settings(runtime, wanted.facts),
-            samples=[to_artifact(samples[index], signature) for index in fixed],
-            twice=True,
-            sequence=bool(wanted.facts.get("sequence")),
-        )
+    try:
+        got = _answers(path, signature, runtime, wanted, [samples[index] for index in fixed], crew)
+    except FormatError as error:  # of an artifact that was made, not of a file that somebody named
+        raise StepError(error.met, wanted=error.wanted, mend=error.mend, problems=error.problems) from error
     return Trial(
         runtime.name,
         located.versions,
@@ -155,6 +147,24 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
         got["seconds"],
         _limits(signature, wanted.facts, runtime, all_judged=len(fixed) == len(samples)),
     )
+
+
+def _answers(
+    path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wanted, samples: list[Sample], crew: Crew
+) -> dict[str, Any]:
+    with crew.lease(runtime.toolchain) as worker:
+        got: dict[str, Any] = worker.call(
+            "dlconv.workers.tasks:answer",
+            what=f"running {path.name} in {runtime.name}",
+            runtime=runtime.adapter,
+            path=str(path),
+            signature=signature.to_dict(),
+            settings=_settings(runtime, wanted.facts),
+            samples=[to_artifact(sample, signature) for sample in samples],
+            twice=True,
+            sequence=bool(wanted.facts.get("sequence")),
+        )
+    return got
 
 
 def _evidence(

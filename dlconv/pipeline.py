@@ -115,8 +115,12 @@ def _export(
     cache: Cache,
     told: Listener,
 ) -> Report:
-    _warm(artifact, planned, crew, is_known=sources.is_studied(artifact, options.of_source, cache))
+    is_known = sources.is_studied(artifact, options.of_source, cache)
+    reader = KINDS[artifact.format].toolchain
+    _warm(planned, reader, crew, is_known=is_known)
     source = sources.study(artifact, options.of_source, crew, cache)
+    if not is_known:
+        crew.warm([reader], behind=True)
     for note in source.notes:
         told.on(Event("note", "", note))
     if source.flag:
@@ -271,18 +275,17 @@ def _no_route(target: str, attempts: list[_Attempt]) -> DlconvError:
     )
 
 
-def _warm(artifact: Artifact, planned: Plan, crew: Crew, *, is_known: bool) -> None:
-    """Start the workers that will be needed, so that their imports go on while the source is read.
+def _warm(planned: Plan, reader: str, crew: Crew, *, is_known: bool) -> None:
+    """Start the workers that will be needed, so that the others' imports go on beside the reader's own.
 
     A source that is known was exported before: its steps lie in the cache, most likely, and are only run again.
     """
     if is_known:
-        for name in dict.fromkeys(candidate.RUNTIMES[goal.target].toolchain for goal in planned.targets):
-            crew.warm([name])
+        crew.warm(dict.fromkeys(candidate.RUNTIMES[goal.target].toolchain for goal in planned.targets))
         return
-    first = KINDS[artifact.format].toolchain
     wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]
-    crew.warm(dict.fromkeys([first, *wanted]), behind=first)
+    crew.warm([reader])
+    crew.warm(name for name in dict.fromkeys(wanted) if name != reader)
 
 
 def _jobs(artifact: Artifact) -> int:

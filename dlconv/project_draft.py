@@ -58,6 +58,14 @@ path = {path}
 #inputs = [{inputs}]
 # Of ONNX; without, each route's own.
 #opset = 17
+# Which entry point of a SavedModel or TFLite file, and which nodes of a frozen graph are its outputs.
+#signature = "serving_default"
+#outputs = ["logits"]
+# Code that the source holds, such as a Lambda layer's, may run.
+#trust = true
+# The stage that every route must pass, and the layout of the artifacts' images: nchw or nhwc.
+#via = "onnx"
+#keep_layout = "nchw"
 
 # Without bars of yours, each output has to be within the model's own noise. `factor` is how many times that.
 #[models.{key}.bars]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dlconv.workers import toolchains
+from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,6 +100,28 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLCONV_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="session")
+def tensorflow_worker(private_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """One worker with TensorFlow for all tests that ask it: its import takes seconds."""
+    located = toolchains.locate(toolchains.get("tensorflow"))
+    assert isinstance(located, toolchains.Located)
+    log = tmp_path_factory.mktemp("logs") / "tensorflow.log"
+    with Worker(located.interpreter, "tensorflow", log, timeout_s=120) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def tensorflow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small SavedModels, frozen graphs and Keras files, made once by tests/convert/tensorflow_models.py."""
+    located = toolchains.locate(toolchains.get("tensorflow"))
+    assert isinstance(located, toolchains.Located)
+    folder = tmp_path_factory.mktemp("tensorflow")
+    script = ROOT / "tests" / "convert" / "tensorflow_models.py"
+    done = subprocess.run([located.interpreter, script, folder], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

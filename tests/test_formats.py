@@ -69,7 +69,9 @@ def test_every_model_of_the_collection_is_recognised(shared_models: Path) -> Non
             path = shared_models / row["path"]
             wanted = MANIFEST_FORMATS.get(row["format"], Format.UNKNOWN)
             if wanted is Format.SAVED_MODEL and path.name != "saved_model.pb":
-                wanted = Format.UNKNOWN  # a part of one: the directory is the model
+                # A part of one: the directory is the model, its variables are a checkpoint.
+                is_weights = path.parent.name == "variables"
+                wanted = Format.TENSORFLOW_CHECKPOINT if is_weights else Format.UNKNOWN
             if recognise(path) is not wanted:
                 wrong.append((row["path"], wanted, recognise(path)))
     assert wrong == []

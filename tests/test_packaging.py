@@ -99,6 +99,7 @@ def test_what_is_imported_is_what_is_declared(wheel: Path) -> None:
     known = {name.replace("-", "_") for name in frameworks} | {
         "google",
         "flatbuffers",
+        "jaxlib",
         "ml_dtypes",
         "mlflow",  # of mlflow-skinny
         "onnx2tf",

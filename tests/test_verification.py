@@ -378,7 +378,7 @@ class TestForeignTflite:
         (outcome,) = report.outcomes
         assert (outcome.word, report.exit_code) == ("PASS", 0), outcome
         pairs = outcome.body["artifact"]["pairs"]
-        assert "image of the reference is serving_default_x:0 of the candidate, axes 0,2,3,1" in pairs[0]
+        assert "image of the reference is x of the candidate, axes 0,2,3,1" in pairs[0]
 
     def test_a_bias_that_folding_dropped_fails(self, foreign: Path, digits: Path, tmp_path: Path) -> None:
         from ai_edge_litert import schema_py_generated as schema

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def convert(step: Step) -> Made:
     """The ONNX model, as "model.onnx": inputs and outputs by the signature's names, axes as they are.
 
-    settings: "backend": "tensorflow" (the default: tf2onnx), "torch" or "jax"; "opset" (18).
+    settings: "backend": "tensorflow" (the default: tf2onnx), "torch" or "jax"; "opset" (18; 21 on JAX).
     Raises Unsupported for operators that the backend's exporter lacks, each named, and for strings.
     """
     if step.settings.get("backend", "tensorflow") == "tensorflow":

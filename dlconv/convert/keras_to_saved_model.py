@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dlconv.convert import saved_model_written
-from dlconv.convert.edge import Made
-from dlconv.convert.tensorflow_opened import opened
+from dlconv.convert import keras_saved
 
 if TYPE_CHECKING:
-    from dlconv.convert.edge import Step
+    from dlconv.convert.edge import Made, Step
 
 
 def convert(step: Step) -> Made:
-    """The SavedModel, as "saved_model": what the model does in inference; free dimensions stay free.
-
-    Keras' own export gives the outputs numbers for names; here they keep the model's.
-    """
-    program, signature = opened(step)
-
-    def call(given: list[Any]) -> list[Any]:
-        answer = program.function(**dict(zip((spec.name for spec in signature.inputs), given, strict=True)))
-        return [answer[spec.name] for spec in signature.outputs]
-
-    made = saved_model_written.save(call, signature, step.out_dir / saved_model_written.ENTRY)
-    return Made(saved_model_written.ENTRY, made)
+    """The SavedModel, as "saved_model": what the model does in inference; free dimensions stay free."""
+    return keras_saved.save(step)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlconv.errors import Unsupported
 from dlconv.model import TensorSpec
-from dlconv.runtimes.tensorflow_graph import nodes_of, operators
+from dlconv.runtimes.tensorflow_graph import WRITES, nodes_of, operators
 from dlconv.runtimes.tensorflow_import import tensorflow
 from dlconv.runtimes.tensorflow_program import open_program
 
@@ -18,13 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlconv.runtimes.tensorflow_graph import Frozen, Proto
+    from dlconv.runtimes.tensorflow_program import Program
 
 _KEEPS_VALUES = {
     "Cast", "ExpandDims", "Identity", "Pack", "Placeholder", "Reshape", "Squeeze", "StopGradient", "Transpose",
-}  # fmt: skip
-_WRITES = {
-    "Assign", "AssignAdd", "AssignAddVariableOp", "AssignSub", "AssignSubVariableOp", "AssignVariableOp",
-    "ResourceScatterUpdate", "ResourceStridedSliceAssign",
 }  # fmt: skip
 _RANDOM = {
     "Multinomial", "ParameterizedTruncatedNormal", "RandomGamma", "RandomPoissonV2", "RandomShuffle",
@@ -46,7 +44,8 @@ def read(
     asked = [TensorSpec.from_dict(spec) for spec in inputs or ()]
     program = open_program(Path(path), entry, trust=trust, inputs=asked, outputs=tuple(outputs))
     strings = [spec.name for spec in program.signature.inputs if spec.dtype == "string"]
-    frozen = None if strings else program.frozen(False)
+    written = sorted(program.operators & WRITES)
+    frozen = None if strings else _frozen(program, written)
     kinds = program.operators if frozen is None else program.operators | operators(frozen.graph_def)
     random = sorted(kinds & _RANDOM)
     notes = [f"read by {program.framework}"]
@@ -58,10 +57,19 @@ def read(
         "signature": program.signature.to_dict(),
         "notes": notes,
         "bounds": {} if frozen is None else bounds(frozen),
-        "stateful": bool(program.operators & _WRITES),
-        "state": sorted(program.operators & _WRITES),
+        "stateful": bool(written),
+        "state": written,
         "deterministic": not random,
     }
+
+
+def _frozen(program: Program, written: list[str]) -> Frozen | None:
+    try:
+        return program.frozen(False)
+    except Unsupported:
+        if not written:
+            raise
+        return None  # it runs nevertheless, and edges tell why they cannot convert it
 
 
 def describe(path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
+from dlconv.convert.names_apart import apart
 from dlconv.convert.tensorflow_opened import frozen, opened, refuse_strings
 from dlconv.convert.tf2onnx_handlers import handlers
 from dlconv.errors import Unsupported
@@ -43,7 +44,7 @@ def write(
     Raises Unsupported with the names of all operators that tf2onnx cannot convert.
     """
     onnx: Any = import_module("onnx")
-    known = _apart(signature)
+    known = apart(signature)
     fed = [inputs[spec.name] for spec in signature.inputs]
     graph_def, given = _with_outputs(graph_def, [outputs[spec.name] for spec in signature.outputs])
     names = [spec.name for spec in (*known.inputs, *known.outputs)]
@@ -53,23 +54,6 @@ def write(
     _declare(model.graph.output, known.outputs)
     onnx.save(model, str(path))
     return known
-
-
-def _apart(signature: Signature) -> Signature:
-    """The outputs under names that no input has."""
-    taken = {spec.name for spec in (*signature.inputs, *signature.outputs)}
-    inputs = {spec.name for spec in signature.inputs}
-    outputs: list[TensorSpec] = []
-    for spec in signature.outputs:
-        name = spec.name
-        if name in inputs:
-            name, number = f"{spec.name}_output", 1
-            while name in taken:
-                number += 1
-                name = f"{spec.name}_output_{number}"
-            taken.add(name)
-        outputs.append(replace(spec, name=name, source="" if name == spec.source_name else spec.source_name))
-    return replace(signature, outputs=tuple(outputs))
 
 
 def _with_outputs(graph_def: Any, tensors: list[str]) -> tuple[Any, list[str]]:

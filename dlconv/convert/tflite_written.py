@@ -16,7 +16,7 @@ from dlconv.runtimes import tflite
 from dlconv.runtimes.tensorflow_import import tensorflow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dlconv.runtimes.base import Tensors
@@ -26,18 +26,23 @@ ENTRY = "model.tflite"
 _GROWTHS = ((1, 1), (2, 0), (1, 8), (3, 0), (4, 0), (1, 2), (8, 0))
 """Other sizes, as times and plus: one more, twice, eight more, ..."""
 _LACKS = re.compile(r"(?:TF Select ops|Custom ops|Flex ops): ([\w, .]+)")
-_ILLEGAL = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
+_ILLEGAL = re.compile(r"'tf\.(\w+)' (?:op is neither a custom op nor a flex op|that was explicitly marked illegal)")
 
 Shapes = dict[str, tuple[Dim, ...]]
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A SavedModel to be converted: its folder, the key of its signature, and the model opened, to be asked."""
+    """A SavedModel to be converted: its folder, the key of its signature, and the model opened, to be asked.
+
+    sized: saves the same model at these sizes in a folder, of which it gives the place; without, the SavedModel is
+    called at these sizes, which those of its functions that were traced before do not learn.
+    """
 
     folder: Path
     key: str
     program: Program
+    sized: Callable[[Shapes, Path], Path] | None = None
 
 
 def convert(saved: Saved, signature: Signature, sample: Tensors, out_dir: Path) -> Made:
@@ -87,14 +92,12 @@ def _attempted(
         proofs.append(_other(saved.program, sample, shapes))
     path = out_dir / ENTRY
     is_own = all(spec.shape == shapes[spec.name] for spec in signature.inputs)
-    sized = saved.folder if is_own else out_dir / "sized"
-    if not is_own:
-        _save_sized(saved, signature, shapes, sized)
+    apart = out_dir / "sized"
     try:
-        path.write_bytes(_converted(sized, saved.key))
+        folder = saved.folder if is_own else (saved.sized or _calling(saved, signature))(shapes, apart)
+        path.write_bytes(_converted(folder, saved.key))
     finally:
-        if not is_own:
-            shutil.rmtree(sized, ignore_errors=True)
+        shutil.rmtree(apart, ignore_errors=True)
     session = tflite.TfliteSession(path, threads=1)
     answers = [_proved(session, fed, wanted) for fed, wanted in proofs]
     refused = session.placement().get("delegate_refused", "")
@@ -134,21 +137,24 @@ def _converted(folder: Path, key: str) -> bytes:
     return content
 
 
-def _save_sized(saved: Saved, signature: Signature, shapes: Shapes, folder: Path) -> None:
-    """The same SavedModel with sizes in place of free dimensions."""
-    tf = tensorflow()
-    loaded = tf.saved_model.load(str(saved.folder))
-    inner = loaded.signatures[saved.key]
-    wanted = {
-        spec.name: tf.TensorSpec(
-            [size if isinstance(size, int) else None for size in shapes[spec.name]], spec.dtype, name=spec.name
-        )
-        for spec in signature.inputs
-    }
-    module = tf.Module()
-    module.loaded = loaded
-    call = tf.function(lambda **given: inner(**given), autograph=False).get_concrete_function(**wanted)
-    tf.saved_model.save(module, str(folder), signatures={saved.key: call})
+def _calling(saved: Saved, signature: Signature) -> Callable[[Shapes, Path], Path]:
+    def sized(shapes: Shapes, folder: Path) -> Path:
+        tf = tensorflow()
+        loaded = tf.saved_model.load(str(saved.folder))
+        inner = loaded.signatures[saved.key]
+        wanted = {
+            spec.name: tf.TensorSpec(
+                [size if isinstance(size, int) else None for size in shapes[spec.name]], spec.dtype, name=spec.name
+            )
+            for spec in signature.inputs
+        }
+        module = tf.Module()
+        module.loaded = loaded
+        call = tf.function(lambda **given: inner(**given), autograph=False).get_concrete_function(**wanted)
+        tf.saved_model.save(module, str(folder), signatures={saved.key: call})
+        return folder
+
+    return sized
 
 
 def _other(program: Program, sample: Tensors, shapes: Shapes) -> tuple[Tensors, Tensors]:

@@ -2,46 +2,91 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlconv.errors import FormatError, Unsupported
+from dlconv.errors import FormatError, SignatureError, Unsupported
 from dlconv.runtimes.tensorflow_import import keras, legacy_keras, tensorflow
 from dlconv.runtimes.tensorflow_program import Program, keep, of_function
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from dlconv.model import Dim, TensorSpec
 
 _CODE = "Lambda"
 
 
-def open_keras(path: Path, *, trust: bool) -> Program:
-    """The program of a Keras file. Raises Unsupported for code without trust, FormatError for what Keras refuses."""
+@dataclass(frozen=True)
+class Boundary:
+    """What a Keras model takes and gives, flattened: its tensors and the user's names of them; and how it nests them.
+
+    structure: the model's inputs as it nests them. taken, given: names, one a tensor.
+    """
+
+    structure: Any
+    declared: list[Any]
+    taken: list[str]
+    given: list[str]
+
+
+def open_keras(path: Path, *, trust: bool, inputs: Sequence[TensorSpec] = ()) -> Program:
+    """The program of a Keras file, traced at the sizes of `inputs` where they have some.
+
+    Raises Unsupported for code without trust, FormatError for what Keras refuses.
+    """
     model, framework = load(path, trust=trust)
     tf = tensorflow()
-    structure = getattr(model, "_inputs_struct", model.inputs if len(model.inputs) > 1 else model.inputs[0])
-    declared = tf.nest.flatten(structure)
-    taken = [_short(tensor.name) for tensor in declared]
-    given = _output_names(model)
-    specs = [tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in zip(taken, declared, strict=True)]
+    known = boundary(model, tf.nest)
+    sizes = {spec.name: spec.shape for spec in inputs}
+    specs = [
+        tf.TensorSpec(_sized(name, tensor, sizes.get(name)), tensor.dtype, name=name)
+        for name, tensor in zip(known.taken, known.declared, strict=True)
+    ]
 
     def answer(*tensors: Any) -> Any:
-        return model(tf.nest.pack_sequence_as(structure, list(tensors)), training=False)
+        return model(tf.nest.pack_sequence_as(known.structure, list(tensors)), training=False)
 
     # As `model.predict` calls it: traced once.
     traced = tf.function(answer, autograph=False).get_concrete_function(*specs)
-    program = of_function(traced, framework, names=(taken, given))
+    program = of_function(traced, framework, names=(known.taken, known.given))
     keep(program, model)
     return program
 
 
-def load(path: Path, *, trust: bool) -> tuple[Any, str]:
-    """The model, built, and what opened it ("keras 3.15.1", "tf-keras 2.21.0")."""
-    module = keras()
+def _sized(name: str, tensor: Any, asked: tuple[Dim, ...] | None) -> list[int | None]:
+    """The tensor's shape with the sizes that are asked for. Raises SignatureError where the model takes others."""
+    own = list(tensor.shape)
+    sizes = own if asked is None else [size if isinstance(size, int) else None for size in asked]
+    if len(sizes) != len(own) or any(None not in pair and len(set(pair)) > 1 for pair in zip(sizes, own, strict=True)):
+        raise SignatureError(f"{name} is {own} in the model", wanted=f"{asked}")
+    return [mine if size is None else size for size, mine in zip(sizes, own, strict=True)]
+
+
+def boundary(model: Any, nest: Any) -> Boundary:
+    """Of a model that `load` gave. nest: the module that flattens: `tf.nest`, or `keras.tree` on any backend."""
+    structure = getattr(model, "_inputs_struct", model.inputs if len(model.inputs) > 1 else model.inputs[0])
+    declared = list(nest.flatten(structure))
+    return Boundary(structure, declared, [_short(tensor.name) for tensor in declared], _output_names(model, nest))
+
+
+def load(path: Path, *, trust: bool, backend: str = "tensorflow") -> tuple[Any, str]:
+    """The model, built, and what opened it ("keras 3.15.1", "tf-keras 2.21.0").
+
+    On another backend than "tensorflow" there is no Keras 2: what Keras 3 refuses as old raises Unsupported.
+    """
+    module = keras(backend)
     try:
         model = module.models.load_model(str(path), compile=False, safe_mode=not trust)
     except Exception as error:  # Keras raises whatever it likes for what it does not take
         if _is_refused_code(error):
             raise _untrusted(path) from error
+        if backend != "tensorflow":
+            raise Unsupported(
+                f"Keras {module.__version__} cannot load {path.name} on {backend}: {_line(error)}",
+                mend="another route is tried",
+            ) from error
         model, framework = _load_old(path, error, trust=trust)
     else:
         framework = f"keras {module.__version__}"
@@ -57,7 +102,13 @@ def load(path: Path, *, trust: bool) -> tuple[Any, str]:
 def _load_old(path: Path, refused: Exception, *, trust: bool) -> tuple[Any, str]:
     """By Keras 2, which runs a Lambda layer's code without being asked: so it is looked for before."""
     module = legacy_keras()
-    if not trust and _has_code(path):
+    try:
+        has_code = _has_code(path)
+    except (OSError, KeyError, ValueError) as error:  # what the readers of archives and of HDF5 raise
+        raise FormatError(
+            f"{path.name} is damaged: {_line(error)}", mend="copy or download it again, or save it anew"
+        ) from error
+    if has_code and not trust:
         raise _untrusted(path) from refused
     try:
         return module.models.load_model(str(path), compile=False), f"tf-keras {module.__version__}"
@@ -108,15 +159,14 @@ def _untrusted(path: Path) -> Unsupported:
     )
 
 
-def _output_names(model: Any) -> list[str]:
-    """A dict's keys in their order as TensorFlow flattens them, else the names of the layers that give the outputs."""
-    tf = tensorflow()
+def _output_names(model: Any, nest: Any) -> list[str]:
+    """A dict's keys in their order as it is flattened, else the names of the layers that give the outputs."""
     inner = getattr(model, "_functional", None) or model  # a sequential model is a functional one inside
     structure = getattr(inner, "_outputs_struct", model.outputs)
     if isinstance(structure, dict):
         return sorted(structure)
     names = [_short(str(name)) for name in getattr(inner, "output_names", [])]
-    count = len(tf.nest.flatten(model.outputs))
+    count = len(nest.flatten(model.outputs))
     if len(names) != count or len(set(names)) != count:
         return ["output"] if count == 1 else [f"output_{number}" for number in range(count)]
     return names

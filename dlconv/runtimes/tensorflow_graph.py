@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 Proto = Any
 
+WRITES = {
+    "Assign", "AssignAdd", "AssignAddVariableOp", "AssignSub", "AssignSubVariableOp", "AssignVariableOp",
+    "ResourceScatterUpdate", "ResourceStridedSliceAssign",
+}  # fmt: skip
+"""Operators that leave something for the next call."""
+
 
 @dataclass(frozen=True)
 class Frozen:

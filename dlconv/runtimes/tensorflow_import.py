@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, imported quietly, on the CPU alone. Worker-side."""
+"""TensorFlow and Keras, imported on the CPU alone. Worker-side: what they print goes to the worker's log."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import os
 from importlib import import_module
 from typing import Any
 
-_QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "GRPC_VERBOSITY": "ERROR",
-    "CUDA_VISIBLE_DEVICES": "-1",
-}
+_SETTINGS = {"CUDA_VISIBLE_DEVICES": "-1"}
 
 
 def tensorflow() -> Any:
-    """The module `tensorflow`. What it prints at its start is of no use to anybody, and goes to no log."""
-    os.environ.update(_QUIET)
+    """The module `tensorflow`."""
+    os.environ.update(_SETTINGS)
     tf = import_module("tensorflow")
     tf.get_logger().setLevel("ERROR")
     return tf
@@ -26,7 +22,7 @@ def keras(backend: str = "tensorflow") -> Any:
 
     Raises RuntimeError where the process has another.
     """
-    os.environ.update(_QUIET)
+    os.environ.update(_SETTINGS)
     os.environ["KERAS_BACKEND"] = backend
     module = import_module("keras")
     if module.backend.backend() != backend:

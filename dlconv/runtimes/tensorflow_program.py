@@ -51,7 +51,7 @@ def open_program(
     """The model at `path`: a SavedModel's directory, a Keras file or a frozen graph.
 
     entry: the key of a SavedModel's signature. trust: a Keras file's own code may run. inputs and outputs: of a frozen
-    graph, tensors by name; none for those that are found.
+    graph, tensors by name; none for those that are found. A Keras model is traced at the sizes that its inputs have.
     Raises FormatError for what cannot be read, RequestError for an entry that there is not, Unsupported for code
     without trust, SignatureError for tensors that the graph does not have.
     """
@@ -63,7 +63,7 @@ def open_program(
     if head in (b"\x89HDF", b"PK\x03\x04"):
         from dlconv.runtimes.keras_program import open_keras
 
-        return open_keras(path, trust=trust)
+        return open_keras(path, trust=trust, inputs=inputs)
     return _open_graph(path, inputs, outputs)
 
 
@@ -173,7 +173,17 @@ def _frozen(concrete: Any, taken: list[str], given: list[str], *, lower_control_
     tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    made = convert_variables_to_constants_v2(concrete, lower_control_flow=lower_control_flow)
+    try:
+        made = convert_variables_to_constants_v2(concrete, lower_control_flow=lower_control_flow)
+    except ValueError as error:
+        written = sorted(graphs.operators(concrete.graph.as_graph_def()) & graphs.WRITES)
+        if not written:
+            raise
+        raise Unsupported(
+            f"the model keeps something from call to call: {', '.join(written)}",
+            wanted="a model whose variables stay as they are",
+            mend="save it with that state as inputs and outputs",
+        ) from error
     strange = [tensor.name for tensor in made.inputs[len(taken) :]]
     if strange:
         raise Unsupported(
@@ -265,18 +275,33 @@ def _fed(graph: Any, inputs: Sequence[TensorSpec]) -> dict[str, tuple[Any, Any]]
     return found
 
 
+_QUIET = {"Assert", "NoOp", "Print", "PrintV2", "Placeholder", "Const"}
+_LEAVES_LOOP = {"Exit", "RefExit"}
+
+
+def _is_pivot(operation: Any) -> bool:
+    """Whether it only tells which branch of TensorFlow 1 is taken: a side of its condition, that others wait for."""
+    if operation.type != "Identity":
+        return False
+    (side,) = operation.inputs
+    return bool(side.op.type == "Switch" and side.dtype.is_bool)
+
+
 def _fetched(graph: Any, outputs: Sequence[str]) -> list[Any]:
     if outputs:
         return [_tensor(graph, name) for name in outputs]
-    consumed = {tensor.name for operation in graph.get_operations() for tensor in operation.inputs}
-    quiet = {"Assert", "NoOp", "Print", "PrintV2", "Placeholder", "Const"}
-    found = [
+    operations = graph.get_operations()
+    consumed = {tensor.name for operation in operations for tensor in operation.inputs}
+    ends = [
         operation.outputs[0]
-        for operation in graph.get_operations()
-        if operation.type not in quiet
+        for operation in operations
+        if operation.type not in _QUIET
         and operation.outputs
         and not any(tensor.name in consumed for tensor in operation.outputs)
+        and not _is_pivot(operation)
     ]
+    # What a loop of TensorFlow 1 counts leaves it as its result does: the result alone is passed on.
+    found = [tensor for tensor in ends if tensor.op.type not in _LEAVES_LOOP] or ends
     if not found:
         raise SignatureError("the graph has no output: every tensor is read by another", mend="--outputs NAME")
     return found

@@ -131,11 +131,14 @@ def _same(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> bool:
 
 
 def _stale(arrays: Arrays) -> Arrays | None:
-    """Each sample answered with the answer to the one before it, where the shapes are the same."""
-    if len(arrays) < 2:
-        return None
-    pairs = zip([arrays[-1], *arrays[:-1]], arrays, strict=True)
-    return [before if before.shape == array.shape else array for before, array in pairs]
+    """Each sample answered as the one before it of the same shape was. No fault where no two are of one shape: then the
+    form tells them apart."""
+    last = {array.shape: array for array in arrays}
+    stale: Arrays = []
+    for array in arrays:
+        stale.append(last[array.shape])
+        last[array.shape] = array
+    return stale if any(before is not array for before, array in zip(stale, arrays, strict=True)) else None
 
 
 def _coarse(arrays: Arrays) -> Arrays | None:

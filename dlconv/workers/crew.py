@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WARM: dict[str, list[str]] = {
     "torch": ["torch", "torch.onnx", "onnx"],
-    "onnx": ["onnx", "onnxruntime"],
+    "onnx": ["onnx", "onnxruntime", "onnxsim"],
     "openvino": ["dlconv.runtimes.openvino_ports:import_openvino"],
     "onnx2tf": ["onnx", "onnxruntime", "onnx2tf.tflite_builder"],
 }
@@ -42,27 +42,25 @@ class Crew:
         self._all: list[Worker] = []
         self._closed = False
 
-    def warm(self, toolchains: Iterable[str], *, behind: str = "") -> None:
-        """Start a worker of each now, which is leased first; their slow imports go on one after the other, so that the
-        first has a core to itself.
+    def warm(self, toolchains: Iterable[str], *, behind: bool = False) -> None:
+        """Start a worker of each now, which is leased first; their slow imports go on one after the other, so that
+        they take one core together.
 
-        behind: the toolchain of one that is also wanted behind the others; it comes second.
+        behind: as of `lease`.
         """
-        wanted = [(name, False) for name in toolchains]
-        wanted[1:1] = [(behind, True)] if behind else []
         waiting: list[tuple[Worker, threading.Event, list[str]]] = []
-        for name, is_behind in wanted:
-            worker, ready = self._start(name, behind=is_behind), threading.Event()
+        for name in toolchains:
+            worker, ready = self._start(name, behind=behind), threading.Event()
             waiting.append((worker, ready, WARM.get(name, [])))
             with self._lock:
-                self._idle[name, is_behind].append((worker, ready))
+                self._idle[name, behind].append((worker, ready))
         threading.Thread(target=_import_all, args=(waiting,), daemon=True).start()
 
     @contextmanager
     def lease(self, toolchain: str, *, behind: bool = False) -> Iterator[Worker]:
         """A worker of the toolchain, this thread's alone, once a slot is free.
 
-        behind: its work goes on beside the others' and is waited for last, so that it leaves them half of the cores.
+        behind: its work goes on beside the others' and is waited for last: it takes of the cores what they leave.
         """
         with self._slots:
             worker = self._next(toolchain, behind=behind)
@@ -124,7 +122,7 @@ class Crew:
             )
             self._all.append(worker)
         if behind:
-            worker.keep_to_half()
+            worker.stand_back()
         return worker
 
 

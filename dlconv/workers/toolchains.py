@@ -137,7 +137,7 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
     ),
     Toolchain(
         name="openvino",
-        purpose="converts ONNX to OpenVINO's IR and runs it",
+        purpose="converts ONNX, TensorFlow and TFLite models to OpenVINO's IR and runs it",
         requirements=(_OPENVINO,),
         python=">=3.11,<3.14",
         python_wanted=_CURRENT,
@@ -193,11 +193,12 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
     ),
     Toolchain(
         name="jax",
-        purpose="reads exported JAX programs, converts them, computes their reference",
+        purpose="reads exported JAX programs, converts them, computes their reference; exports Keras models to ONNX",
         requirements=(
             "jax>=0.10,<0.11",
             "jax2onnx>=0.17,<0.18",
             _TENSORFLOW,
+            _KERAS,
             "tf2onnx>=1.17,<1.18",
             "onnx>=1.19,<1.24",
         ),

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _CHILD = Path(__file__).with_name("child.py")
 _TICK_S = 0.05
 _GIB = 1 << 30
+_BACK = 10
+"""Niceness of what stands back: a tenth of a core where others want it all, so that it never comes to a halt."""
 
 
 def default_memory_limit_bytes() -> int:
@@ -107,14 +109,15 @@ class Worker:
                 os.close(fd)
         self._watched = psutil.Process(self._process.pid)
 
-    def keep_to_half(self) -> None:
-        """Use half of the cores alone, from now on: a worker beside it then has the others to itself.
-
-        Said before a framework is imported, it also makes it start as many threads as that.
-        """
-        if hasattr(self._watched, "cpu_affinity") and self.is_alive:  # macOS has no such thing
-            cores = self._watched.cpu_affinity()
-            self._watched.cpu_affinity(cores[len(cores) // 2 :])
+    def stand_back(self) -> None:
+        """From now on take of the cores only what others leave: a worker beside it works as if it were alone."""
+        if not self.is_alive:
+            return
+        self._watched.nice(_BACK)
+        # A session of its own is scheduled as a group, among which alone its niceness counts: sched(7).
+        group = Path(f"/proc/{self._process.pid}/autogroup")
+        with suppress(OSError):  # not Linux, or no such groups: the niceness does it
+            group.write_text(str(_BACK))
 
     @property
     def is_alive(self) -> bool:

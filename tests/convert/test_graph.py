@@ -13,7 +13,7 @@ from dlconv.formats import Format
 from dlconv.options import TARGETS
 from dlconv.workers import toolchains
 
-PAIRS = list(itertools.product(SOURCES, TARGETS))
+PAIRS = [(source, target) for source, target in itertools.product(SOURCES, TARGETS) if SOURCES[source] != target]
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)

@@ -209,6 +209,15 @@ class TestControls:
         assert verdict.word == "INCONCLUSIVE"
         assert "a stale sample in y" in verdict.reasons[0]
 
+    def test_a_stale_answer_is_one_of_the_same_shape(self) -> None:
+        rng = np.random.default_rng(5)
+        for lengths, is_planted in (((2, 3, 2, 3), True), ((2, 3, 4, 5), False)):
+            y64 = tuple({"y": rng.standard_normal(length)} for length in lengths)
+            reference = Answers(tuple({"y": a["y"].astype(np.float32)} for a in y64), y64)
+            seen = self.shown(reference, right(reference))
+            assert ("a stale sample in y" in seen.controls) == is_planted
+            assert judge(seen).word == "PASS", judge(seen)
+
     def test_outputs_that_could_be_swapped_unseen_are_inconclusive(self) -> None:
         y64 = tuple({"a": np.arange(4.0) + i, "b": np.arange(4.0) + i} for i in range(3))
         reference = Answers(tuple({k: v.astype(np.float32) for k, v in s.items()} for s in y64), y64)
