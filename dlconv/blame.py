@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlconv.candidate import RUNTIMES, TargetRuntime, runtime_of, try_out
+from dlconv.candidate import TargetRuntime, find_runtime, runtime_of, try_out
 from dlconv.errors import DlconvError
 from dlconv.formats import Format
 from dlconv.validators.evidence import json_number
@@ -59,7 +59,7 @@ def told(steps: tuple[StepFigure, ...]) -> str:
 
 def _measured(edges: tuple[Converter, ...], runner: StepRunner, wanted: Wanted, crew: Crew) -> StepFigure:
     name, stage = edges[-1].name, edges[-1].target
-    runtime: TargetRuntime | None = RUNTIMES.get(stage)
+    runtime: TargetRuntime | None = find_runtime(stage)
     if runtime is None and stage in _STAGES:
         runtime = runtime_of(_STAGES[stage])
     if runtime is None:

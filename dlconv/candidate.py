@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlconv import plugins
 from dlconv.bars import Bars
-from dlconv.errors import FormatError, StepError, Unsupported, cause_of
+from dlconv.errors import FormatError, RequestError, StepError, Unsupported, cause_of
 from dlconv.formats import Format
 from dlconv.validators.controls import with_controls
 from dlconv.validators.judging import checks
@@ -33,13 +34,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TargetRuntime:
-    """What runs a target: its name, its toolchain, the adapter, what is asked of it, and the format that it opens."""
+    """What runs a target: its name, its toolchain, the adapter, what is asked of it, and the format that it opens.
+
+    factor: the bar in units of the noise floor; 0 for what `FACTORS` says of the name.
+    """
 
     name: str
     toolchain: str
     adapter: str
     settings: Mapping[str, Any]
     format: Format
+    factor: float = 0.0
 
 
 _ORT = "dlconv.runtimes.onnxruntime"
@@ -51,6 +56,20 @@ RUNTIMES = {
     "tflite": TargetRuntime("tflite", "tflite", "dlconv.runtimes.tflite", {}, Format.TFLITE),
     "saved-model": TargetRuntime("tensorflow", "tensorflow", "dlconv.runtimes.tensorflow", {}, Format.SAVED_MODEL),
 }
+
+
+def find_runtime(target: str) -> TargetRuntime | None:
+    """What runs a target's artifacts: dlconv's own, or a plugin's; None where nothing does."""
+    found: TargetRuntime | None = RUNTIMES.get(target) or plugins.runtimes().get(target)
+    return found
+
+
+def runtime_for(target: str) -> TargetRuntime:
+    """What runs the artifacts of a target that there is. Raises RequestError for one that there is not."""
+    found = find_runtime(target)
+    if found is None:
+        raise RequestError(f"there is no target {target!r}", wanted=f"one of {', '.join(RUNTIMES)}")
+    return found
 
 
 _TORCH = "dlconv.runtimes.torch"
@@ -178,7 +197,7 @@ def _evidence(
     evidence = measure(
         answers,
         outputs,
-        FACTORS[runtime.name],
+        runtime.factor or FACTORS[runtime.name],
         reference.floors,
         narrowed,
         problems=tuple(_broken(got["errors"], indices)),

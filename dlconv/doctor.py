@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
+from dlconv import plugins
 from dlconv.convert.edge import Step
-from dlconv.convert.graph import GRAPH, Converter
+from dlconv.convert.graph import Converter, whole_graph
 from dlconv.errors import DlconvError
 from dlconv.workers import tiny_models
-from dlconv.workers.toolchains import TOOLCHAINS, Located, Missing, Toolchain, locate, mend_of
+from dlconv.workers.toolchains import Located, Missing, Toolchain, every, locate, mend_of
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def examine(*, timeout_s: float = 120.0, on_check: Callable[[Check], None] | Non
     """
     tell = on_check or (lambda check: None)
     with ThreadPoolExecutor(max_workers=2) as threads:
-        groups = list(threads.map(lambda toolchain: _examine_toolchain(toolchain, timeout_s, tell), TOOLCHAINS))
+        groups = list(threads.map(lambda toolchain: _examine_toolchain(toolchain, timeout_s, tell), every()))
     checks = [check for group in groups for check in group]
     order = ("toolchain", "runtime", "converter", "device")
     return Diagnosis(_machine(), tuple(sorted(checks, key=lambda check: order.index(check.kind))))
@@ -110,7 +111,9 @@ def examine(*, timeout_s: float = 120.0, on_check: Callable[[Check], None] | Non
 
 def _examine_toolchain(toolchain: Toolchain, timeout_s: float, tell: Callable[[Check], None]) -> list[Check]:
     runtimes = {name: probe for name, (needs, probe) in _RUNTIMES.items() if needs == toolchain.name}
-    edges = [edge for edge in GRAPH.edges if edge.toolchain == toolchain.name]
+    added = plugins.runtimes().values()
+    runtimes |= {runtime.name: f"{runtime.adapter}:probe" for runtime in added if runtime.toolchain == toolchain.name}
+    edges = [edge for edge in whole_graph().edges if edge.toolchain == toolchain.name]
     where = locate(toolchain)
     checks = [_check_toolchain(toolchain, where)]
     tell(checks[0])

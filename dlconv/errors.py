@@ -118,6 +118,12 @@ class PackagesMissing(MachineError):
     code = "packages-missing"
 
 
+class PluginError(MachineError):
+    """A package that is installed here adds to dlconv, and cannot be loaded or used."""
+
+    code = "plugin"
+
+
 class TrackerError(MachineError):
     """A tracker that the result shall be logged to does not take it."""
 

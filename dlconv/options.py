@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dlconv import plugins
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.model import Dim, TensorSpec, digest_of
@@ -53,12 +54,12 @@ class SourceOptions:
 class ExportOptions:
     """What `dlconv export` was asked for.
 
-    targets: names out of TARGETS. inputs: what the user says of the model's inputs, dtype "" where the model's own
-    holds. constants: values of arguments that are no tensors. samples: an .npz of inputs or a directory of them
-    (`samples.read_samples`), first axis of each the sample. draws: number of random samples where none are
-    given. memory_limit_bytes: of each worker, None for a share of the machine's. timeout_s: of each step, in seconds.
-    jobs: workers side by side, None for as many as fit. opset: of ONNX, None for the route's own. name: of the bundles,
-    None for the file's.
+    targets: names out of TARGETS, or of plugins' targets. inputs: what the user says of the model's inputs, dtype ""
+    where the model's own holds. constants: values of arguments that are no tensors. samples: an .npz of inputs or a
+    directory of them (`samples.read_samples`), first axis of each the sample. draws: number of random samples where
+    none are given. memory_limit_bytes: of each worker, None for a share of the machine's. timeout_s: of each step, in
+    seconds. jobs: workers side by side, None for as many as fit. opset: of ONNX, None for the route's own. name: of the
+    bundles, None for the file's.
     bars: what has to hold besides the model's own bar. labels: an .npz of right classes by output.
     entry: which of the source's signatures, "" for the only or the usual one. outputs: names of a graph's outputs,
     where they are not found or not wanted as they are. trust: code that the source holds may run.
@@ -135,7 +136,9 @@ class ExportOptions:
 
     def _problems(self) -> list[str]:
         found = [
-            f"unknown target {name!r}: there are {', '.join(TARGETS)}" for name in self.targets if name not in TARGETS
+            f"unknown target {name!r}: there are {', '.join(every_target())}"
+            for name in self.targets
+            if not is_target(name)
         ]
         if not self.targets:
             found.append(f"no target: choose of {', '.join(TARGETS)}")
@@ -161,13 +164,23 @@ class ExportOptions:
         return found
 
 
+def every_target() -> tuple[str, ...]:
+    """dlconv's own targets and those of the plugins that are installed."""
+    return (*TARGETS, *plugins.runtimes())
+
+
+def is_target(name: str) -> bool:
+    """Whether it can be asked for with `--to`. Plugins are looked for only where it is none of dlconv's own."""
+    return name in TARGETS or name in plugins.runtimes()
+
+
 def parse_targets(text: str) -> tuple[str, ...]:
     """The targets in a list joined by commas, each once. Raises RequestError for an unknown one."""
     names = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    unknown = [name for name in names if name not in TARGETS]
+    unknown = [name for name in names if not is_target(name)]
     if unknown or not names:
         met = f"unknown target {', '.join(map(repr, unknown))}" if unknown else "no target is named"
-        raise RequestError(met, wanted=f"of {', '.join(TARGETS)}, joined by commas", mend="--to onnx,openvino")
+        raise RequestError(met, wanted=f"of {', '.join(every_target())}, joined by commas", mend="--to onnx,openvino")
     return names
 
 

@@ -223,7 +223,7 @@ def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> _Attempt:
     try:
         product = run.runner.run(edges, target)
         entry["steps"] = [record.to_dict() for record in product.records]
-        signature, runtime = product.signature, candidate.RUNTIMES[target]
+        signature, runtime = product.signature, candidate.runtime_for(target)
         trial = candidate.try_out(product.path, signature, runtime, run.wanted(), run.crew)
     except StepError as error:
         entry["reason"] = error.met
@@ -281,7 +281,7 @@ def _warm(planned: Plan, reader: str, crew: Crew, *, is_known: bool) -> None:
     A source that is known was exported before: its steps lie in the cache, most likely, and are only run again.
     """
     if is_known:
-        crew.warm(dict.fromkeys(candidate.RUNTIMES[goal.target].toolchain for goal in planned.targets))
+        crew.warm(dict.fromkeys(candidate.runtime_for(goal.target).toolchain for goal in planned.targets))
         return
     wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]
     crew.warm([reader])

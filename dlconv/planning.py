@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlconv.candidate import RUNTIMES
-from dlconv.convert.graph import GRAPH, Route
+from dlconv.candidate import runtime_for
+from dlconv.convert.graph import Route, whole_graph
 from dlconv.errors import ToolchainMissing
 from dlconv.kinds import KINDS
 from dlconv.workers import toolchains
@@ -126,10 +126,10 @@ def make(source: Format, options: ExportOptions) -> Plan:
 
 def _target_plan(source: Format, target: str, options: ExportOptions) -> TargetPlan:
     # Inputs are turned in the ONNX graph, where it is plain from the operators which layout they have.
-    routes = GRAPH.routes(source, target, options.via or ("onnx" if options.layout else ""), options.edges)
+    routes = whole_graph().routes(source, target, options.via or ("onnx" if options.layout else ""), options.edges)
     always = (
         *_lacks(KINDS[source].toolchain, "reading the source and its reference"),
-        *_lacks(RUNTIMES[target].toolchain, f"running the {target} artifact"),
+        *_lacks(runtime_for(target).toolchain, f"running the {target} artifact"),
     )
     planned: list[PlannedRoute] = []
     rank = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dlconv import formats
 from dlconv import source as sources
 from dlconv.bundle import is_bundle, open_bundle
-from dlconv.candidate import RUNTIMES, narrowing, runtime_of, takes
+from dlconv.candidate import find_runtime, narrowing, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.kinds import KINDS
 from dlconv.runtimes.state import read_initial
@@ -88,7 +88,7 @@ def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = No
     changes = bundle.changes()
     if changes:
         raise RequestError(f"{bundle.place} is not what was exported", problems=changes, mend="export the model again")
-    runtime = RUNTIMES.get(bundle.target)
+    runtime = find_runtime(bundle.target)
     if runtime is None:
         raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
     file = None if options is None else options.samples

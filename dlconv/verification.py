@@ -16,7 +16,7 @@ from dlconv import source as sources
 from dlconv.bars import Bars
 from dlconv.bundle import Bundle, is_bundle, open_bundle
 from dlconv.cache import Cache
-from dlconv.candidate import RUNTIMES, Wanted, runtime_of, try_out
+from dlconv.candidate import Wanted, find_runtime, runtime_for, runtime_of, try_out
 from dlconv.errors import (
     DlconvError,
     MachineError,
@@ -133,7 +133,7 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         met = misfit(bundle.target, receipt["environment"])
         if met:
             raise MachineError(met, mend="export it on this machine, or verify it on one like the one that made it")
-        runtime = RUNTIMES.get(bundle.target)
+        runtime = find_runtime(bundle.target)
         if runtime is None:
             raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
         reference, wanted = bundle.reference(), bundle.source_signature
@@ -282,7 +282,7 @@ def _opened(path: Path) -> _Model:
     if is_bundle(path):
         bundle = open_bundle(path)
         found = formats.open_model(bundle.entry)
-        return _Model(path, found, RUNTIMES[bundle.target], bundle.signature.state)
+        return _Model(path, found, runtime_for(bundle.target), bundle.signature.state)
     found = formats.open_model(path)
     runtime = runtime_of(found.format)
     if runtime is None:

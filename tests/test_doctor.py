@@ -35,9 +35,9 @@ def test_everything_is_proved_or_has_a_mend() -> None:
 def test_a_proof_that_fails_tells_why(monkeypatch: pytest.MonkeyPatch) -> None:
     from dlconv import doctor
 
-    monkeypatch.setattr(doctor, "TOOLCHAINS", (get("onnx"),))
+    monkeypatch.setattr(doctor, "every", lambda: (get("onnx"),))
     monkeypatch.setattr(doctor, "_RUNTIMES", {"onnxruntime": ("onnx", "dlconv.runtimes.onnxruntime:planted")})
-    monkeypatch.setattr(doctor, "GRAPH", type(GRAPH)(()))
+    monkeypatch.setattr(doctor, "whole_graph", lambda: type(GRAPH)(()))
     diagnosis = examine()
     (broken,) = [check for check in diagnosis.checks if not check.works]
     assert (broken.kind, broken.name) == ("runtime", "onnxruntime")

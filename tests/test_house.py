@@ -32,7 +32,7 @@ FRAMEWORKS = {
 
 # Imports point to the same line or to one above. A new module is given its place here.
 LAYERS = (
-    ("values", "archives bars errors events formats jaxfile jsonfile model options pickles protobuf samples"),
+    ("values", "archives bars errors events formats jaxfile jsonfile model options pickles plugins protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
     ("stages of the two lines", "blame cache candidate hardware kinds precision_noise receipt source steps"),
@@ -40,7 +40,7 @@ LAYERS = (
     (
         "the two lines, and releases",
         "benching doctor gating inspection judging pipeline planning project project_draft project_keys recorded "
-        "release sides timed verification",
+        "release sides testing timed verification",
     ),
     ("doors", "__main__ cli reports trackers"),
 )

@@ -29,12 +29,12 @@ def toolchain() -> None:
 def list_(reporting: Reporting) -> None:
     """Tell where each toolchain is, or what it lacks."""
     from dlconv.workers.install import managed
-    from dlconv.workers.toolchains import TOOLCHAINS, Missing, home, locate
+    from dlconv.workers.toolchains import Missing, every, home, locate
 
     sizes = {environment.path.name: environment for environment in managed()}
-    found = {toolchain.name: locate(toolchain) for toolchain in TOOLCHAINS}
+    found = {toolchain.name: locate(toolchain) for toolchain in every()}
     rows: list[tuple[str, str, str]] = []
-    for each in TOOLCHAINS:
+    for each in every():
         where = found[each.name]
         if isinstance(where, Missing):
             rows.append((each.name, "missing", f"{each.purpose}; to install: {where.mend}"))
@@ -48,7 +48,7 @@ def list_(reporting: Reporting) -> None:
     reporting.answer(
         {
             "home": str(home()),
-            "toolchains": [_told(each, found[each.name]) for each in TOOLCHAINS],
+            "toolchains": [_told(each, found[each.name]) for each in every()],
             "managed": [{**vars(environment), "path": str(environment.path)} for environment in sizes.values()],
         }
     )

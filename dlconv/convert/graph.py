@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from dlconv.errors import RequestError
+from dlconv import plugins
+from dlconv.errors import PluginError, RequestError
 from dlconv.formats import Format
-from dlconv.options import TARGETS
+from dlconv.options import every_target, is_target
 
 SOURCES: Final = {
     Format.TORCHSCRIPT: "torchscript",
@@ -88,8 +89,8 @@ class ConversionGraph:
         via: a stage that it must pass on its way; edges: the names of just its edges. Raises RequestError for a format
         that is no source, a target that there is not, and where no route is so.
         """
-        if target not in TARGETS:
-            raise RequestError(f"there is no target '{target}'", wanted="one of " + ", ".join(TARGETS))
+        if not is_target(target):
+            raise RequestError(f"there is no target '{target}'", wanted=f"one of {', '.join(every_target())}")
         if source not in SOURCES:
             raise RequestError(
                 f"{source.value} is not a source that can be converted",
@@ -199,3 +200,14 @@ GRAPH: Final = ConversionGraph(
         _edge("onnx", "saved-model", "onnx_to_saved_model", "onnx2tf-tensorflow", 1, "onnx2tf with TensorFlow"),
     )
 )
+"""dlconv's own edges."""
+
+
+def whole_graph() -> ConversionGraph:
+    """dlconv's own edges and those of the plugins that are installed. Raises PluginError where two have one name."""
+    added = plugins.converters()
+    own = {edge.name for edge in GRAPH.edges}
+    taken = sorted(edge.name for edge in added if edge.name in own)
+    if taken:
+        raise PluginError(f"a plugin's converter is called as dlconv's own: {', '.join(taken)}", mend="rename it there")
+    return ConversionGraph((*GRAPH.edges, *added))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from dlconv import plugins
 from dlconv.bars import Bars
 from dlconv.validators.evidence import json_number
 from dlconv.validators.quantised import QUANTISED_FACTOR, WIDEST_QUANTISED_BAR
 from dlconv.validators.verdict import Check, Verdict, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dlconv.bars import OutputBars
     from dlconv.validators.evidence import Evidence, OutputEvidence
@@ -55,7 +56,24 @@ def checks(evidence: Evidence, bars: Bars | None = None) -> tuple[Check, ...]:
         found.append(_determinism(evidence))
     if evidence.controls:
         found.append(_controls(evidence))
-    return tuple(found)
+    return (*found, *_of_plugins(evidence, asked))
+
+
+def _of_plugins(evidence: Evidence, asked: Bars) -> Iterator[Check]:
+    """What plugins ask besides. One that raises has judged nothing, and that is no pass."""
+    for name, validator in plugins.validators().items():
+        try:
+            told = tuple(validator(evidence, asked))
+        except Exception as error:  # a foreign function: whatever it raises
+            told = (_unjudged(name, f"raised {type(error).__name__}: {error}"),)
+        yield from (
+            each if isinstance(each, Check) else _unjudged(name, f"answered a {type(each).__name__}, wanted a Check")
+            for each in told
+        )
+
+
+def _unjudged(validator: str, met: str) -> Check:
+    return Check(validator, Verdict("INCONCLUSIVE", (f"the validator {validator} {met}",)))
 
 
 def bar_of(output: OutputEvidence, runtime_factor: float, bars: Bars | None = None) -> float:

@@ -46,6 +46,11 @@ def install(toolchain: Toolchain, on_line: Callable[[str], None]) -> Located:
     Raises ToolchainMissing where no interpreter serves, MachineError where the packages cannot be had, OutputError
     where the disk refuses. Whatever ends it, what is left is not taken for a whole environment.
     """
+    if not toolchain.lock:
+        where = toolchains.locate(toolchain)
+        if isinstance(where, toolchains.Missing):
+            raise where.error()
+        return where
     path = toolchains.environment_path(toolchain)
     try:
         with _alone(toolchain.name, on_line):

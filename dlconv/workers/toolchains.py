@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlconv import plugins
 from dlconv.errors import RequestError, ToolchainMissing
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ class Toolchain:
     either, and A is installed.
     python is the range of interpreters that the managed environment may have; python_wanted is tried first.
     extra is dlconv's own extra that installs it beside dlconv ("" if it cannot live there).
-    lock is the name of a file in `locks/` that pins a managed environment; is_complete says that the lock names every
-    package, so that nothing else is resolved (tf-keras asks for `tensorflow` where `tensorflow-cpu` does).
+    lock is the name of a file in `locks/` that pins a managed environment, "" if it can have none; is_complete says
+    that the lock names every package, so that nothing else is resolved (tf-keras asks for `tensorflow` where
+    `tensorflow-cpu` does).
     """
 
     name: str
@@ -219,9 +221,14 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
 )
 
 
+def every() -> tuple[Toolchain, ...]:
+    """dlconv's own toolchains and those of the plugins that are installed."""
+    return (*TOOLCHAINS, *plugins.toolchains())
+
+
 def get(name: str) -> Toolchain:
     """The toolchain of that name. Raises RequestError for an unknown one."""
-    for toolchain in TOOLCHAINS:
+    for toolchain in every():
         if toolchain.name == name:
             return toolchain
     raise RequestError(
@@ -234,6 +241,8 @@ def locate(toolchain: Toolchain) -> Located | Missing:
     versions, problems = satisfied(toolchain, _installed_here(toolchain))
     if not problems:
         return Located(Path(sys.executable), "this interpreter", versions)
+    if not toolchain.lock:  # a plugin's: it lives where its package is
+        return Missing(toolchain.name, tuple(problems), mend_of(toolchain))
     managed = locate_managed(toolchain)
     if managed is not None:
         return managed
@@ -254,6 +263,8 @@ def locate_managed(toolchain: Toolchain) -> Located | None:
 
 def mend_of(toolchain: Toolchain) -> str:
     """The command, or the two, that makes a missing toolchain present."""
+    if not toolchain.lock:
+        return "pip install " + " ".join(repr(each.partition("|")[0].strip()) for each in toolchain.requirements)
     command = f"dlconv toolchain install {toolchain.name}"
     return f"{command}   (or: pip install 'dlconv[{toolchain.extra}]')" if toolchain.extra else command
 
