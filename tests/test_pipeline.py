@@ -57,7 +57,8 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
             for fault in faults
         )
         rest = tuple(edge for edge in GRAPH.edges if not (alone and edge.target == "onnx"))
-        monkeypatch.setattr(planning, "GRAPH", ConversionGraph((*planted, *rest)))
+        graph = ConversionGraph((*planted, *rest))
+        monkeypatch.setattr(planning, "whole_graph", lambda: graph)
 
     return put
 
