@@ -21,17 +21,21 @@ from dlconv.convert.edge import Step
 from dlconv.convert.graph import Converter, whole_graph
 from dlconv.errors import DlconvError
 from dlconv.workers import tiny_models
-from dlconv.workers.toolchains import Located, Missing, Toolchain, every, locate, mend_of
+from dlconv.workers.toolchains import Located, Missing, Toolchain, every, get, locate, mend_of
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dlconv.model import Signature
 
 _RUNTIMES = {
     "torch": ("torch", "dlconv.runtimes.torch:probe"),
     "onnxruntime": ("onnx", "dlconv.runtimes.onnxruntime:probe"),
     "openvino": ("openvino", "dlconv.runtimes.openvino:probe"),
     "tflite": ("tflite", "dlconv.runtimes.tflite:probe"),
+    "tensorflow": ("tensorflow", "dlconv.runtimes.tensorflow:probe"),
+    "jax": ("jax", "dlconv.runtimes.jax:probe"),
 }
 """Runtime: its toolchain, and the function that proves it."""
 
@@ -41,14 +45,34 @@ _DEVICES = {
 }
 """What few machines have, and none needs: as `_RUNTIMES`."""
 
-_WRITERS = {
-    "torchscript": ("tiny.pt", "dlconv.workers.tiny_models:write_torchscript"),
-    "torch-export": ("tiny.pt2", "dlconv.workers.tiny_models:write_torch_export"),
-    "onnx": ("tiny.onnx", "dlconv.workers.tiny_models:write_onnx"),
-    "onnx-as-given": ("tiny.onnx", "dlconv.workers.tiny_models:write_onnx"),
-    "tflite-as-given": ("tiny.tflite", "dlconv.workers.tiny_models:write_tflite"),
+
+@dataclass(frozen=True)
+class _Tiny:
+    """The tiny model that stands for a stage of the graph: its file, what writes it, and in which toolchain, "" where
+    every one that reads it can; signature: as much of it as the file tells."""
+
+    file: str
+    writer: str
+    toolchain: str = ""
+    signature: Signature = tiny_models.SIGNATURE
+
+    @property
+    def function(self) -> str:
+        return f"dlconv.workers.tiny_models:{self.writer}"
+
+
+_NAMED = tiny_models.NAMED
+_TINY = {
+    "torchscript": _Tiny("tiny.pt", "write_torchscript"),
+    "torch-export": _Tiny("tiny.pt2", "write_torch_export"),
+    "onnx": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
+    "onnx-as-given": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
+    "tflite-as-given": _Tiny("tiny.tflite", "write_tflite"),
+    "saved-model": _Tiny("tiny_saved_model", "write_saved_model", "tensorflow", _NAMED),
+    "frozen-graph": _Tiny("tiny.pb", "write_frozen_graph", "tensorflow", _NAMED),
+    "keras": _Tiny("tiny.keras", "write_keras", "tensorflow", _NAMED),
+    "jax": _Tiny("tiny.jax", "write_jax", "jax", _NAMED),
 }
-"""Stage of the graph: the tiny model that stands for it, and the function that writes it."""
 
 
 @dataclass(frozen=True)
@@ -186,17 +210,29 @@ class _Bench:
         return f"{facts['version']} on {', '.join(facts['devices'])}", facts
 
     def convert(self, edge: Converter) -> tuple[str, dict[str, Any]]:
-        file_name, writer = _WRITERS[edge.source]
-        source = self._folder / file_name
+        tiny = _TINY[edge.source]
+        source = self._folder / tiny.file
         if not source.exists():
-            self._call(f"writing {file_name}", writer, path=str(source))
+            self._write(tiny, source)
         out_dir = Path(tempfile.mkdtemp(dir=self._folder))
-        step = Step(source, out_dir, tiny_models.SIGNATURE, tiny_models.sample(), dict(edge.settings))
+        step = Step(source, out_dir, tiny.signature, tiny_models.sample(), dict(edge.settings))
         made = self._call(edge.name, "dlconv.workers.tasks:run_edge", module=edge.module, step=step.to_dict())
         entry = out_dir / made["made"]["entry"]
         if not entry.exists():
             raise DlconvError(f"{edge.name} says that it made {entry.name}, and did not")
         return f"{edge.source} -> {edge.target}: {edge.why}", {}
+
+    def _write(self, tiny: _Tiny, path: Path) -> None:
+        what = f"writing {tiny.file}"
+        if tiny.toolchain in ("", self._toolchain.name):
+            self._call(what, tiny.function, path=str(path))
+            return
+        where = locate(get(tiny.toolchain))
+        if isinstance(where, Missing):
+            raise where.error()
+        log = self._folder / f"{tiny.toolchain}.log"
+        with Worker(where.interpreter, tiny.toolchain, log, timeout_s=self._timeout_s) as worker:
+            worker.call(tiny.function, what=what, path=str(path))
 
     def _call(self, what: str, function: str, **args: Any) -> Any:
         if self._worker is None or not self._worker.is_alive:

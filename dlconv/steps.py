@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
-from dlconv.errors import OutputError
+from dlconv.errors import FormatError, OutputError, StepError
 from dlconv.events import Event
 from dlconv.jsonfile import read_json, write_json
 from dlconv.model import Signature
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dlconv.options import ExportOptions
     from dlconv.samples import Sample
     from dlconv.workers.crew import Crew
+    from dlconv.workers.worker import Worker
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class StepRunner:
         with self._crew.lease(edge.toolchain) as worker:
             offset = worker.log.stat().st_size
             start = time.perf_counter()
-            done = worker.call("dlconv.workers.tasks:run_edge", what=edge.name, module=edge.module, step=step.to_dict())
+            done = _made(worker, edge, step, is_source=not before.records)
             with worker.log.open("rb") as log:
                 log.seek(offset)
                 (folder / f"{edge.name}.log").write_bytes(log.read())
@@ -174,6 +175,19 @@ class StepRunner:
             }
         write_json(folder / "step.json", {"made": done["made"], "record": record})
         return record
+
+
+def _made(worker: Worker, edge: Converter, step: Step, *, is_source: bool) -> dict[str, Any]:
+    try:
+        done: dict[str, Any] = worker.call(
+            "dlconv.workers.tasks:run_edge", what=edge.name, module=edge.module, step=step.to_dict()
+        )
+    except FormatError as error:
+        if is_source:
+            raise
+        # The step before made the file, not the user: this route is at its end, and no more.
+        raise StepError(f"what the step before {edge.name} made cannot be read: {error.met}", log=error.log) from error
+    return done
 
 
 def _key(before: Product, edge: Converter, settings: dict[str, Any], versions: dict[str, str], sample: Sample) -> str:

@@ -15,6 +15,8 @@ import numpy as np
 from dlconv.model import Signature, TensorSpec
 
 SIGNATURE = Signature(inputs=(TensorSpec("x", "float32", (1, 4)),))
+NAMED = Signature(SIGNATURE.inputs, (TensorSpec("y", "float32", (1, 3)),))
+"""Of the formats whose files tell the names of outputs."""
 _FLOAT = 1
 _WEIGHTS = np.linspace(-1.0, 1.0, 12, dtype=np.float32).reshape(4, 3)
 
@@ -71,6 +73,55 @@ def write_onnx(path: str) -> None:
 def write_tflite(path: str) -> None:
     """Write the model as TFLite."""
     Path(path).write_bytes(_TFLITE)
+
+
+def write_saved_model(path: str) -> None:
+    """Write the model as a SavedModel."""
+    from dlconv.runtimes.tensorflow_import import tensorflow
+
+    tf = tensorflow()
+    module = tf.Module()
+    module.call = tf.function(lambda x: {"y": tf.nn.relu(x @ _WEIGHTS)}, input_signature=[_x(tf)])
+    tf.saved_model.save(module, path, signatures=module.call)
+
+
+def write_frozen_graph(path: str) -> None:
+    """Write the model as a frozen graph, a serialized GraphDef."""
+    from dlconv.runtimes.tensorflow_import import tensorflow
+
+    tf = tensorflow()
+    graph = tf.Graph()
+    with graph.as_default():
+        x = tf.compat.v1.placeholder(tf.float32, (1, 4), "x")
+        tf.nn.relu(tf.matmul(x, _WEIGHTS), "y")
+    Path(path).write_bytes(graph.as_graph_def().SerializeToString())
+
+
+def write_keras(path: str) -> None:
+    """Write the model as a Keras file."""
+    from dlconv.runtimes.tensorflow_import import tensorflow
+
+    tensorflow()  # sets Keras' backend
+    import keras
+
+    image = keras.Input((4,), batch_size=1, name="x")
+    layer = keras.layers.Dense(3, activation="relu", use_bias=False, name="y")
+    model = keras.Model(image, layer(image))
+    layer.set_weights([_WEIGHTS])
+    model.save(path)
+
+
+def write_jax(path: str) -> None:
+    """Write the model as an exported JAX program."""
+    import jax
+    from jax import export
+
+    made = export.export(jax.jit(lambda x: {"y": jax.nn.relu(x @ _WEIGHTS)}), platforms=("cpu",))(sample()["x"])
+    Path(path).write_bytes(made.serialize())
+
+
+def _x(tf: Any) -> Any:
+    return tf.TensorSpec((1, 4), tf.float32, name="x")
 
 
 def _module() -> Any:

@@ -1,4 +1,4 @@
-"""TensorFlow's and Keras' models by the real command: judged bundles out, by one route or another; no noise of its own."""
+"""TensorFlow's and Keras' models by the real command: judged bundles, by one route or another, without its noise."""
 
 from __future__ import annotations
 
