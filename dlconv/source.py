@@ -125,7 +125,11 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
 def _refuse_strange_words(artifact: Artifact, options: SourceOptions) -> None:
     """What was said of a source that has no such thing is an error, not dropped."""
     asks = KINDS[artifact.format].asks
-    said = {"--signature": ("entry", options.entry), "--outputs": ("outputs", options.outputs)}
+    said = {
+        "--signature": ("entry", options.entry),
+        "--outputs": ("outputs", options.outputs),
+        "--input NAME=VALUE": ("constants", options.constants),
+    }
     strange = [word for word, (name, value) in said.items() if value and name not in asks]
     if strange:
         raise RequestError(f"{artifact.format.label} has no {' and no '.join(strange)}", mend="leave it out")

@@ -122,3 +122,11 @@ def test_strings_are_refused_before_any_work(
     assert ran.code == 2
     assert "the input text takes strings" in ran.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_word_that_a_source_does_not_have_is_refused(
+    dlconv: Callable[..., Any], tensorflow_models: Path, tmp_path: Path
+) -> None:
+    ran = dlconv("export", tensorflow_models / "frozen.pb", "--to", "onnx", "--input", "rate=1.0", "-o", tmp_path)
+    assert ran.code == 2
+    assert "a TensorFlow frozen graph has no --input NAME=VALUE" in ran.err
