@@ -62,7 +62,11 @@ def _dtype(name: str, aval: Any) -> str:
             mend="export a function that makes its key of a constant, or that does without: dropout off, no noise",
         )
     if dtype not in _NUMBERS:
-        raise Unsupported(f"{name} is {dtype}", wanted="one of " + ", ".join(sorted(_NUMBERS)))
+        raise Unsupported(
+            f"{name} is {dtype}",
+            wanted="one of " + ", ".join(sorted(_NUMBERS)),
+            mend="export a function that takes and gives those: of a complex number x.real and x.imag",
+        )
     return dtype
 
 

@@ -101,6 +101,7 @@ def _written(model: Any, program: Program, step: Step) -> Made:
     from dlconv.convert import onnx_graph
 
     path = step.out_dir / ENTRY
+    _refuse_unknown(model)
     flatten_pools(model.graph)
     onnx.save(model, str(path))
     made = onnx_graph.signature_of(model)
@@ -112,6 +113,23 @@ def _written(model: Any, program: Program, step: Step) -> Made:
     inputs = tuple(_as_known(spec, step.signature.inputs) for spec in made.inputs)
     outputs = tuple(_as_known(spec, tuple(wanted.values())) for spec in made.outputs)
     return Made(ENTRY, Signature(inherited(inputs, step.signature.inputs), outputs, step.signature.constants))
+
+
+def _refuse_unknown(model: Any) -> None:
+    """jax2onnx writes operators of later opsets (BitCast of 26) into any. Raises Unsupported with their names."""
+    import onnx
+
+    from dlconv.convert import onnx_graph
+
+    opset = onnx_graph.opset_of(model)
+    nodes = [node for graph in onnx_graph.graphs_of(model) for node in graph.node if not node.domain]
+    unknown = sorted({node.op_type for node in nodes if not onnx.defs.has(node.op_type, opset)})
+    if unknown:
+        raise Unsupported(
+            f"jax2onnx writes {', '.join(unknown)}, which opset {opset} of ONNX lacks",
+            wanted="a program without that: random numbers are made from bits so",
+            mend="another route is tried; or give the noise as an input",
+        )
 
 
 def _as_known(spec: TensorSpec, known: tuple[TensorSpec, ...]) -> TensorSpec:

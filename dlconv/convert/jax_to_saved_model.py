@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.saved_model_names import KEY, allowed
-from dlconv.runtimes.jax_program import Program, open_program
+from dlconv.runtimes.jax_program import Program, open_program, without_composites
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,8 @@ def convert(step: Step) -> Made:
     Free sizes stay free. TensorFlow compiles the operator by XLA as it runs.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    program = open_program(step.source, trust=step.trust)
+    # TensorFlow's StableHLO is older than JAX's, and knows no composites as JAX writes them.
+    program = without_composites(open_program(step.source, trust=step.trust))
     signature = saved_signature(program, step.signature)
     save(program, signature, step.out_dir / ENTRY)
     note = "the SavedModel is one XlaCallModule: TensorFlow with XLA and its TFLite converter take it, no others"
@@ -48,7 +49,7 @@ def save(program: Program, signature: Signature, path: Path) -> None:
     """Write the program as a SavedModel at `path`, its inputs and outputs by the signature's names."""
     import tensorflow as tf
 
-    module = tf.Module()
+    module: Any = tf.Module()
     module.call = traced(program, signature)
     # Gradients are not saved: an exported program has none, unless it was exported with them.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

@@ -1,5 +1,8 @@
 """JAX on the CPU: runs exported programs, in their own precision or in float64."""
 
+# pyright: reportAttributeAccessIssue=false
+# Where JAX is not installed, pyright takes jax.py beside this file for it.
+
 from __future__ import annotations
 
 from pathlib import Path

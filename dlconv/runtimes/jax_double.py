@@ -4,6 +4,9 @@ The types of StableHLO are fixed, so JAX itself cannot widen a program. The repl
 own precision it has to answer as the program does.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# Where JAX is not installed, pyright takes jax.py beside this file for it.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

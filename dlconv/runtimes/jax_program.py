@@ -1,9 +1,12 @@
 """An exported JAX program (`jax.export`), opened: its StableHLO module, and names for what it takes and gives."""
 
+# pyright: reportAttributeAccessIssue=false
+# Where JAX is not installed, pyright takes jax.py beside this file for it.
+
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +130,34 @@ def _module_of(exported: Any) -> Any:
 
     with mlir.make_ir_context() as context:
         return stablehlo.deserialize_portable_artifact(context, exported.mlir_module_serialized)
+
+
+def without_composites(program: Program) -> Program:
+    """The same program with each composite (a top k, say) as a call of what it is composed of."""
+    from jaxlib.mlir import ir
+    from jaxlib.mlir.dialects import func, stablehlo
+
+    module = _module_of(program.exported)
+    found = [
+        each.operation for each in operations(module.body.operations) if each.operation.name == "stablehlo.composite"
+    ]
+    if not found:
+        return program
+    with module.context:
+        for composite in found:
+            kinds = [result.type for result in composite.results]
+            with ir.InsertionPoint(composite), composite.location:
+                call = func.CallOp(kinds, composite.attributes["decomposition"], list(composite.operands))
+            for before, after in zip(composite.results, call.results, strict=True):
+                before.replace_all_uses_with(after)
+            composite.erase()
+        # As JAX's own export has it.
+        version = stablehlo.get_version_from_compatibility_requirement(
+            stablehlo.StablehloCompatibilityRequirement.WEEK_4
+        )
+        content = stablehlo.serialize_portable_artifact(module, version, True)
+    exported = replace(program.exported, mlir_module_serialized=content)
+    return replace(program, exported=exported, module=module)
 
 
 def operations(block: Iterable[Any]) -> Iterator[Any]:

@@ -68,6 +68,13 @@ def flags(operation: Any, name: str) -> tuple[bool, ...]:
     return tuple(bool(each) for each in operation.attributes[name]) if has(operation, name) else ()
 
 
+def direction(operation: Any) -> str:
+    """How a comparison compares: "EQ", "NE", "GE", "GT", "LE", "LT"."""
+    from jaxlib.mlir.dialects import stablehlo
+
+    return str(stablehlo.ComparisonDirectionAttr(operation.attributes["comparison_direction"]).value)
+
+
 def constant(operation: Any) -> np.ndarray[Any, Any]:
     """The array of a constant, in its own dtype."""
     kind = operation.results[0].type

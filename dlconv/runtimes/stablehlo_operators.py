@@ -1,5 +1,8 @@
 """StableHLO's operators in `jax.lax`: of single elements, of shapes, of control."""
 
+# pyright: reportAttributeAccessIssue=false
+# Where JAX is not installed, pyright takes jax.py beside this file for it.
+
 from __future__ import annotations
 
 from functools import partial
@@ -9,6 +12,7 @@ import numpy as np
 
 from dlconv.errors import Unsupported
 from dlconv.runtimes import stablehlo_attributes as told
+from dlconv.runtimes import stablehlo_control
 from dlconv.runtimes.stablehlo_sizes import folded, known_sizes
 from dlconv.runtimes.stablehlo_windows import WINDOWS, dynamic_gather
 
@@ -30,10 +34,6 @@ _PLAIN = {
 }  # fmt: skip
 """Operators that are a lax function of the same operands: StableHLO's name and lax's."""
 
-_COMPOSITES = {"chlo.erf": "erf", "chlo.erfc": "erfc", "chlo.erf_inv": "erf_inv", "chlo.square": "square"}
-_KEPT_OUT = {"shape_assertion"}
-_IDENTITIES = {"Sharding", "annotate_device_placement"}
-
 
 def _plain(name: str, replay: Replay, operation: Any, values: Values) -> Values:
     sizes = folded(name, operation, values)
@@ -41,18 +41,14 @@ def _plain(name: str, replay: Replay, operation: Any, values: Values) -> Values:
         return [sizes]
     from jax import lax
 
-    return [getattr(lax, _PLAIN[name])(*_arrays(replay, values))]
-
-
-def _arrays(replay: Replay, values: Values) -> Values:
-    return [replay.array(value) for value in values]
+    return [getattr(lax, _PLAIN[name])(*replay.arrays(operation, values))]
 
 
 def _of(lax_function: Callable[..., Any]) -> Callable[[Replay, Any, Values], Values]:
     """An operator of arrays with attributes: the function gets the replay, the operation, and the arrays."""
 
     def apply(replay: Replay, operation: Any, values: Values) -> Values:
-        result = lax_function(replay, operation, *_arrays(replay, values))
+        result = lax_function(replay, operation, *replay.arrays(operation, values))
         return list(result) if isinstance(result, (list, tuple)) else [result]
 
     return apply
@@ -107,10 +103,8 @@ def _bitcast(replay: Replay, operation: Any, value: Any) -> Any:
 
 def _compare(replay: Replay, operation: Any, left: Any, right: Any) -> Any:
     from jax import lax
-    from jaxlib.mlir.dialects import stablehlo
 
-    direction = stablehlo.ComparisonDirectionAttr(operation.attributes["comparison_direction"]).value
-    return getattr(lax, direction.lower())(left, right)
+    return getattr(lax, told.direction(operation).lower())(left, right)
 
 
 def _select(replay: Replay, operation: Any, which: Any, on_true: Any, on_false: Any) -> Any:
@@ -148,8 +142,9 @@ def _broadcast(replay: Replay, operation: Any, value: Any) -> Any:
 def _dynamic_broadcast(replay: Replay, operation: Any, values: Values) -> Values:
     from jax import lax
 
+    [value, _] = replay.arrays(operation, values)
     shape = known_sizes(operation, values[1])
-    return [lax.broadcast_in_dim(replay.array(values[0]), shape, told.integers(operation, "broadcast_dimensions"))]
+    return [lax.broadcast_in_dim(value, shape, told.integers(operation, "broadcast_dimensions"))]
 
 
 def _reshape(replay: Replay, operation: Any, value: Any) -> Any:
@@ -161,7 +156,8 @@ def _reshape(replay: Replay, operation: Any, value: Any) -> Any:
 def _dynamic_reshape(replay: Replay, operation: Any, values: Values) -> Values:
     from jax import lax
 
-    return [lax.reshape(replay.array(values[0]), known_sizes(operation, values[1]))]
+    [value, _] = replay.arrays(operation, values)
+    return [lax.reshape(value, known_sizes(operation, values[1]))]
 
 
 def _transpose(replay: Replay, operation: Any, value: Any) -> Any:
@@ -186,18 +182,18 @@ def _real_dynamic_slice(replay: Replay, operation: Any, values: Values) -> Value
     """A slice whose ends are values: known ones, or a start and a start plus known sizes, as JAX writes it."""
     from jax import lax
 
-    value, start, limit, strides = values
+    _, start, limit, strides = values
+    value, starts, *_ = replay.arrays(operation, values)
     if all(told.is_sizes(each) or isinstance(each, np.ndarray) for each in (start, limit, strides)):
-        return [lax.slice(replay.array(value), *(known_sizes(operation, each) for each in (start, limit, strides)))]
+        return [lax.slice(value, *(known_sizes(operation, each) for each in (start, limit, strides)))]
     steps = known_sizes(operation, strides)
     made = operation.operands[2].owner
     if all(step == 1 for step in steps) and getattr(made, "name", "") == "stablehlo.add":
         first, second = made.operands
         other = second if first == operation.operands[1] else first
-        starts = replay.array(start)
         shape = known_sizes(operation, replay.value(other))
         single = [lax.index_in_dim(starts, place, keepdims=False) for place in range(len(shape))]
-        return [lax.dynamic_slice(replay.array(value), single, shape)]
+        return [lax.dynamic_slice(value, single, shape)]
     raise Unsupported("a slice of sizes that are known as it runs is not replayed", mend="another route is tried")
 
 
@@ -228,7 +224,8 @@ def _dynamic_pad(replay: Replay, operation: Any, values: Values) -> Values:
 
     low, high, inside = (known_sizes(operation, each) for each in values[2:])
     paddings = list(zip(low, high, inside, strict=True))
-    return [lax.pad(replay.array(values[0]), replay.array(values[1]), paddings)]
+    value, filling, *_ = replay.arrays(operation, values)
+    return [lax.pad(value, filling, paddings)]
 
 
 def _concatenate(replay: Replay, operation: Any, *values: Any) -> Any:
@@ -247,74 +244,6 @@ def _size(replay: Replay, operation: Any, values: Values) -> Values:
     return [np.array(values[0].shape[told.integer(operation, "dimension")], dtype=object)]
 
 
-def _same(replay: Replay, operation: Any, values: Values) -> Values:
-    return values
-
-
-def _call(replay: Replay, operation: Any, values: Values) -> Values:
-    return replay.call(told.text_of(operation.attributes["callee"]), values)
-
-
-def _custom_call(replay: Replay, operation: Any, values: Values) -> Values:
-    target = told.text_of(operation.attributes["call_target_name"])
-    if target in _KEPT_OUT:
-        return []
-    if target in _IDENTITIES:
-        return values
-    if target == "stablehlo.dynamic_top_k":
-        from jax import lax
-
-        return list(lax.top_k(replay.array(values[0]), known_sizes(operation, values[1].reshape(1))[0]))
-    raise Unsupported(f"the call of {target} is not replayed", mend="another route is tried")
-
-
-def _composite(replay: Replay, operation: Any, values: Values) -> Values:
-    from jax import lax
-
-    name = told.text_of(operation.attributes["name"])
-    arrays = _arrays(replay, values)
-    if name in _COMPOSITES:
-        return [getattr(lax, _COMPOSITES[name])(*arrays)]
-    if name == "chlo.top_k":
-        return list(lax.top_k(arrays[0], int(operation.attributes["composite_attributes"]["k"].value)))
-    return replay.call(told.text_of(operation.attributes["decomposition"]), values)
-
-
-def _while(replay: Replay, operation: Any, *values: Any) -> Any:
-    from jax import lax
-    from jax import numpy as jnp
-
-    condition, body = replay.region(operation, 0), replay.region(operation, 1)
-    start = tuple(jnp.asarray(value) for value in values)
-
-    def advance(carried: Any) -> Any:
-        made = body(*carried)
-        return made if isinstance(made, tuple) else (made,)
-
-    return lax.while_loop(lambda carried: condition(*carried), advance, start)
-
-
-def _case(replay: Replay, operation: Any, values: Values) -> Values:
-    from jax import lax
-
-    [which] = values
-    count = len(operation.regions)
-    if isinstance(which, np.ndarray):
-        place = int(which)
-        return replay.block(operation.regions[place if 0 <= place < count else count - 1].blocks[0], [])
-    branches = [replay.region(operation, place) for place in range(count)]
-    is_condition = operation.name == "stablehlo.if"
-    if is_condition:
-        made = lax.cond(which, branches[0], branches[1])
-    else:
-        # Out of range takes the last branch, on either side; lax clamps.
-        safe = lax.select_n(
-            lax.bitwise_or(lax.lt(which, np.int32(0)), lax.ge(which, np.int32(count))), which, np.int32(count - 1)
-        )
-        made = lax.switch(safe, branches)
-    return list(made) if isinstance(made, tuple) else [made]
-
-
 def _barrier(replay: Replay, operation: Any, *values: Any) -> Any:
     return values
 
@@ -322,14 +251,14 @@ def _barrier(replay: Replay, operation: Any, *values: Any) -> Any:
 OPERATORS: dict[str, Callable[[Replay, Any, Values], Values]] = {
     "stablehlo.bitcast_convert": _of(_bitcast),
     "stablehlo.broadcast_in_dim": _sized(_broadcast),
-    "stablehlo.case": _case,
+    "stablehlo.case": stablehlo_control.branch,
     "stablehlo.clamp": _sized(_clamp),
     "stablehlo.compare": _sized(_compare),
-    "stablehlo.composite": _composite,
+    "stablehlo.composite": stablehlo_control.composite,
     "stablehlo.concatenate": _sized(_concatenate),
     "stablehlo.constant": _constant,
     "stablehlo.convert": _sized(_convert),
-    "stablehlo.custom_call": _custom_call,
+    "stablehlo.custom_call": stablehlo_control.custom_call,
     "stablehlo.dynamic_broadcast_in_dim": _dynamic_broadcast,
     "stablehlo.dynamic_gather": dynamic_gather,
     "stablehlo.dynamic_iota": _dynamic_iota,
@@ -338,7 +267,7 @@ OPERATORS: dict[str, Callable[[Replay, Any, Values], Values]] = {
     "stablehlo.dynamic_slice": _of(_dynamic_slice),
     "stablehlo.dynamic_update_slice": _of(_dynamic_update_slice),
     "stablehlo.get_dimension_size": _size,
-    "stablehlo.if": _case,
+    "stablehlo.if": stablehlo_control.branch,
     "stablehlo.iota": _of(_static_iota),
     "stablehlo.optimization_barrier": _of(_barrier),
     "stablehlo.pad": _of(_pad),
@@ -350,8 +279,8 @@ OPERATORS: dict[str, Callable[[Replay, Any, Values], Values]] = {
     "stablehlo.select": _sized(_select),
     "stablehlo.slice": _sized(_slice),
     "stablehlo.transpose": _of(_transpose),
-    "stablehlo.while": _of(_while),
-    "func.call": _call,
+    "stablehlo.while": _of(stablehlo_control.loop),
+    "func.call": stablehlo_control.call,
 }
 OPERATORS.update({f"stablehlo.{name}": partial(_plain, name) for name in _PLAIN})
 OPERATORS.update({name: _of(function) for name, function in WINDOWS.items()})

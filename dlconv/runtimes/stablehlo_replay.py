@@ -4,6 +4,9 @@ For tracing (a converter that reads JAX's own operators) and for running in floa
 computes from the sizes of its inputs is computed at tracing, with JAX's symbols where they are free.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# Where JAX is not installed, pyright takes jax.py beside this file for it.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -32,14 +35,15 @@ def replayed(program: Program, *, double: bool = False) -> Callable[..., tuple[A
     functions = {text_of(each.attributes["sym_name"]): each for each in program.module.body.operations
                  if each.operation.name == "func.func"}  # fmt: skip
     replay = Replay(functions, double)
-    exported = program.exported
 
     def call(*inputs: Any) -> tuple[Any, ...]:
+        exported = program.exported  # the program is kept: its module's operations do not outlive it
         values = [replay.widened(inputs[place]) for place in exported.module_kept_var_idx]
         platform = np.array(exported.platforms.index("cpu"), np.int32)
         main = functions["main"]
         ahead = len(main.arguments) - len(values)
-        return tuple(replay.array(value) for value in replay.call("main", [*[platform] * ahead, *values]))
+        results = replay.call("main", [*[platform] * ahead, *values])
+        return tuple(replay.array(value, kind) for value, kind in zip(results, main.type.results, strict=True))
 
     return call
 
@@ -84,12 +88,14 @@ class Replay:
     def region(self, operation: Any, place: int = 0) -> Callable[..., Any]:
         """A region as a function for lax: of arrays, one result alone, several as a tuple."""
         block = operation.regions[place].blocks[0]
+        kinds = [operand.type for operand in list(block.operations)[-1].operation.operands]
         around = list(self.scopes)
 
         def body(*arguments: Any) -> Any:
             before, self.scopes = self.scopes, list(around)
             try:
-                results = [self.array(value) for value in self.block(block, arguments)]
+                found = self.block(block, arguments)
+                results = [self.array(value, kind) for value, kind in zip(found, kinds, strict=True)]
             finally:
                 self.scopes = before
             return results[0] if len(results) == 1 else tuple(results)
@@ -100,23 +106,26 @@ class Replay:
         """What an operand stands for here."""
         return next(scope[name] for scope in reversed(self.scopes) if name in scope)
 
-    def array(self, value: Any) -> Any:
-        """The value as JAX's: sizes become numbers computed from the inputs' shapes."""
+    def arrays(self, operation: Any, values: Values) -> Values:
+        """The operation's operands as JAX's."""
+        return [self.array(value, operand.type) for value, operand in zip(values, operation.operands, strict=True)]
+
+    def array(self, value: Any, kind: Any) -> Any:
+        """The value as JAX's, of a tensor of that type: sizes become numbers computed from the inputs' shapes."""
         if not is_sizes(value):
             return value
         from jax import lax
         from jax._src import core
 
         # JAX keeps the symbols; as values they are integers.
+        whole = dtype_of(kind).type
         flat = [
-            np.int32(size)
-            if isinstance(size, int)
-            else lax.convert_element_type(core.dimension_as_value(size), np.int32)
+            whole(size) if isinstance(size, int) else lax.convert_element_type(core.dimension_as_value(size), whole)
             for size in value.ravel()
         ]
-        if all(isinstance(size, np.int32) for size in flat):
-            return np.array(flat, np.int32).reshape(value.shape)
-        parts = [lax.reshape(size, (1,)) if not isinstance(size, np.int32) else np.full(1, size) for size in flat]
+        if all(isinstance(size, whole) for size in flat):
+            return np.array(flat, whole).reshape(value.shape)
+        parts = [lax.reshape(size, (1,)) if not isinstance(size, whole) else np.full(1, size) for size in flat]
         return lax.reshape(lax.concatenate(parts, 0), value.shape)
 
     def dtype(self, kind: Any) -> Any:

@@ -1,5 +1,8 @@
 """StableHLO's operators over many elements in `jax.lax`: products, convolutions, reductions, gathers, sorts."""
 
+# pyright: reportAttributeAccessIssue=false
+# Where JAX is not installed, pyright takes jax.py beside this file for it.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -8,6 +11,7 @@ import numpy as np
 
 from dlconv.errors import Unsupported
 from dlconv.runtimes import stablehlo_attributes as told
+from dlconv.runtimes import stablehlo_pools
 from dlconv.runtimes.stablehlo_sizes import known_sizes
 
 if TYPE_CHECKING:
@@ -22,10 +26,6 @@ _REDUCTIONS = {
 _SCATTERS = {
     "stablehlo.add": "scatter_add", "stablehlo.multiply": "scatter_mul", "stablehlo.maximum": "scatter_max",
     "stablehlo.minimum": "scatter_min",
-}  # fmt: skip
-_CUMULATIVE = {
-    "stablehlo.add": "cumsum", "stablehlo.multiply": "cumprod", "stablehlo.maximum": "cummax",
-    "stablehlo.minimum": "cummin",
 }  # fmt: skip
 
 
@@ -128,13 +128,12 @@ def _reduce(replay: Replay, operation: Any, *values: Any) -> Any:
 def _place_of_extreme(replay: Replay, operation: Any, body: list[str], operands: Any, axis: int) -> Any:
     """The largest (smallest) value and its first place, where the reduction is just JAX's own of that meaning."""
     from jax import lax
-    from jaxlib.mlir.dialects import stablehlo
 
     wanted = ["compare", "compare", "or", "compare", "compare", "and", "or", "select", "select"]
     if body != [f"stablehlo.{name}" for name in wanted] or not _counts(operation.operands[1], axis):
         return None
     compared = [
-        stablehlo.ComparisonDirectionAttr(each.operation.attributes["comparison_direction"]).value
+        told.direction(each.operation)
         for each in operation.regions[0].blocks[0].operations
         if each.operation.name == "stablehlo.compare"
     ]
@@ -166,73 +165,16 @@ def _reduce_window(replay: Replay, operation: Any, *values: Any) -> Any:
     dilations = [told.integers(operation, f"{name}_dilations", ones) for name in ("base", "window")]
     body = _body(operation)
     if len(body) == 1 and _is_start(start, body[0]):
-        cumulative = _cumulative(body[0], value, window, strides, padding, dilations)
+        cumulative = stablehlo_pools.cumulative(body[0], value, window, strides, padding, dilations)
         if cumulative is not None:
             return cumulative
-        pooled = _pooled(body[0], value, window, strides, padding, dilations)
+        pooled = stablehlo_pools.pooled(body[0], value, window, strides, padding, dilations)
         if pooled is not None:
             return pooled
         kinds = {"stablehlo.add": lax.add, "stablehlo.maximum": lax.max, "stablehlo.minimum": lax.min}
         if body[0] in kinds:
             return lax.reduce_window(value, start, kinds[body[0]], window, strides, padding, *dilations)
     return lax.reduce_window(value, start, replay.region(operation), window, strides, padding, *dilations)
-
-
-def _pooled(
-    kind: str, value: Any, window: Any, strides: Any, padding: list[tuple[int, int]], dilations: list[Any]
-) -> Any:
-    """A pooling of images, where two axes have no window: written with those first, as converters know poolings."""
-    from jax import lax
-
-    told_of_axes = list(zip(window, strides, padding, dilations[1], strict=True))
-    still = [axis for axis, each in enumerate(told_of_axes) if each == (1, 1, (0, 0), 1)]
-    if len(still) != 2 or set(dilations[0]) != {1} or value.dtype.kind != "f":
-        return None
-    order = still + [axis for axis in range(value.ndim) if axis not in still]
-    sides = [padding[axis] for axis in order]
-    sizes, steps, apart = ([each[axis] for axis in order] for each in (window, strides, dilations[1]))
-    turned = lax.transpose(value, order)
-    if kind == "stablehlo.add":
-        channels = value.shape[still[1]]
-        if not isinstance(channels, int):
-            return None
-        ones = np.ones((channels, 1, *sizes[2:]), value.dtype)
-        made = lax.conv_general_dilated(
-            turned, ones, steps[2:], sides[2:], rhs_dilation=apart[2:], feature_group_count=channels
-        )
-    elif kind == "stablehlo.maximum":
-        made = _largest(turned, sizes, steps, sides, apart)
-    elif kind == "stablehlo.minimum":
-        made = lax.neg(_largest(lax.neg(turned), sizes, steps, sides, apart))
-    else:
-        return None
-    return lax.transpose(made, [order.index(axis) for axis in range(value.ndim)])
-
-
-def _largest(value: Any, window: Any, strides: Any, padding: Any, dilations: Any) -> Any:
-    from jax import lax
-
-    lowest = np.array(-np.inf, value.dtype)
-    return lax.reduce_window(value, lowest, lax.max, window, strides, padding, None, dilations)
-
-
-def _cumulative(
-    kind: str, value: Any, window: Any, strides: Any, padding: list[tuple[int, int]], dilations: list[Any]
-) -> Any:
-    """A running sum (product, maximum, minimum): a window as long as an axis, padded on one side alone."""
-    from jax import lax
-
-    long = [axis for axis, size in enumerate(window) if size != 1]
-    if kind not in _CUMULATIVE or len(long) != 1 or set(strides) != {1} or any(set(each) != {1} for each in dilations):
-        return None
-    [axis] = long
-    others = [pair for place, pair in enumerate(padding) if place != axis]
-    size = value.shape[axis]
-    if window[axis] != size or any(pair != (0, 0) for pair in others):
-        return None
-    if padding[axis] not in ((size - 1, 0), (0, size - 1)):
-        return None
-    return getattr(lax, _CUMULATIVE[kind])(value, axis=axis, reverse=padding[axis] == (0, size - 1))
 
 
 def _gather(replay: Replay, operation: Any, value: Any, places: Any) -> Any:
@@ -242,7 +184,8 @@ def _gather(replay: Replay, operation: Any, value: Any, places: Any) -> Any:
 def dynamic_gather(replay: Replay, operation: Any, values: Values) -> Values:
     """A gather whose slices' sizes are an operand; they have to be known at tracing."""
     sizes = known_sizes(operation, values[2])
-    return [_gathered(operation, replay.array(values[0]), replay.array(values[1]), sizes)]
+    value, places, _ = replay.arrays(operation, values)
+    return [_gathered(operation, value, places, sizes)]
 
 
 def _gathered(operation: Any, value: Any, places: Any, slice_sizes: tuple[Any, ...]) -> Any:
@@ -250,6 +193,9 @@ def _gathered(operation: Any, value: Any, places: Any, slice_sizes: tuple[Any, .
     from jaxlib.mlir.dialects import stablehlo
 
     axes = stablehlo.GatherDimensionNumbers(operation.attributes["dimension_numbers"])
+    sliced = _sliced(axes, value, places, slice_sizes)
+    if sliced is not None:
+        return sliced
     places = _with_vectors_last(places, axes.index_vector_dim)
     return lax.gather(
         value,
@@ -265,6 +211,17 @@ def _gathered(operation: Any, value: Any, places: Any, slice_sizes: tuple[Any, .
         # StableHLO moves a slice that reaches out to where it fits.
         mode=lax.GatherScatterMode.CLIP,
     )
+
+
+def _sliced(axes: Any, value: Any, places: Any, slice_sizes: tuple[Any, ...]) -> Any:
+    """A gather of one slice at a known place from the start: how JAX writes the first rows of a free size."""
+    from jax import lax
+
+    is_known = isinstance(places, np.ndarray) and places.ndim == 1 and not places.any()
+    if not is_known or axes.index_vector_dim != 0 or list(axes.operand_batching_dims):
+        return None
+    part = lax.slice(value, (0,) * value.ndim, slice_sizes)
+    return lax.squeeze(part, tuple(axes.collapsed_slice_dims))
 
 
 def _with_vectors_last(places: Any, axis: int) -> Any:
@@ -318,12 +275,11 @@ def _gives_the_update(operation: Any) -> bool:
 def _sort(replay: Replay, operation: Any, *values: Any) -> Any:
     """An ascending or descending sort by the first tensor, as JAX writes it; others are refused."""
     from jax import lax
-    from jaxlib.mlir.dialects import stablehlo
 
     block = operation.regions[0].blocks[0]
     compares = [each for each in block.operations if each.operation.name == "stablehlo.compare"]
     last = compares[-1].operation if compares else None
-    direction = stablehlo.ComparisonDirectionAttr(last.attributes["comparison_direction"]).value if last else ""
+    direction = told.direction(last) if last else ""
     ends = list(block.operations)[-1].operation.operands
     is_plain = last is not None and len(ends) == 1 and ends[0] == last.results[0]
     if not is_plain or direction not in ("LT", "GT") or not _compares_the_first(last, block):
