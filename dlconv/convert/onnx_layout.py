@@ -44,7 +44,7 @@ def layouts(model: Proto) -> dict[str, Layout]:
             continue
         rank = len(spec.shape)
         named: dict[Axes, Layout] = {tuple(range(rank)): "nchw", _first_of_last(rank): "nhwc"}
-        read = {named.get(axes) for axes in _read_as(spec.name, spec.shape, readers, constants)}
+        read: set[Layout | None] = {named.get(axes) for axes in _read_as(spec.name, spec.shape, readers, constants)}
         if len(read) == 1 and (layout := read.pop()) is not None:
             found[spec.name] = layout
     return found

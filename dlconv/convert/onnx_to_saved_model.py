@@ -84,7 +84,7 @@ def _save(graph: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec,
         )
         for name, spec in zip(graph.inputs, inputs, strict=True)
     }
-    module = tf.Module()
+    module: Any = tf.Module()
     module.replay = replay
     module.call = tf.function(named, autograph=False).get_concrete_function(**wanted)
     tf.saved_model.save(module, str(path), signatures={KEY: module.call})

@@ -6,6 +6,7 @@ Where: the log folder; without, "runs", where TensorBoard's users look first.
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,9 @@ class TensorBoard:
 
 def _log(folder: Path, entry: Entry) -> None:
     # The writer and the messages that PyTorch's own SummaryWriter is made of; they need no TensorFlow.
-    from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    event_pb2, summary_pb2 = _proto("event_pb2"), _proto("summary_pb2")
 
     writer = EventFileWriter(str(folder))
     values = [summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in entry.metrics.items()]
@@ -66,8 +68,8 @@ def _log(folder: Path, entry: Entry) -> None:
 
 
 def _text(name: str, value: str) -> Any:
-    from tensorboard.compat.proto import summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
-
+    names = ("summary_pb2", "tensor_pb2", "tensor_shape_pb2", "types_pb2")
+    summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2 = (_proto(name) for name in names)
     plugin = summary_pb2.SummaryMetadata.PluginData(plugin_name="text")
     shape = tensor_shape_pb2.TensorShapeProto(dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=1)])
     told = value.encode("utf-8", "backslashreplace")
@@ -75,6 +77,10 @@ def _text(name: str, value: str) -> Any:
     return summary_pb2.Summary.Value(
         tag=f"{name}/text_summary", metadata=summary_pb2.SummaryMetadata(plugin_data=plugin), tensor=tensor
     )
+
+
+def _proto(name: str) -> Any:
+    return import_module(f"tensorboard.compat.proto.{name}")
 
 
 TRACKER = TensorBoard()

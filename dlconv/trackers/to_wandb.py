@@ -37,7 +37,7 @@ class WeightsAndBiases:
         import wandb
 
         entity, _, project = where.rpartition("/")
-        settings = {
+        settings: dict[str, Any] = {
             "entity": entity or None,
             "project": project or os.environ.get("WANDB_PROJECT") or "dlconv",
             "group": os.environ.get("WANDB_RUN_GROUP") or f"dlconv-{int(time.time())}",

@@ -60,7 +60,8 @@ def svg(draw: Callable[[Any], None], title: str, told: str, key: str, width: flo
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_style()):
+    style: Any = _style()  # keys are names of settings, which Matplotlib lists one by one
+    with mpl.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure)
         written = io.StringIO()

@@ -69,7 +69,11 @@ def _draw_node(axes: Any, node: Node, place: tuple[float, float], size: tuple[fl
 
     look = _LOOKS[node.kind]
     corner = (place[0] - size[0] / 2, place[1] - size[1] / 2)
-    frame = {"facecolor": INK["paper"], "edgecolor": INK[str(look["color"])], "linestyle": look["style"]}
+    frame: dict[str, Any] = {
+        "facecolor": INK["paper"],
+        "edgecolor": INK[str(look["color"])],
+        "linestyle": look["style"],
+    }
     box = FancyBboxPatch(corner, *size, boxstyle="round,pad=0,rounding_size=0.06", linewidth=look["width"], **frame)
     axes.add_patch(box)
     label = "\n".join(plain(line, _MOST_LETTERS) for line in node.lines)
@@ -91,8 +95,8 @@ def _draw_link(
         vertices += [(x0 + half, y0), (x1 - half, y1), (x1, y1)]
         codes += [Path.CURVE4] * 3
     look = _LOOKS[link.kind]
-    style = {"color": INK[str(look["color"])], "linestyle": look["style"], "linewidth": look["width"]}
-    arrow = {"arrowstyle": "-|>", "mutation_scale": 9, "fill": False}
+    style: dict[str, Any] = {"color": INK[str(look["color"])], "linestyle": look["style"], "linewidth": look["width"]}
+    arrow: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "fill": False}
     axes.add_patch(FancyArrowPatch(path=Path(vertices, codes), **arrow, **style))
     middle = points[1] if len(points) > 2 else tuple((a + b) / 2 for a, b in zip(*points, strict=True))
     label = "\n".join(plain(line, 30) for line in link.lines)
