@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import runpy
 import socket
 import sys
@@ -123,7 +124,7 @@ def test_wandb_keeps_it_offline(report: Report, tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name))
     tracker, where = find("wandb:a-team/releases")
     tracker.log(entries_of(report), PAGE, where)
-    runs = [told for file in sorted(tmp_path.rglob("run-*.wandb")) for told in [records_of(file)]]
+    runs = [whole_records_of(file) for file in sorted(tmp_path.rglob("run-*.wandb"))]
     assert {told["name"] for told in runs} == {"digits-onnx-fp32", "net-tflite-fp32"}
     assert {told["project"] for told in runs} == {"releases"} and len({told["group"] for told in runs}) == 1
     by_name = {told["name"]: told for told in runs}
@@ -151,6 +152,14 @@ def chunks(data: bytes) -> Iterator[bytes]:
         if kind in (1, 4):
             yield whole
         at += 7 + length
+
+
+def whole_records_of(path: Path) -> dict[str, Any]:
+    """The same once the client's own process has written the last of them, which it does behind the run's end."""
+    deadline = time.monotonic() + 60
+    while not {"name", "exit_code"} <= set(told := records_of(path)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return told
 
 
 def records_of(path: Path) -> dict[str, Any]:
