@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"
+_RANDOM = 1e-3
+"""Of the scale. Threads that sum in another order differ by some 1e-6."""
 FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "training", "opset", "toolchain")
 
 
@@ -209,7 +211,10 @@ def _sizes(signature: Signature, found: dict[str, int]) -> dict[str, int]:
 def _with_other_sizes(
     chosen: SampleSet, signature: Signature, seed: int, bounds: dict[str, tuple[int, int]]
 ) -> SampleSet:
-    """Two more draws where dimensions are free: all at size one, and all at more than the traced size."""
+    """Two more draws where dimensions are free: all at size one, and all at more than the traced size.
+
+    Of the user's samples the inputs of fixed sizes stay what they are: a rate of dropout means more than its dtype.
+    """
     traced = sampling.sizes_of(signature, chosen.samples)
     if not traced:
         return chosen
@@ -219,6 +224,9 @@ def _with_other_sizes(
             (dict.fromkeys(traced, 1), {dim: size + max(1, size // 2) for dim, size in traced.items()}), start=1
         )
     )
+    if chosen.origin == "user":
+        fixed = [spec.name for spec in signature.inputs if not spec.is_dynamic]
+        more = tuple({**sample, **{name: chosen.samples[0][name] for name in fixed}} for sample in more)
     return replace(chosen, samples=(*chosen.samples, *more))
 
 
@@ -299,6 +307,8 @@ def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool) -> dict[str, An
     ]
     samples = [samples[index] for index in taken]
     y32 = tuple(single["outputs"][index] for index in taken)
+    if not source.facts.get("deterministic", True):
+        _refuse_random(y32, run("the reference once more", samples, double=False)["outputs"])
     y64, reason = _double(kind, lambda: run("the reference in float64", samples, double=True))
     if y64 is not None:
         floors = noise_floors(y64, [y32])
@@ -319,6 +329,21 @@ def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool) -> dict[str, An
         "reason": reason,
         "notes": notes,
     }
+
+
+def _refuse_random(once: tuple[Sample, ...], again: list[Sample]) -> None:
+    """Raise SourceError where two runs on the same samples differ by more than the order of sums explains."""
+    for one, other in zip(once, again, strict=True):
+        for name, array in one.items():
+            wide, beside = array.astype(np.float64), other[name].astype(np.float64)
+            known = np.isfinite(wide) & np.isfinite(beside)
+            distance = np.abs(wide - beside)[known].max(initial=0.0)
+            if not distance <= _RANDOM * np.abs(wide[known]).max(initial=0.0):
+                raise SourceError(
+                    f"the source draws random numbers: {name} differs by {distance:.3g} between two runs on one sample",
+                    wanted="a model that answers the same inputs alike",
+                    mend="save it for inference (no dropout, no noise), or give samples with its rate of dropout off",
+                )
 
 
 def _double(kind: Kind, run: Callable[[], dict[str, Any]]) -> tuple[tuple[Sample, ...] | None, str]:

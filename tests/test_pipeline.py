@@ -132,3 +132,13 @@ def test_a_source_that_does_not_run_is_told_as_such(tmp_path: Path) -> None:
     (bundle,) = pipeline.export(tmp_path / "m.onnx", options).outcomes
     assert isinstance(bundle.error, SourceError)
     assert "100" in bundle.error.met
+
+
+@pytest.mark.tensorflow
+def test_a_source_that_draws_random_numbers_is_told_as_such(tensorflow_models: Path, tmp_path: Path) -> None:
+    report = pipeline.export(tensorflow_models / "noisy", ExportOptions(("onnx",), tmp_path))
+    (outcome,) = report.outcomes
+    assert isinstance(outcome.error, SourceError), outcome
+    assert "draws random numbers: y differs by" in outcome.error.met
+    assert "dropout" in outcome.error.mend
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert import onnx2tf_attempts as attempts
+from dlconv.convert import onnx2tf_kernels
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.saved_model_names import KEY, allowed
 from dlconv.errors import Unsupported
@@ -68,6 +69,7 @@ def _save(graph: Any, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec,
     import tensorflow as tf
 
     exporter: Any = import_module(_EXPORTER)
+    onnx2tf_kernels.mend(exporter)
     lacking = exporter._collect_unsupported_ops_for_model(graph)
     if lacking:
         raise Unsupported(f"onnx2tf has no TensorFlow kernel for {', '.join(lacking)}", mend="another route is tried")
