@@ -125,6 +125,27 @@ def tensorflow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def jax_worker(private_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """One worker with JAX for all tests that ask it."""
+    located = toolchains.locate(toolchains.get("jax"))
+    assert isinstance(located, toolchains.Located)
+    with Worker(located.interpreter, "jax", tmp_path_factory.mktemp("logs") / "jax.log", timeout_s=120) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def jax_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small exported JAX programs, made once by tests/convert/jax_models.py."""
+    located = toolchains.locate(toolchains.get("jax"))
+    assert isinstance(located, toolchains.Located)
+    folder = tmp_path_factory.mktemp("jax")
+    script = ROOT / "tests" / "convert" / "jax_models.py"
+    done = subprocess.run([located.interpreter, script, folder], capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def digits_bundle(digits: Path, private_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A bundle of digits.onnx for the target that is asked for, made once: to be read, and copied before it is changed.
 

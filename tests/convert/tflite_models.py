@@ -16,10 +16,12 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 random = np.random.default_rng(7)
 tf.random.set_seed(7)
 keras.utils.set_random_seed(7)
+tf_keras.utils.set_random_seed(7)
 
 
 def image_model() -> keras.Model:
@@ -80,17 +82,6 @@ def images(folder: Path) -> None:
     (folder / "float16.tflite").write_bytes(half.convert())
 
 
-class Holder(tf.Module):
-    """A Keras model under a function of its own."""
-
-    def __init__(self, model: keras.Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def call(self, sequence: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"y": self.model(sequence)}
-
-
 class Two(tf.Module):
     """Two entry points of one file."""
 
@@ -131,13 +122,15 @@ def determined(x: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def recurrent(folder: Path) -> None:
-    """An LSTM as Keras and TFLite's converter fuse it, and a GRU as a loop."""
-    for name, layer in (("lstm", keras.layers.LSTM), ("gru", keras.layers.GRU)):
-        sequence = keras.Input((7, 3), name="sequence", batch_size=1)
-        model = keras.Model(sequence, keras.layers.Dense(2)(layer(5)(sequence)))
-        one = tf.TensorSpec((1, 7, 3), tf.float32, name="sequence")
-        holder = Holder(model)
-        write(folder, name, {"serving_default": tf.function(holder.call, input_signature=[one])}, holder)
+    """An LSTM that the converter fuses, as Keras 2 writes one, and a GRU that stays a loop."""
+    sequence = tf_keras.Input((7, 3), name="sequence", batch_size=1)
+    fused = tf_keras.Model(sequence, tf_keras.layers.Dense(2)(tf_keras.layers.LSTM(5)(sequence)))
+    (folder / "lstm.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(fused).convert())
+    steps = keras.Input((7, 3), name="sequence", batch_size=1)
+    looped = keras.Model(steps, keras.layers.Dense(2)(keras.layers.GRU(5)(steps)))
+    call = tf.function(lambda sequence: {"y": looped(sequence)}, autograph=False)
+    traced = call.get_concrete_function(tf.TensorSpec((1, 7, 3), tf.float32, name="sequence"))
+    (folder / "gru.tflite").write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([traced], looped).convert())
 
 
 def write(folder: Path, name: str, functions: dict[str, object], owner: object, flex: bool = False) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 import runpy
 import socket
 import sys
+import time
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
