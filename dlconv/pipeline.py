@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import blame, bundle, candidate, formats, planning
+from dlconv import answering, blame, bundle, candidate, formats, planning
 from dlconv import source as sources
 from dlconv.cache import Cache
 from dlconv.candidate import Candidate, Wanted
@@ -146,7 +146,7 @@ def _export(
 
 def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache, told: Listener) -> Reference:
     start = time.perf_counter()
-    reference = sources.answer(source, options.of_source, crew, cache)
+    reference = answering.answer(source, options.of_source, crew, cache)
     for note in reference.notes:
         told.on(Event("note", "", note))
     text = f"{len(reference.samples.samples)} samples answered by {reference.runtime} in {reference.precision}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlconv import formats
+from dlconv import answering, formats
 from dlconv import source as sources
 from dlconv.bars import Bars
 from dlconv.bundle import Bundle, is_bundle, open_bundle
@@ -168,7 +168,7 @@ def _compare(
     signature, pairs = matched(source.signature, found, options.links, one_family=one_family)
     for pair in pairs:
         told.on(Event("note", "", pair))
-    answers = sources.answer(source, options.source, crew, cache)
+    answers = answering.answer(source, options.source, crew, cache)
     for note in answers.notes:
         told.on(Event("note", "", note))
     names = [spec.name for spec in source.signature.outputs]

@@ -35,7 +35,7 @@ LAYERS = (
     ("values", "archives bars errors events formats jaxfile jsonfile model options pickles plugins protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    ("stages of the two lines", "blame cache candidate hardware kinds precision_noise receipt source steps"),
+    ("stages of the two lines", "answering blame cache candidate hardware kinds precision_noise receipt source steps"),
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",

@@ -21,13 +21,13 @@ def whole_signature(step: Step, model: FlatModel) -> Signature:
     return Signature(step.signature.inputs, step.signature.outputs or own.outputs, entry=step.signature.entry)
 
 
-def readable(step: Step, *, reads_flex: bool) -> tuple[Path, FlatModel, dict[str, str]]:
+def readable(step: Step) -> tuple[Path, FlatModel, dict[str, str]]:
     """The file to read, what stands in it, and its tensors' own names by those of the step's signature.
 
     Raises Unsupported for operators that no frontend reads.
     """
     model = tflite_flatbuffer.load(step.source)
-    tflite_foreign.refuse(model, has_tensorflow=reads_flex)
+    tflite_foreign.refuse(model)
     entry = tflite_boundary.entry_of(model, step.signature.entry)
     kept = sorted({each.name for each in model.graphs[entry.graph].operators if each.name == "VAR_HANDLE"})
     if kept:

@@ -31,8 +31,14 @@ def convert(step: Step) -> Made:
     onnx: Any = import_module("onnx")
     tf2onnx: Any = import_module("tf2onnx")
     import_module("tf2onnx.convert")
-    path, model, names = readable(step, reads_flex=True)
+    path, model, names = readable(step)
     signature = whole_signature(step, model)
+    if any(each.scale and each.dtype == "int64" for graph in model.graphs for each in graph.tensors):
+        raise Unsupported(
+            "the file computes in 16 bits with biases of 64, which ONNX cannot dequantise",
+            wanted="activations of 8 bits, or floats",
+            mend="another route is tried; or convert the model that the file was made from",
+        )
     with _Complaints() as complaints:
         try:
             made, _ = tf2onnx.convert.from_tflite(str(path), opset=step.settings.get("opset", OPSET))

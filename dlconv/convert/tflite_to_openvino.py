@@ -19,7 +19,7 @@ def convert(step: Step) -> Made:
     Raises Unsupported for operators of TensorFlow's own and custom ones.
     """
     openvino = import_openvino()
-    path, flat, names = readable(step, reads_flex=False)
+    path, flat, names = readable(step)
     signature = whole_signature(step, flat)
     model = openvino.convert_model(str(path))
     if path != step.source:

@@ -26,16 +26,16 @@ def convert(step: Step) -> Made:
         raise Unsupported(
             f"the file as it is has the outputs {', '.join(left_out)} besides", mend="leave out --outputs"
         )
+    session = tflite.open(step.source, signature, {"threads": 1})
+    missing = [spec.name for spec in signature.inputs if spec.name not in step.sample]
+    if missing:
+        raise SamplesError(f"the step has no sample for {', '.join(missing)}")
+    session.run(step.sample)
     content = tflite_mended.mended(step.source, model)
     if content is None:
         shutil.copyfile(step.source, step.out_dir / ENTRY)
     else:
         (step.out_dir / ENTRY).write_bytes(content)
-    session = tflite.open(step.out_dir / ENTRY, signature, {"threads": 1})
-    missing = [spec.name for spec in signature.inputs if spec.name not in step.sample]
-    if missing:
-        raise SamplesError(f"the step has no sample for {', '.join(missing)}")
-    session.run(step.sample)
     refused = session.placement().get("delegate_refused", "")
     told = (f"runs without the XNNPACK delegate alone, which refuses the model: {refused}",) if refused else ()
     return Made(ENTRY, signature, (*tflite_mended.note_on(model), *told))

@@ -112,7 +112,7 @@ class TfliteSession:
         without any delegate."""
         model = tflite_flatbuffer.load(path)
         self._package, self._version, self._interpreters = load_package()
-        tflite_foreign.refuse(model, has_tensorflow=self._package in _TENSORFLOW)
+        tflite_foreign.refuse(model)
         content = tflite_mended.mended(path, model)
         self._file = {"model_path": str(path)} if content is None else {"model_content": content}
         self._threads = threads

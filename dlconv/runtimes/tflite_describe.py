@@ -60,17 +60,15 @@ def read(
     outputs: list[str] | None = None,
 ) -> dict[str, Any]:
     """What the model at `path` takes and gives, as data: signature, notes, and bounds (for an integer input the range
-    of values [low, high] that it may have); "stateful" and "state" where it keeps state that no caller can reset;
-    "toolchain" where its operators need the full TensorFlow.
+    of values [low, high] that it may have); "stateful" and "state" where it keeps state that no caller can reset.
 
     entry: which signature of the file. outputs: the names of those wanted, in that order; all where there are none.
     trust and inputs change nothing: a TFLite file holds no code, and states its own inputs. Raises FormatError as
-    `describe`, Unsupported for custom operators, SignatureError for a name that is none.
+    `describe`, Unsupported for custom operators and TensorFlow's, SignatureError for a name that is none.
     """
     del trust, inputs
     model = tflite_flatbuffer.load(Path(path))
-    flex = tflite_foreign.flex_of(model)
-    tflite_foreign.refuse(model, has_tensorflow=True)
+    tflite_foreign.refuse(model)
     _prove(Path(path), model)
     signature = _chosen(tflite_boundary.signature_of(model, entry), outputs or [])
     graph = model.graphs[tflite_boundary.entry_of(model, entry).graph]
@@ -80,7 +78,6 @@ def read(
         "notes": _notes(model, signature),
         "bounds": _bounds(model, signature, entry),
         **({"stateful": True, "state": kept} if kept else {}),
-        **({"toolchain": "tensorflow"} if flex else {}),
     }
 
 

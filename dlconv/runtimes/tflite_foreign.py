@@ -27,7 +27,7 @@ def flex_of(model: FlatModel) -> tuple[str, ...]:
     return tuple(sorted({each.custom[len(FLEX) :] for each in model.operators if each.custom.startswith(FLEX)}))
 
 
-def refuse(model: FlatModel, *, has_tensorflow: bool, has_edge_tpu: bool = False) -> None:
+def refuse(model: FlatModel, *, has_edge_tpu: bool = False) -> None:
     """Raise Unsupported for operators that the interpreter lacks, each named."""
     custom = [name for name in custom_of(model) if not (has_edge_tpu and name == EDGETPU)]
     if EDGETPU in custom:
@@ -43,10 +43,10 @@ def refuse(model: FlatModel, *, has_tensorflow: bool, has_edge_tpu: bool = False
             mend="give the part of the model without them, or the model that the file was made from",
         )
     flex = flex_of(model)
-    if flex and not has_tensorflow:
+    if flex:
+        # The full TensorFlow's interpreter lacks them too: its packages come without the Flex delegate (seen: 2.21).
         raise Unsupported(
-            f"the file has operators of TensorFlow (Select TF), which TFLite's runtime lacks: {', '.join(flex)}",
+            f"the file has operators of TensorFlow (Select TF), which no interpreter here has: {', '.join(flex)}",
             wanted="operators of TFLite's own",
-            mend="convert the model that the file was made from; with the full TensorFlow (dlconv toolchain install "
-            "tensorflow) the file can be the source of other targets",
+            mend="convert the model that the file was made from",
         )

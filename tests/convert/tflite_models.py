@@ -122,15 +122,10 @@ def determined(x: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def recurrent(folder: Path) -> None:
-    """An LSTM that the converter fuses, as Keras 2 writes one, and a GRU that stays a loop."""
+    """An LSTM that the converter fuses, as Keras 2 writes one."""
     sequence = tf_keras.Input((7, 3), name="sequence", batch_size=1)
     fused = tf_keras.Model(sequence, tf_keras.layers.Dense(2)(tf_keras.layers.LSTM(5)(sequence)))
     (folder / "lstm.tflite").write_bytes(tf.lite.TFLiteConverter.from_keras_model(fused).convert())
-    steps = keras.Input((7, 3), name="sequence", batch_size=1)
-    looped = keras.Model(steps, keras.layers.Dense(2)(keras.layers.GRU(5)(steps)))
-    call = tf.function(lambda sequence: {"y": looped(sequence)}, autograph=False)
-    traced = call.get_concrete_function(tf.TensorSpec((1, 7, 3), tf.float32, name="sequence"))
-    (folder / "gru.tflite").write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([traced], looped).convert())
 
 
 def write(folder: Path, name: str, functions: dict[str, object], owner: object, flex: bool = False) -> None:

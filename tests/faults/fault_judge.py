@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fault_models import MODELS
 
-from dlconv import formats, source
+from dlconv import answering, formats, source
 from dlconv.cache import Cache
 from dlconv.candidate import RUNTIMES, TargetRuntime, Wanted, try_out
 from dlconv.errors import StepError
@@ -58,7 +58,7 @@ class Original:
 
     @cached_property
     def reference(self) -> Reference:
-        return source.answer(self.source, self.options, self.crew, self.cache)
+        return answering.answer(self.source, self.options, self.crew, self.cache)
 
     def wanted(self, bars: Bars | None = None) -> Wanted:
         told = {} if bars is None else {"bars": bars}
