@@ -25,7 +25,7 @@ from dlconv.validators.parity import Answers, noise_floors
 from dlconv.validators.quantised import grids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dlconv.candidate import Candidate
     from dlconv.source import Source
@@ -61,6 +61,15 @@ class Bundle:
     @property
     def source_signature(self) -> Signature:
         return Signature.from_dict(self.receipt["source"]["signature"])
+
+    @property
+    def precision(self) -> str:
+        return str(self.receipt["precision"])
+
+    @property
+    def noise(self) -> dict[str, float]:
+        """The precision's noise of each output, which the bars below fp32 are a factor of."""
+        return {output["name"]: float(output["floor"]) for output in self.receipt["evidence"]["outputs"]}
 
     @property
     def bars(self) -> Bars:
@@ -100,7 +109,10 @@ class Bundle:
             samples, answers, floors, told["runtime"], told["precision"], told["reason"], told["versions"]
         )
         # The digest is of the best answers; the others set the floor, and so the bar.
-        is_changed = any(not math.isclose(floor, measured.get(name, math.nan)) for name, floor in floors.items())
+        # Below fp32 the bars are of the precision's noise, and the evidence tells that.
+        is_changed = self.precision == "fp32" and any(
+            not math.isclose(floor, measured.get(name, math.nan)) for name, floor in floors.items()
+        )
         if samples.digest != told["samples"]["digest"] or reference.digest != told["digest"] or is_changed:
             raise RequestError(
                 f"the samples or answers in {self.place} are not those of its receipt",
@@ -215,6 +227,7 @@ def publish(
     candidate: Candidate,
     routes: list[dict[str, Any]],
     command: str = "",
+    reduction: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the bundle and put it at `place`; its receipt. request: ExportOptions.request_digest, command: its own."""
     with staged(place) as aside:
@@ -231,6 +244,6 @@ def publish(
         (aside / LOGS).mkdir()
         for log in candidate.product.logs:
             shutil.copyfile(log, aside / LOGS / log.name)
-        written = made(target, request, source, reference, candidate, routes, aside, deployed, command)
+        written = made(target, request, source, reference, candidate, routes, aside, deployed, command, reduction)
         write_json(aside / RECEIPT, written)
     return written

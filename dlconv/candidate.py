@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -58,6 +58,14 @@ RUNTIMES = {
 }
 
 
+REDUCED_FACTOR: Final = 3.0
+"""Bar of a lower precision in units of its emulated noise: over twice the largest ratio of a real implementation's
+error to the emulated one (1.39, torch in float16, and 1.31 in bfloat16, over 121 architectures; docs/parity.md)."""
+
+WIDEST_NOISE: Final = 0.1
+"""Of an output's scale. An ideal implementation with more noise has lost the answers: nothing is built for it."""
+
+
 def find_runtime(target: str) -> TargetRuntime | None:
     """What runs a target's artifacts: dlconv's own, or a plugin's; None where nothing does."""
     found: TargetRuntime | None = RUNTIMES.get(target) or plugins.runtimes().get(target)
@@ -96,6 +104,7 @@ def runtime_of(kind: Format) -> TargetRuntime | None:
 class Wanted:
     """What an artifact is held against: the source's signature, its answers, and what else is known and asked.
 
+    precision: of the artifact; noise: below fp32, the precision's own noise on this model, by output.
     facts: of the source ("stateful", "state"; "sequence": the samples, and so the answers, are steps of one sequence).
     dims: free dimensions that the artifact must have kept, since the user named them. labels: right classes by output.
     """
@@ -106,6 +115,13 @@ class Wanted:
     bars: Bars = field(default_factory=Bars)
     dims: frozenset[str] = frozenset()
     labels: Mapping[str, np.ndarray[Any, Any]] | None = None
+    precision: str = "fp32"
+    noise: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def floors(self) -> Mapping[str, float]:
+        """What the bars are a factor of, by output."""
+        return self.reference.floors if self.precision == "fp32" else self.noise
 
 
 @dataclass(frozen=True)
@@ -178,7 +194,7 @@ def _answers(
             runtime=runtime.adapter,
             path=str(path),
             signature=signature.to_dict(),
-            settings=_settings(runtime, wanted.facts),
+            settings=_settings(runtime, wanted),
             samples=[to_artifact(sample, signature) for sample in samples],
             twice=True,
             sequence=bool(wanted.facts.get("sequence")),
@@ -197,21 +213,30 @@ def _evidence(
     evidence = measure(
         answers,
         outputs,
-        runtime.factor or FACTORS[runtime.name],
-        reference.floors,
+        runtime.factor or (FACTORS[runtime.name] if wanted.precision == "fp32" else REDUCED_FACTOR),
+        wanted.floors,
         narrowed,
         problems=tuple(_broken(got["errors"], indices)),
         again=again,
         labels=wanted.labels,
         doubts=_doubts(signature, wanted.facts, runtime),
     )
+    evidence = replace(evidence, precision=wanted.precision, account=got["placement"].get("account"))
     lost = {"state lost from call to call": first_calls} if first_calls and all(first_calls) else {}
-    return with_controls(evidence, answers, outputs, reference.floors, narrowed, wanted.bars, lost)
+    return with_controls(evidence, answers, outputs, wanted.floors, narrowed, wanted.bars, lost)
 
 
-def _settings(runtime: TargetRuntime, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked of the runtime; of the source's own framework also to go on from its state, where answers do so."""
-    return {**runtime.settings, **({"sequence": True} if _keeps_itself(runtime, facts) else {})}
+def _settings(runtime: TargetRuntime, wanted: Wanted) -> dict[str, Any]:
+    """What is asked of the runtime; of the source's own framework also to go on from its state, where answers do so;
+    below fp32 to give an account of what is in which precision."""
+    asked = dict(runtime.settings)
+    if _keeps_itself(runtime, wanted.facts):
+        asked["sequence"] = True
+    if wanted.precision != "fp32":
+        asked["account"] = True
+    if wanted.precision == "bf16" and runtime.name == "openvino":
+        asked["precision"] = "bfloat16"
+    return asked
 
 
 def _keeps_itself(runtime: TargetRuntime, facts: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from dlconv import plugins
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.model import Dim, TensorSpec, digest_of
+from dlconv.precisions import CALIBRATED, PRECISIONS, Precision
 
 Constant = int | float | bool | str | None
 """An argument of the source model that is no tensor."""
@@ -65,6 +66,9 @@ class ExportOptions:
     where they are not found or not wanted as they are. trust: code that the source holds may run.
     via: a stage of the graph that every route must pass; edges: the very route, by the edges' names.
     layout: of the artifacts' image-like inputs, "" for the source's own.
+    precision: see `precisions`. keep: nodes of the ONNX graph that stay in float32, by name. calibration: samples to
+    find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's;
+    allow_random_calibration: drawn ones will do.
     command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
@@ -80,7 +84,10 @@ class ExportOptions:
     memory_limit_bytes: int | None = None
     timeout_s: float = 1800
     jobs: int | None = None
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
+    keep: tuple[str, ...] = ()
+    calibration: str = ""
+    allow_random_calibration: bool = False
     opset: int | None = None
     name: str | None = None
     bars: Bars = field(default_factory=Bars)
@@ -125,6 +132,8 @@ class ExportOptions:
             "via": self.via,
             "edges": list(self.edges),
             "layout": self.layout,
+            **({"keep": sorted(self.keep)} if self.keep else {}),
+            **({"calibration": self.calibration} if self.calibration else {}),
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -157,6 +166,12 @@ class ExportOptions:
             )
             if value is not None and value < least
         ]
+        if self.precision not in PRECISIONS:
+            found.append(f"unknown precision {self.precision!r}: there are {', '.join(PRECISIONS)}")
+        if self.precision == "fp32" and self.keep:
+            found.append("a keep-list says what stays in float32 beside a lower precision, and none is asked for")
+        if self.precision not in CALIBRATED and (self.calibration or self.allow_random_calibration):
+            found.append(f"calibration is for int8: {self.precision} needs none")
         if not self.timeout_s > 0:
             found.append(f"timeout_s is {self.timeout_s}: it must be more than 0")
         if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name or "\\" in self.name):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import answering, blame, bundle, candidate, formats, planning
+from dlconv import answering, blame, bundle, calibration, candidate, formats, planning, reducing
 from dlconv import source as sources
 from dlconv.cache import Cache
 from dlconv.candidate import Candidate, Wanted
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from dlconv.model import Artifact
     from dlconv.options import ExportOptions
     from dlconv.planning import Plan, TargetPlan
+    from dlconv.reducing import Reduction
     from dlconv.source import Reference, Source
 
 _WORKER_BYTES = 1 << 30
@@ -65,13 +66,17 @@ class _Run:
     options: ExportOptions
     crew: Crew
     told: Listener
+    reduction: Reduction | None = None
 
     def wanted(self) -> Wanted:
         """What every candidate is held against. Waits for the reference."""
         signature, options = self.source.signature, self.options
         names = [spec.name for spec in signature.outputs]
         labels = None if options.labels is None else read_labels(options.labels, names)
-        return Wanted(signature, self.reference(), self.source.facts, options.bars, _asked_dims(options), labels)
+        wanted = Wanted(signature, self.reference(), self.source.facts, options.bars, _asked_dims(options), labels)
+        if self.reduction is None:
+            return wanted
+        return replace(wanted, precision=options.precision, noise=self.reduction.floors)
 
 
 def plan(path: Path, options: ExportOptions) -> Plan:
@@ -125,6 +130,9 @@ def _export(
         told.on(Event("note", "", note))
     if source.flag:
         told.on(Event("note", "", f"the signature was inferred; to say the same: {source.flag}"))
+    calibrated = calibration.of(options, source)
+    for note in () if calibrated is None else calibration.notes_on(calibrated, options):
+        told.on(Event("note", "", note))
     runner = StepRunner(
         crew,
         cache,
@@ -132,11 +140,19 @@ def _export(
         source.samples.samples[0],
         told,
         options=options,
+        calibration=calibrated,
     )
     with ThreadPoolExecutor(len(planned.targets) + 1, thread_name_prefix="dlconv") as pool:
         try:
             reference = pool.submit(_reference, source, options, crew, cache, told)
-            run = _Run(source, reference.result, runner, options, crew, told)
+            reduction = None
+            if options.precision != "fp32":
+                # One after the other: what cannot be held is known before anything is built.
+                reduced = reducing.reduce(source, reference.result(), options, calibrated, runner, crew)
+                for note in reducing.notes_on(reduced):
+                    told.on(Event("note", "", note))
+                reduction = reduced
+            run = _Run(source, reference.result, runner, options, crew, told, reduction)
             running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
             return Report(tuple(future.result() for future in running))
         except BaseException:
@@ -178,7 +194,15 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
         entries += _not_tried(goal, entries, run.runner)
         request = run.options.request_digest()
         receipt = bundle.publish(
-            place, goal.target, request, run.source, run.reference(), taken.candidate, entries, run.options.command
+            place,
+            goal.target,
+            request,
+            run.source,
+            run.reference(),
+            taken.candidate,
+            entries,
+            run.options.command,
+            None if run.reduction is None else run.reduction.to_dict(),
         )
         trial = taken.candidate.trial
         verdict = trial.verdict

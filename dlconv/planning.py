@@ -126,7 +126,8 @@ def make(source: Format, options: ExportOptions) -> Plan:
 
 def _target_plan(source: Format, target: str, options: ExportOptions) -> TargetPlan:
     # Inputs are turned in the ONNX graph, where it is plain from the operators which layout they have.
-    routes = whole_graph().routes(source, target, options.via or ("onnx" if options.layout else ""), options.edges)
+    via = options.via or ("onnx" if options.layout else "")
+    routes = whole_graph().routes(source, target, via, options.edges, options.precision)
     always = (
         *_lacks(KINDS[source].toolchain, "reading the source and its reference"),
         *_lacks(runtime_for(target).toolchain, f"running the {target} artifact"),

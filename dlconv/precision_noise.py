@@ -6,27 +6,29 @@ for a lower precision is a factor of this noise, as that for float32 is one of t
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dlconv.candidate import takes
 from dlconv.errors import StepError, cause_of
+from dlconv.samples import save_npz, to_arrays
 from dlconv.validators.evidence import json_number
 from dlconv.validators.pairing import to_artifact, to_source
 from dlconv.validators.parity import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from dlconv.model import Signature
     from dlconv.samples import Sample
     from dlconv.source import Reference
     from dlconv.workers.crew import Crew
 
-PRECISIONS: Final = ("float16", "bfloat16")
+PRECISIONS: Final = ("float16", "bfloat16", "int8")
 """Those that are emulated."""
 
 
@@ -36,13 +38,19 @@ class OutputNoise:
 
     error: max|y - y64| / max|y64|, infinite where an overflow reached the output; rms_error: the same of the root mean
     squares, None where it is undefined. mismatches: of an integer or boolean output, elements that are not the
-    reference's; its error is then 1, else 0.
+    reference's, of `elements`; its error is then 1, else 0.
     """
 
     name: str
     error: float
     rms_error: float | None
     mismatches: int = 0
+    elements: int = 0
+
+    @property
+    def floor(self) -> float:
+        """What a bar is a factor of: the error, or of an output that is exact the share of mismatches."""
+        return self.mismatches / max(self.elements, 1) if self.mismatches else self.error
 
     def to_dict(self) -> dict[str, Any]:
         return {key: json_number(value) for key, value in vars(self).items()}
@@ -74,11 +82,20 @@ class PrecisionNoise:
 
 
 def emulate(
-    path: Path, signature: Signature, reference: Reference, precision: str, crew: Crew, *, sequence: bool = False
+    path: Path,
+    signature: Signature,
+    reference: Reference,
+    precision: str,
+    crew: Crew,
+    *,
+    sequence: bool = False,
+    keep: Sequence[str] = (),
+    stored: bool = False,
 ) -> PrecisionNoise:
     """The noise at `precision` of the ONNX model at `path` on the reference's samples.
 
     signature: the model's, its tensors paired with the source's. sequence: the samples are the steps of one sequence.
+    keep: names of nodes that stay in float32. stored: what is stored alone is in the precision.
     Raises StepError where the model takes none of the samples' sizes, and where it cannot be run in the emulation: the
     noise is then unknown, and nothing can be judged by it.
     """
@@ -86,15 +103,19 @@ def emulate(
     taken = [index for index, sample in enumerate(samples) if takes(signature, sample)]
     if not taken:
         raise StepError(f"{path.name} takes none of the samples' sizes")
-    with crew.lease("onnx") as worker:
+    given = [to_artifact(samples[index], signature) for index in taken]
+    with tempfile.TemporaryDirectory(prefix="dlconv-") as folder, crew.lease("onnx") as worker:
+        ranges = Path(folder) / "ranges.npz"
+        if precision == "int8" and not stored:
+            save_npz(ranges, to_arrays(given))
         got = worker.call(
             "dlconv.workers.tasks:answer",
             what=f"emulating {precision}",
             runtime="dlconv.runtimes.onnx_rounded",
             path=str(path),
             signature=signature.to_dict(),
-            settings={"precision": precision},
-            samples=[to_artifact(samples[index], signature) for index in taken],
+            settings={"precision": precision, "keep": list(keep), "stored": stored, "ranges": str(ranges)},
+            samples=given,
             sequence=sequence,
         )
         log = str(worker.log)
@@ -108,7 +129,9 @@ def emulate(
     measured = measure(answers, rounded, 0.0, {}).outputs
     if problems := [f"{output.name}: {', '.join(output.problems)}" for output in measured if output.problems]:
         raise StepError(f"{precision} cannot be emulated: {problems[0]}", problems=tuple(problems), log=log)
-    outputs = tuple(OutputNoise(each.name, each.error, each.rms_error, each.mismatches) for each in measured)
+    outputs = tuple(
+        OutputNoise(each.name, each.error, each.rms_error, each.mismatches, each.elements) for each in measured
+    )
     return PrecisionNoise(precision, outputs, len(taken), got["placement"]["losses"], got["seconds"])
 
 

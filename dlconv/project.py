@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
+from dlconv.keeplist import read_keep_list
 from dlconv.options import TARGETS, ExportOptions
+from dlconv.precisions import CALIBRATED, Precision
 from dlconv.project_keys import ROOT_KEYS, Problem, line_of, merged, read_table, strangers
 
 if sys.version_info >= (3, 11):
@@ -33,8 +35,6 @@ OUTPUT = "dlconv-out"
 _IN_PYPROJECT = ("tool", "dlconv")
 _NEXT = "dlconv init MODEL writes one"
 
-Precision = Literal["fp32"]
-
 
 @dataclass(frozen=True)
 class ProjectModel:
@@ -44,7 +44,7 @@ class ProjectModel:
     inputs, constants: as `--input` says them. bars hold for every target; target_bars lie above them, by target.
     output: the folder of the bundles. allow_skip: targets that a machine may lack; require: targets that it may not,
     whatever else allows it. draws, seed: of random samples. opset: of ONNX, None for each route's own. signature,
-    outputs, trust, via and keep_layout: as the options of `dlconv export` of these names.
+    outputs, trust, via, keep_layout, calibration and keep_list: as the options of `dlconv export` of these names.
     """
 
     name: str
@@ -66,6 +66,8 @@ class ProjectModel:
     trust: bool = False
     via: str = ""
     keep_layout: Literal["", "nchw", "nhwc"] = ""
+    calibration: str = ""
+    keep_list: Path | None = None
     allow_skip: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
 
@@ -107,6 +109,8 @@ class ProjectModel:
                 trust=self.trust,
                 via=self.via,
                 layout=self.keep_layout,
+                calibration=self.calibration if precision in CALIBRATED else "",
+                keep=read_keep_list(self.keep_list) if self.keep_list and precision != "fp32" else (),
             )
             for bars, names in groups
         )

@@ -66,6 +66,10 @@ path = {path}
 # The stage that every route must pass, and the layout of the artifacts' images: nchw or nhwc.
 #via = "onnx"
 #keep_layout = "nchw"
+# For int8: samples to find ranges on, 32 or more; without, the samples above.
+#calibration = "calibration.npz"
+# Below fp32: a file that names the nodes of the ONNX graph that stay in float32.
+#keep_list = "keep.txt"
 
 # Without bars of yours, each output has to be within the model's own noise. `factor` is how many times that.
 #[models.{key}.bars]

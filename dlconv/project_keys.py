@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from dlconv.bars import Bars, LatencyBars, OutputBars
 from dlconv.errors import RequestError
 from dlconv.options import TARGETS, parse_inputs
+from dlconv.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-PRECISIONS: Final = ("fp32",)
 ROOT_KEYS: Final = ("defaults", "models")
 _BARS = tuple(spec.name for spec in fields(Bars))
 _OUTPUT_BARS = tuple(spec.name for spec in fields(OutputBars))
@@ -200,6 +200,11 @@ def _layout(value: Any, root: Path) -> str:
     return str(value)
 
 
+def _calibration(value: Any, root: Path) -> str:
+    text = _word(value, root)
+    return text if ":" in text and not (root / text).exists() else str(_path(text, root))
+
+
 def _inputs(value: Any, root: Path) -> Any:
     return parse_inputs(_strings(value, "inputs as --input takes them"))
 
@@ -224,6 +229,8 @@ KEYS: Final[Mapping[str, Callable[[Any, Path], Any]]] = {
     "trust": _truth,
     "via": _word,
     "keep_layout": _layout,
+    "calibration": _calibration,
+    "keep_list": _path,
     "bars": _path,
     "target_bars": _path,
     "allow_skip": _among(TARGETS, "targets", least=0),

@@ -15,6 +15,7 @@ from dlconv.model import digest_of
 from dlconv.validators.judging import bar_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dlconv.candidate import Candidate, Trial
@@ -34,6 +35,7 @@ def made(
     folder: Path,
     deployed: list[Path],
     command: str = "",
+    reduction: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The receipt as data; `receipt.schema.json` describes it."""
     files: list[dict[str, Any]] = [
@@ -57,7 +59,8 @@ def made(
         "request": request,
         **({"command": command} if command else {}),
         "target": target,
-        "precision": "fp32",
+        "precision": candidate.trial.evidence.precision,
+        **({"reduction": reduction} if reduction is not None else {}),
         "routes": routes,
         "artifact": {
             "entry": product.entry,

@@ -17,7 +17,8 @@ from dlconv.verification import verify
 if TYPE_CHECKING:
     from dlconv.events import Listener
     from dlconv.options import ExportOptions
-    from dlconv.project import Precision, Project, ProjectModel
+    from dlconv.precisions import Precision
+    from dlconv.project import Project, ProjectModel
     from dlconv.verification import VerifyOptions
 
 
@@ -97,5 +98,6 @@ def _is_made(model: ProjectModel, target: str, export: ExportOptions, digest: st
 def _unmade(model: ProjectModel, target: str, precision: Precision, error: DlconvError) -> Outcome:
     name = model.bundle(target, precision).name
     verdict = skipped(error) if isinstance(error, ToolchainMissing) else None
-    again = shlex.join(("dlconv", "export", os.path.relpath(model.path), "--to", target))
+    below = () if precision == "fp32" else ("--precision", precision)
+    again = shlex.join(("dlconv", "export", os.path.relpath(model.path), "--to", target, *below))
     return Outcome(name, model.path.name, target, precision, model.path, verdict, error=error, again=again)

@@ -44,6 +44,10 @@ class SampleSet:
                 whole.update(array.tobytes())
         return "sha256:" + whole.hexdigest()
 
+    def to_dict(self) -> dict[str, Any]:
+        """As receipts tell it."""
+        return {"count": len(self.samples), "origin": self.origin, "seed": self.seed, "digest": self.digest}
+
 
 def read_npz(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays of an .npz file. SamplesError if it is none, or if it would need unpickling."""
@@ -209,6 +213,28 @@ def sizes_of(signature: Signature, samples: Sequence[Sample]) -> dict[str, int]:
             if isinstance(dim, str):
                 sizes.setdefault(dim, int(samples[0][spec.name].shape[axis]))
     return sizes
+
+
+def resized(samples: Sequence[Sample], signature: Signature, sizes: Mapping[str, int]) -> Sample:
+    """A sample in which each free dimension has another size: the samples joined along it and cut, from the last on,
+    and repeated where there are too few. What has no free dimension is the first sample's."""
+    made: Sample = {}
+    for spec in signature.inputs:
+        array = samples[0][spec.name]
+        for axis, dim in enumerate(spec.shape or ()):
+            if not isinstance(dim, str):
+                continue
+            parts = [array]
+            for sample in reversed(samples):
+                alike = sample[spec.name]
+                if sum(part.shape[axis] for part in parts) >= sizes[dim] + array.shape[axis]:
+                    break
+                if np.delete(alike.shape, axis).tolist() == np.delete(array.shape, axis).tolist():
+                    parts.insert(0, alike)
+            joined = np.concatenate(parts, axis)
+            array = np.take(joined, np.arange(sizes[dim]) % joined.shape[axis], axis)
+        made[spec.name] = np.asarray(array, order="C")
+    return made
 
 
 def draw(

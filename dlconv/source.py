@@ -74,12 +74,7 @@ class Reference:
             "versions": self.versions,
             "digest": self.digest,
             "notes": list(self.notes),
-            "samples": {
-                "count": len(self.samples.samples),
-                "origin": self.samples.origin,
-                "seed": self.samples.seed,
-                "digest": self.samples.digest,
-            },
+            "samples": self.samples.to_dict(),
         }
 
 
@@ -206,20 +201,19 @@ def _sizes(signature: Signature, found: dict[str, int]) -> dict[str, int]:
 def _with_other_sizes(
     chosen: SampleSet, signature: Signature, seed: int, bounds: dict[str, tuple[int, int]]
 ) -> SampleSet:
-    """Two more draws where dimensions are free: all at size one, and all at more than the traced size.
+    """Two more where dimensions are free: all at size one, and all at more than the traced size.
 
-    Of the user's samples the inputs of fixed sizes stay what they are: a rate of dropout means more than its dtype.
+    Of the user's samples they are made; random numbers beside them would be judged, and are what no user ever gives.
     """
     traced = sampling.sizes_of(signature, chosen.samples)
     if not traced:
         return chosen
-    more = tuple(
-        sampling.draw(signature, 1, seed + number, sizes, bounds).samples[0]
-        for number, sizes in enumerate(
-            (dict.fromkeys(traced, 1), {dim: size + max(1, size // 2) for dim, size in traced.items()}), start=1
-        )
-    )
+    others = (dict.fromkeys(traced, 1), {dim: size + max(1, size // 2) for dim, size in traced.items()})
     if chosen.origin == "user":
-        fixed = [spec.name for spec in signature.inputs if not spec.is_dynamic]
-        more = tuple({**sample, **{name: chosen.samples[0][name] for name in fixed}} for sample in more)
+        more = [sampling.resized(chosen.samples, signature, sizes) for sizes in others]
+    else:
+        more = [
+            sampling.draw(signature, 1, seed + number, sizes, bounds).samples[0]
+            for number, sizes in enumerate(others, start=1)
+        ]
     return replace(chosen, samples=(*chosen.samples, *more))

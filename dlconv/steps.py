@@ -15,6 +15,8 @@ from dlconv.errors import FormatError, OutputError, StepError
 from dlconv.events import Event
 from dlconv.jsonfile import read_json, write_json
 from dlconv.model import Signature
+from dlconv.precisions import CALIBRATED
+from dlconv.samples import save_npz, to_arrays
 from dlconv.validators.pairing import to_artifact
 from dlconv.workers import toolchains
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from dlconv.convert.graph import Converter
     from dlconv.events import Listener
     from dlconv.options import ExportOptions
-    from dlconv.samples import Sample
+    from dlconv.samples import Sample, SampleSet
     from dlconv.workers.crew import Crew
     from dlconv.workers.worker import Worker
 
@@ -75,6 +77,7 @@ class StepRunner:
         sample: Sample,
         listener: Listener,
         options: ExportOptions,
+        calibration: SampleSet | None = None,
     ) -> None:
         self._crew = crew
         self._cache = cache
@@ -82,6 +85,7 @@ class StepRunner:
         self._sample = sample
         self._listener = listener
         self._options = options
+        self._calibration = calibration
         self._lock = threading.Lock()
         self._done: dict[tuple[Converter, ...], Future[Product]] = {}
 
@@ -148,6 +152,10 @@ class StepRunner:
             settings["opset"] = self._options.opset
         if self._options.layout and edge.target == "onnx":
             settings["layout"] = self._options.layout
+        if edge.puts and self._options.keep:
+            settings["keep"] = sorted(self._options.keep)
+        if edge.puts in CALIBRATED and self._calibration is not None:
+            settings["calibration"] = self._calibration.to_dict()
         return settings
 
     def _run_edge(
@@ -156,7 +164,12 @@ class StepRunner:
         out_dir = folder / "out"
         out_dir.mkdir()
         sample = to_artifact(self._sample, before.signature)
-        step = Step(before.path, out_dir, before.signature, sample, settings, self._options.trust)
+        calibration = None
+        if "calibration" in settings and self._calibration is not None:
+            calibration = folder / "calibration.npz"
+            samples = [to_artifact(each, before.signature) for each in self._calibration.samples]
+            save_npz(calibration, to_arrays(samples))
+        step = Step(before.path, out_dir, before.signature, sample, settings, self._options.trust, calibration)
         with self._crew.lease(edge.toolchain) as worker:
             offset = worker.log.stat().st_size
             start = time.perf_counter()
@@ -173,6 +186,8 @@ class StepRunner:
                 "peak_memory_bytes": worker.peak_memory_bytes,
                 "notes": done["made"]["notes"],
             }
+        if calibration is not None:
+            calibration.unlink()  # its digest stands in the settings
         write_json(folder / "step.json", {"made": done["made"], "record": record})
         return record
 

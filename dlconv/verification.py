@@ -140,6 +140,8 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         labels = None if options.labels is None else read_labels(options.labels, [spec.name for spec in wanted.outputs])
         bars = bundle.bars if options.bars is None else options.bars
         against = Wanted(wanted, reference, receipt["source"]["facts"], bars, labels=labels)
+        if bundle.precision != "fp32":
+            against = replace(against, precision=bundle.precision, noise=bundle.noise)
         return try_out(bundle.entry, bundle.signature, runtime, against, crew)
 
     return _judged(outcome, trial, told)

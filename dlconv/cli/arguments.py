@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from dlconv.bars import EVERY, Bars, OutputBars
+from dlconv.cli.precision_options import precision_of, precision_options
 from dlconv.errors import RequestError
 from dlconv.options import TARGETS, ExportOptions, parse_inputs, parse_targets
 
@@ -62,7 +63,6 @@ _SAMPLES = click.option(
     metavar="FILE.npz|DIR",
     help="Real inputs to prove the results on: an array for each input, the first axis the sample.",
 )
-_PRECISION = click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True)
 _ENTRY = click.option(
     "--signature",
     "entry",
@@ -96,7 +96,8 @@ _OPSET = click.option("--opset", type=int, metavar="N", help="The ONNX opset; wi
 
 def wishes(command: _F) -> _F:
     """The options that say what is wanted, for `export` and `plan` alike."""
-    for option in (_LAYOUT, _ROUTE, _VIA, _OPSET, _PRECISION, _TRUST, _OUTPUTS, _ENTRY, _SAMPLES, _INPUT, _TO):
+    command = precision_options(command)
+    for option in (_LAYOUT, _ROUTE, _VIA, _OPSET, _TRUST, _OUTPUTS, _ENTRY, _SAMPLES, _INPUT, _TO):
         command = option(command)
     return command
 
@@ -126,6 +127,7 @@ def options_of(
         outputs=_names(outputs),
         edges=_names(edges),
         layout=layout or "",
+        **precision_of(further),
         memory_limit_bytes=None if memory_limit is None else parse_size(memory_limit),
         **further,
     )

@@ -29,6 +29,7 @@ class Step:
     sample: an array for each of the signature's inputs but state, under its name here and in its axes, for tracing.
     settings: this edge's own fixed settings from the graph (opset, exporter, ...), part of the cache's key.
     trust: the user vouches for the source: code that it holds may run.
+    calibration: for an edge that quantises, an .npz of samples (`samples.to_arrays`) in the names of `signature`.
     """
 
     source: Path
@@ -37,6 +38,7 @@ class Step:
     sample: dict[str, np.ndarray]
     settings: dict[str, Any] = field(default_factory=dict)
     trust: bool = False
+    calibration: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -46,6 +48,7 @@ class Step:
             "sample": dict(self.sample),
             "settings": self.settings,
             "trust": self.trust,
+            "calibration": None if self.calibration is None else str(self.calibration),
         }
 
     @staticmethod
@@ -57,6 +60,7 @@ class Step:
             sample=data["sample"],
             settings=data["settings"],
             trust=data.get("trust", False),
+            calibration=Path(data["calibration"]) if data.get("calibration") else None,
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dlconv import plugins
 from dlconv.errors import PluginError, RequestError
 from dlconv.formats import Format
 from dlconv.options import every_target, is_target
+from dlconv.precisions import PRECISIONS, Precision
 
 SOURCES: Final = {
     Format.TORCHSCRIPT: "torchscript",
@@ -35,6 +36,8 @@ class Converter:
     cost orders the routes: a route's cost is the sum over its edges, the least is tried first. 1 is the usual way;
     an alternative costs more by how often it was seen to be worse, and `why` says what it is good for.
     settings are the edge's own and part of the cache's key. is_last: what it makes is converted no further.
+    puts: the precision that it puts into a float32 model, "" for an edge that converts a model of one of the
+    precisions `carries` and leaves it so.
     """
 
     source: str
@@ -46,6 +49,8 @@ class Converter:
     settings: tuple[tuple[str, Any], ...] = ()
     variant: str = ""
     is_last: bool = False
+    puts: str = ""
+    carries: tuple[str, ...] = ("fp32",)
 
     @property
     def name(self) -> str:
@@ -83,8 +88,16 @@ class ConversionGraph:
 
     edges: tuple[Converter, ...]
 
-    def routes(self, source: Format, target: str, via: str = "", edges: tuple[str, ...] = ()) -> tuple[Route, ...]:
-        """Every simple path from a format to a target, the least cost first; ties by name, so the order is total.
+    def routes(
+        self,
+        source: Format,
+        target: str,
+        via: str = "",
+        edges: tuple[str, ...] = (),
+        precision: Precision = "fp32",
+    ) -> tuple[Route, ...]:
+        """Every simple path from a format to a target at a precision, the least cost first; ties by name, so the order
+        is total.
 
         via: a stage that it must pass on its way; edges: the names of just its edges. Raises RequestError for a format
         that is no source, a target that there is not, and where no route is so.
@@ -98,7 +111,9 @@ class ConversionGraph:
             )
         if SOURCES[source] == target:
             raise RequestError(f"the model is {source.label} already", mend="dlconv verify compares two models")
-        found = [Route(path) for path in self._paths(SOURCES[source], target, frozenset())]
+        found = [Route(path) for path in self._paths((SOURCES[source], "fp32"), (target, precision), frozenset())]
+        if not found:
+            raise self._unreached(SOURCES[source], target, precision)
         found.sort(key=lambda route: (route.cost, len(route.edges), str(route)))
         kept = [
             route
@@ -117,15 +132,35 @@ class ConversionGraph:
             )
         return tuple(kept)
 
-    def _paths(self, stage: str, target: str, seen: frozenset[str]) -> list[tuple[Converter, ...]]:
-        if stage == target:
+    def _unreached(self, stage: str, target: str, precision: str) -> RequestError:
+        known = [each for each in PRECISIONS if self._paths((stage, "fp32"), (target, each), frozenset())]
+        return RequestError(
+            f"no edge puts {precision} into {target}",
+            wanted=f"for {target} one of {', '.join(known)}" if known else "",
+            mend="choose another precision, or another target",
+        )
+
+    def _paths(self, state: _State, goal: _State, seen: frozenset[_State]) -> list[tuple[Converter, ...]]:
+        if state == goal:
             return [()]
-        return [
-            (edge, *rest)
-            for edge in self.edges
-            if edge.source == stage and edge.target not in seen and (edge.target == target or not edge.is_last)
-            for rest in self._paths(edge.target, target, seen | {stage})
-        ]
+        found: list[tuple[Converter, ...]] = []
+        for edge in self.edges:
+            reached = _reached(edge, state)
+            if reached is not None and reached not in seen and (reached == goal or not edge.is_last):
+                found += [(edge, *rest) for rest in self._paths(reached, goal, seen | {state})]
+        return found
+
+
+_State = tuple[str, str]
+"""A stage, and the precision of the model there."""
+
+
+def _reached(edge: Converter, state: _State) -> _State | None:
+    """Where an edge leads from a state; None where it does not start there."""
+    stage, precision = state
+    if edge.source != stage or precision not in (("fp32",) if edge.puts else edge.carries):
+        return None
+    return edge.target, edge.puts or precision
 
 
 def _edge(
@@ -146,13 +181,30 @@ def _clean(cost: int, variant: str, why: str, **settings: Any) -> Converter:
 
 
 def _optimise(cost: int, level: str, why: str) -> Converter:
-    return _edge("onnx", "onnxruntime", "onnx_to_onnxruntime", "onnx", cost, why, level, level=level)
+    edge = _edge("onnx", "onnxruntime", "onnx_to_onnxruntime", "onnx", cost, why, level, level=level)
+    return replace(edge, carries=_IN_THE_GRAPH)
+
+
+def _reduced(precision: Precision, stem: str, why: str, cost: int = 1, variant: str = "", **settings: Any) -> Converter:
+    """An edge that puts a precision into the ONNX graph, from where ONNX Runtime and other targets take it."""
+    return replace(_edge("onnx", "onnx", stem, "onnx", cost, why, variant, **settings), puts=precision)
+
+
+def _quantised(precision: Precision, cost: int, why: str, **settings: Any) -> Converter:
+    """An edge that puts a precision into a TFLite file."""
+    edge = _edge("tflite", "tflite", "tflite_to_reduced", "ai-edge-quantizer", cost, why, precision, **settings)
+    return replace(edge, puts=precision)
 
 
 _OTHER_EXPORTER = "another exporter: for operators that the archive's own lacks"
 _LAYOUT = "onnx2tf's own passes over layouts: where the plain operators fail"
 _TRACED = "the program run and recorded: for what its own exporter cannot decompose"
 _NO_ONNX = "OpenVINO's own PyTorch frontend: no ONNX in between"
+
+_IN_THE_GRAPH = ("fp32", "fp16", "int8", "fp16-weights", "int8-weights")
+"""Precisions that an ONNX graph holds: its converters carry them on."""
+
+_UNSIGNED = "weights in uint8: CPUs without VNNI sum int8 weights with saturation"
 
 _TF2ONNX = "tf2onnx"
 _TFLITE = "TensorFlow's own TFLite converter"
@@ -192,7 +244,32 @@ GRAPH: Final = ConversionGraph(
         _optimise(1, "all", "all optimisations for this CPU"),
         _optimise(2, "extended", "without changes of layout: where those fail"),
         _optimise(3, "basic", "constants folded only: where fusions fail"),
-        _edge("onnx", "openvino", "onnx_to_openvino", "openvino", 1, "OpenVINO's ONNX frontend"),
+        _reduced("fp16", "onnx_to_float16", "casts around what is computed in float16"),
+        _reduced("int8", "onnx_to_int8", "Q/DQ by the extremes seen in calibration", method="minmax"),
+        _reduced("int8", "onnx_to_int8", _UNSIGNED, 1, "unsigned", method="minmax", weights="uint8"),
+        _reduced("int8", "onnx_to_int8", "Q/DQ by percentiles", 2, "percentile", method="percentile"),
+        _reduced("int8", "onnx_to_int8", "Q/DQ by the least divergence", 2, "entropy", method="entropy"),
+        _reduced("fp16-weights", "onnx_to_stored", "weights stored in float16", 1, "float16", dtype="float16"),
+        _reduced(
+            "int8-weights", "onnx_to_stored", "weights stored in int8, a scale a channel", 1, "int8", dtype="int8"
+        ),
+        replace(
+            _edge("onnx", "openvino", "onnx_to_openvino", "openvino", 1, "OpenVINO's ONNX frontend"),
+            carries=("fp32", "fp16", "int8", "int8-weights"),
+        ),
+        replace(
+            _edge("onnx", "openvino", "onnx_to_openvino", "openvino", 1, "the IR's weights in float16", compress=True),
+            variant="fp16-weights",
+            puts="fp16-weights",
+        ),
+        replace(
+            _edge("openvino", "openvino", "openvino_to_openvino", "openvino", 1, "the IR, run in bfloat16", "bf16"),
+            puts="bf16",
+        ),
+        _quantised("fp16", 1, "weights in float16: what TFLite's GPU delegates compute in", recipe="float16"),
+        _quantised("fp16-weights", 1, "weights in float16", recipe="float16"),
+        _quantised("int8", 1, "static int8, a scale a channel", recipe="static-int8"),
+        _quantised("int8-weights", 1, "weights in int8, a scale a channel", recipe="weights-int8"),
         _edge("torchscript", "openvino", "torchscript_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("torch-export", "openvino", "torch_export_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),

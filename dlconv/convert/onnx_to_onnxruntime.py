@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from dlconv.convert import onnx_clean, onnx_graph
@@ -40,7 +41,9 @@ def convert(step: Step) -> Made:
     if is_outside:
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", _DATA)
         options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "1024")
-    ort.InferenceSession(str(source), options, providers=[PROVIDER])
+    # Weights that are stored smaller would be folded into float32 ones.
+    kept = ["ConstantFolding"] if _stores_smaller(step.source) else []
+    ort.InferenceSession(str(source), options, providers=[PROVIDER], disabled_optimizers=kept)
     shutil.rmtree(step.out_dir / _CLEANED, ignore_errors=True)
     made = onnx_graph.read_model(step.out_dir / ENTRY)
     signature = onnx_graph.signature_of(made)
@@ -52,6 +55,13 @@ def convert(step: Step) -> Made:
         outputs=inherited(signature.outputs, step.signature.outputs),
     )
     return Made(ENTRY, signature, _notes_on(made))
+
+
+def _stores_smaller(path: Path) -> bool:
+    """Whether the model casts float16 weights to float32 where it reads them."""
+    graph = onnx_graph.read_model(path).graph
+    halves = {tensor.name for tensor in graph.initializer if onnx_graph.DTYPES.get(tensor.data_type) == "float16"}
+    return any(node.op_type == "Cast" and node.input[0] in halves for node in graph.node)
 
 
 def _notes_on(made: Any) -> tuple[str, ...]:

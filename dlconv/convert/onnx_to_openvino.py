@@ -1,4 +1,4 @@
-"""ONNX to OpenVINO IR in float32; inputs and outputs keep their names, free dimensions stay free."""
+"""ONNX to OpenVINO IR, in the precision that the graph has; names are kept, free dimensions stay free."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STRING = 8
 def convert(step: Step) -> Made:
     """The IR of an ONNX model, "model.xml" and "model.bin"; its signature is read back from what was saved.
 
-    settings: "freeze" gives every free dimension the sample's size.
+    settings: "freeze" gives every free dimension the sample's size; "compress" stores weights in float16.
     Raises Unsupported for strings and for nodes without inputs, which end OpenVINO's process.
     """
     ov = import_openvino()
@@ -34,7 +34,7 @@ def convert(step: Step) -> Made:
     _name_ports(converted.outputs, outputs)
     if step.settings.get("freeze", False):
         converted.reshape({spec.name: list(step.sample[spec.name].shape) for spec in wanted.inputs})
-    ov.save_model(converted, str(step.out_dir / ENTRY), compress_to_fp16=False)
+    ov.save_model(converted, str(step.out_dir / ENTRY), compress_to_fp16=step.settings.get("compress", False))
     del converted
     return Made(ENTRY, _read_back(step.out_dir / ENTRY, wanted, step.signature))
 

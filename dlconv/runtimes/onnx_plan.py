@@ -5,7 +5,7 @@ Weights that lie outside of the model's file are mapped, not read: a model of an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 
 from dlconv.convert.onnx_clean import reads_of
 from dlconv.convert.onnx_graph import read_model
+from dlconv.convert.onnx_keep import name_nodes
 from dlconv.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -64,7 +65,22 @@ def program_of(path: Path) -> Program:
     if model.functions:
         model = import_module("onnx.inliner").inline_local_functions(model)
     opsets = {"" if entry.domain == "ai.onnx" else entry.domain: int(entry.version) for entry in model.opset_import}
+    name_nodes(model.graph)
     return Program(_plan_of(model.graph, path.parent), opsets)
+
+
+def name_of(node: PlannedNode) -> str:
+    """The node's name, as keep-lists have it."""
+    return str(node.proto.name)
+
+
+def kept_of(plan: Plan, names: Collection[str]) -> frozenset[int]:
+    """The ids of the nodes of these names, in the plan and the graphs within it."""
+    found = {id(node) for node in plan.nodes if name_of(node) in names}
+    for node in plan.nodes:
+        for body in node.bodies.values():
+            found |= kept_of(body, names)
+    return frozenset(found)
 
 
 def _plan_of(graph: Proto, folder: Path) -> Plan:

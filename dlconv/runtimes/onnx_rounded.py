@@ -4,6 +4,9 @@ Inputs, weights, and what a node computes, in every graph, are rounded through t
 What this departs from the model by is the noise of the precision itself, no runtime's; and a product that exceeds
 float16 is infinite, as it is where float16 is really computed in. ONNX Runtime's CPU kernels for float16 hide that.
 
+Nodes that are kept in float32 read what they are given as it was computed, and give it so: it is rounded where a node
+that is not kept reads it. Where storage alone is in the precision, stored numbers alone are rounded.
+
 Stored numbers beyond the precision's range, such as masks of -3.4e38, become its largest ones, as every converter
 makes them; they are counted as overflows.
 """
@@ -19,19 +22,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.convert.onnx_graph import read_model
-from dlconv.errors import SamplesError
-from dlconv.runtimes.onnx_double_ops import dropout
-from dlconv.runtimes.onnx_lone import FLOAT32, kernel_of
-from dlconv.runtimes.onnx_plan import program_of
+from dlconv.convert.onnx_keep import names_of, require_known
+from dlconv.errors import RequestError, SamplesError
+from dlconv.runtimes.onnx_float32 import Float32Kernels, single
+from dlconv.runtimes.onnx_plan import kept_of, name_of, program_of
 from dlconv.runtimes.onnx_reference import refuse
+from dlconv.runtimes.onnx_rounded_int8 import RoundedToInt8
 from dlconv.runtimes.onnx_rounded_plan import constants_of, roles_of
 from dlconv.runtimes.onnx_rounding import Losses, rounding
 from dlconv.runtimes.onnx_walk import Walk
+from dlconv.samples import from_arrays, read_npz
 
 if TYPE_CHECKING:
     from dlconv.model import Signature
     from dlconv.runtimes.base import Tensors
-    from dlconv.runtimes.onnx_lone import Kernel
     from dlconv.runtimes.onnx_plan import Plan, PlannedNode, Program
 
 _FLOATS = {"float16", "bfloat16", "float32", "float64"}
@@ -47,22 +51,26 @@ _LISTED = 20
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> RoundedSession:
     """The ONNX model at `path` for rounded runs.
 
-    settings: "precision" ("float16" or "bfloat16"). Raises Unsupported for models whose answers are random, for
-    strings and sequences, and, when run, for what nothing here runs.
+    settings: "precision" ("float16", "bfloat16" or "int8"), "keep" (names of nodes that stay in float32), "stored"
+    (True where stored numbers alone are rounded), "ranges" (for int8: an .npz of the samples on which the ranges are
+    found). Raises Unsupported for models whose answers are random, for strings and sequences, and, when run, for what
+    nothing here runs; RequestError for a node to keep that is not there.
     """
     source = Path(path)
-    refuse(read_model(source), "the emulation of a precision")
-    return RoundedSession(source, signature, settings["precision"])
+    model = read_model(source)
+    refuse(model, "the emulation of a precision")
+    require_known(settings.get("keep", ()), names_of(model.graph))
+    return RoundedSession(source, signature, settings)
 
 
 class RoundedSession:
     """The model at a precision. Floating outputs are float32 (float64 where the model's are), their values rounded."""
 
-    def __init__(self, path: Path, signature: Signature, precision: str) -> None:
+    def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
         program = program_of(path)
-        self._arithmetic = _Rounded(program, precision)
+        self._precision = settings["precision"]
+        self._arithmetic = _arithmetic(program, settings)
         self._walk = Walk(program.plan, self._arithmetic)
-        self._precision = precision
         self._inputs = {spec.name for spec in signature.inputs}
         self._outputs = [spec.name for spec in signature.outputs] or list(program.plan.outputs)
 
@@ -88,92 +96,102 @@ class RoundedSession:
             "version": str(ort.__version__),
             "device": "CPU",
             "precision": self._precision,
-            "operators": dict(sorted(self._arithmetic.run_by.items())),
+            "operators": dict(sorted(self._arithmetic.kernels.run_by.items())),
             "losses": _told(self._arithmetic.losses),
         }
 
 
-_Made = tuple[str, str, str]
+Made = tuple[str, str, str]
 """A tensor, the node that made it, and that node's operator."""
 
 
 class _Rounded:
-    """See `dlconv.runtimes.onnx_walk.Arithmetic`."""
+    """See `dlconv.runtimes.onnx_walk.Arithmetic`. kept: ids of nodes. is_stored_alone: nothing computed is rounded."""
 
-    def __init__(self, program: Program, precision: str) -> None:
+    def __init__(self, program: Program, precision: str, kept: frozenset[int], *, is_stored_alone: bool) -> None:
         self._rounding = rounding(precision)
-        self._opsets = program.opsets
         self._roles = roles_of(program.plan)
         self._constants = dict(constants_of(program.plan))
         self._narrow: dict[int, Any] = {}
-        self._kernels: dict[bytes, Kernel] = {}
-        self.run_by: dict[str, str] = {}
-        self.losses: dict[_Made, Losses] = {}
+        self._kept = kept
+        self._is_stored_alone = is_stored_alone
+        self.kernels = Float32Kernels(program.opsets)
+        self.losses: dict[Made, Losses] = {}
 
     def given(self, name: str, value: Any) -> Any:
         """A model's input."""
-        return self._rounded(_single(np.asarray(value)), (name, "", _INPUT))
+        whole = single(np.asarray(value))
+        return whole if self._is_stored_alone or self._kept else self._rounded(whole, (name, "", _INPUT))
 
     def entering(self, node: PlannedNode, place: int, value: Any) -> Any:
-        if place not in self._roles.entering.get(id(node), ()) or value.dtype.name not in _FLOATS:
-            return _single(value)
+        if value.dtype.name not in _FLOATS or id(node) in self._kept:
+            return single(value)
+        if place not in self._roles.entering.get(id(node), ()):
+            return self._from_kept(node, place, single(value))
         if id(value) not in self._constants:
-            maker = self._roles.makers.get(node.inputs[place])
-            made = (node.inputs[place], str(maker.proto.name), maker.kind) if maker else (node.inputs[place], "", "")
-            return self._rounded(_single(value), made, saturates=True)
+            if self._is_stored_alone:
+                return single(value)
+            return self._rounded(single(value), self._made(node.inputs[place]), saturates=True)
         if id(value) not in self._narrow:
             narrow, losses = self._rounding.saturating.narrow(value)
             self._count((self._constants[id(value)], "", _WEIGHT), losses)
             self._narrow[id(value)] = narrow
         return self._narrow[id(value)].astype(np.float64 if value.dtype == np.float64 else np.float32)
 
+    def _from_kept(self, node: PlannedNode, place: int, value: Any) -> Any:
+        """What a kept node gave, or the model was given, as a node that is not kept reads it."""
+        name = node.inputs[place]
+        maker = self._roles.makers.get(name)
+        is_whole = maker is None or id(maker) in self._kept
+        if not self._kept or not is_whole or self._is_stored_alone or id(node) in self._roles.early:
+            return value
+        return self._rounded(value, self._made(name))
+
+    def _made(self, name: str) -> Made:
+        maker = self._roles.makers.get(name)
+        return (name, name_of(maker), maker.kind) if maker else (name, "", _INPUT)
+
     def computed(self, node: PlannedNode, values: Sequence[Any]) -> Sequence[Any]:
-        answers = [None if answer is None else np.asarray(answer) for answer in self._computed(node, values)]
-        if id(node) in self._roles.early or node.kind in _MOVES:
+        answers = [None if answer is None else np.asarray(answer) for answer in self.kernels.answers(node, values)]
+        if self._is_stored_alone or id(node) in self._kept or id(node) in self._roles.early or node.kind in _MOVES:
             return answers
         return [
-            None if answer is None else self._rounded(_single(answer), (name, str(node.proto.name), node.kind))
+            None if answer is None else self._rounded(single(answer), (name, name_of(node), node.kind))
             for name, answer in zip(node.outputs, answers, strict=False)
         ]
 
     def leaving(self, plan: Plan, name: str, value: Any) -> Any:
-        if name in self._roles.leaving[id(plan)] and value.dtype.name in _FLOATS:
-            return self._rounding.saturating.through(_single(value))[0]
+        if name in self._roles.leaving[id(plan)] and value.dtype.name in _FLOATS and not self._is_stored_alone:
+            return self._rounding.saturating.through(single(value))[0]
         return value
 
-    def _computed(self, node: PlannedNode, values: Sequence[Any]) -> Sequence[Any]:
-        if node.kind == "Constant":
-            return [node.attributes["value"]]
-        if node.kind == "Dropout":  # ONNX Runtime's draws in training mode; this one refuses it
-            self.run_by[node.kind] = "numpy"
-            return dropout(node.attributes, values)
-        types = " ".join("-" if value is None else value.dtype.name for value in values)
-        key = node.key + types.encode()
-        if key not in self._kernels:
-            self._kernels[key], self.run_by[node.kind] = kernel_of(node, values, self._opsets, FLOAT32)
-        return self._kernels[key](values)
-
-    def _rounded(self, value: Any, made: _Made, *, saturates: bool = False) -> Any:
+    def _rounded(self, value: Any, made: Made, *, saturates: bool = False) -> Any:
         if value.dtype.name not in _FLOATS:
             return value
         rounded, losses = (self._rounding.saturating if saturates else self._rounding).through(value)
         self._count(made, losses)
         return rounded
 
-    def _count(self, made: _Made, losses: Losses) -> None:
+    def _count(self, made: Made, losses: Losses) -> None:
         self.losses[made] = self.losses.get(made, Losses()) + losses
 
 
-def _single(value: Any) -> Any:
-    """float32 for a smaller float, which ONNX Runtime's CPU has few kernels for; float32 holds its values exactly."""
-    return value.astype(np.float32) if value.dtype.name in ("float16", "bfloat16") else value
+def _arithmetic(program: Program, settings: dict[str, Any]) -> _Rounded | RoundedToInt8:
+    kept = kept_of(program.plan, settings.get("keep", ()))
+    is_stored_alone = bool(settings.get("stored", False))
+    if settings["precision"] != "int8":
+        return _Rounded(program, settings["precision"], kept, is_stored_alone=is_stored_alone)
+    if not is_stored_alone and not settings.get("ranges"):
+        raise RequestError("nothing rounds activations to int8 without their ranges", wanted="samples to find them on")
+    seen = () if is_stored_alone else from_arrays(read_npz(Path(settings["ranges"])))
+    return RoundedToInt8(program, kept, seen, is_stored_alone=is_stored_alone)
 
 
 def _total(losses: Sequence[Losses]) -> dict[str, Any]:
     return {"tensors": len(losses), **asdict(sum(losses, Losses()))}
 
 
-def _told(losses: dict[_Made, Losses]) -> dict[str, Any]:
+def _told(losses: dict[Made, Losses]) -> dict[str, Any]:
     lossy = [item for item in losses.items() if item[1].overflows or item[1].underflows or item[1].subnormals]
     # The sort is stable: tensors that overflowed stay in the order in which they were first computed.
     lossy.sort(key=lambda item: (0, 0) if item[1].overflows else (1, -item[1].underflows - item[1].subnormals))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.errors import SamplesError, Unsupported
+from dlconv.runtimes import account, onnx_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,8 @@ def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> On
     """Load the model at `path`.
 
     settings: "optimisation" ("none" or "all", the default), "threads" (0: as many as ONNX Runtime chooses), "trace"
-    (True, the default; without, the first run is like all others, and `placement` does not know what ran).
+    (True, the default; without, the first run is like all others, and `placement` does not know what ran), "account"
+    (True to tell what of the file is in which precision).
     """
     return OnnxRuntimeSession(Path(path), signature, settings)
 
@@ -61,6 +63,7 @@ class OnnxRuntimeSession:
         if self._trace is None:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(self._traces.name) / "trace")
+        self._account = onnx_account.of(path) if settings.get("account") else None
         self._session: Any = ort.InferenceSession(str(path), options, providers=[PROVIDER])
         self._version = str(ort.__version__)
         self._outputs = [spec.name for spec in signature.outputs] or [o.name for o in self._session.get_outputs()]
@@ -111,6 +114,7 @@ class OnnxRuntimeSession:
             "precisions": dict(precisions),
             "operators": dict(kernels.most_common()),
             "threads": max((_threads(event) for event in trace), default=0),
+            **({} if self._account is None else {"account": {**self._account, "ran": _ran(trace)}}),
         }
 
 
@@ -133,6 +137,19 @@ def session_options(optimisation: str, threads: int) -> Any:
 def _read_trace(path: Path) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return [event for event in events if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time")]
+
+
+def _ran(trace: list[dict[str, Any]]) -> dict[str, int]:
+    """The operators that ran, by precision."""
+    told = []
+    for event in trace:
+        name = str(event["args"].get("op_name", ""))
+        floats = _float_outputs(event)
+        if onnx_account.is_int8(name):
+            told.append((name, "int8"))
+        elif floats and name != "Cast":
+            told.append((name, floats[0]))
+    return account.counted(told)
 
 
 def _float_outputs(event: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.errors import SamplesError, Unsupported
+from dlconv.runtimes import openvino_account
 from dlconv.runtimes.openvino_ports import import_openvino
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> Op
     """Load the IR (its .xml) at `path`, asking for float32 and low latency.
 
     settings: "precision" ("float32", the default, "bfloat16" or "float16": a wish, `placement` tells what came of it;
-    "default" leaves it to the plugin, which takes bfloat16 on some CPUs), "threads" (0: as many as OpenVINO chooses).
+    "default" leaves it to the plugin, which takes bfloat16 on some CPUs), "threads" (0: as many as OpenVINO chooses),
+    "account" (True to tell what of the model is in which precision).
     """
     return OpenVinoSession(Path(path), signature, settings)
 
@@ -59,6 +61,7 @@ class OpenVinoSession:
         self._version = str(ov.get_version())
         core = ov.Core()
         model = core.read_model(str(path))
+        self._account = openvino_account.of(model) if settings.get("account") else None
         start = time.perf_counter_ns()
         self._compiled: Any = core.compile_model(model, DEVICE, wishes)
         self.compile_ms = (time.perf_counter_ns() - start) / 1e6
@@ -112,7 +115,13 @@ class OpenVinoSession:
             "precisions": dict(kinds),
             "precision_setting": setting,
             "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
+            **self._told(),
         }
+
+    def _told(self) -> dict[str, Any]:
+        if self._account is None:
+            return {}
+        return {"account": {**self._account, "ran": openvino_account.of_compiled(self._compiled)}}
 
 
 def _place_of(ports: Any, name: str) -> int:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from dlconv.errors import MachineError, SamplesError, Unsupported
-from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
+from dlconv.runtimes import tflite_account, tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +113,7 @@ class TfliteSession:
         model = tflite_flatbuffer.load(path)
         self._package, self._version, self._interpreters = load_package()
         tflite_foreign.refuse(model)
+        self._account = tflite_account.of(model)
         content = tflite_mended.mended(path, model)
         self._file = {"model_path": str(path)} if content is None else {"model_content": content}
         self._threads = threads
@@ -152,6 +153,7 @@ class TfliteSession:
             "threads": self._threads,
             "runtime": self._package,
             "version": self._version,
+            "account": self._account,
         }
         if self._refusal:
             told["delegate_refused"] = self._refusal

@@ -105,7 +105,8 @@ class Evidence:
     """All that was measured of a candidate: its outputs, and the problems of the set as a whole.
 
     factor: the runtime's bar in units of the noise floor. controls maps the name of each planted fault to whether the
-    judge found it. doubts: what stands in the way of a PASS, however small the errors are.
+    judge found it. doubts: what stands in the way of a PASS, however small the errors are. precision: what was asked
+    for; account: below fp32, what of the artifact is in which precision (`attesting`).
     """
 
     outputs: tuple[OutputEvidence, ...]
@@ -114,9 +115,13 @@ class Evidence:
     problems: tuple[str, ...] = ()
     controls: Mapping[str, bool] = field(default_factory=dict)
     doubts: tuple[str, ...] = ()
+    precision: str = "fp32"
+    account: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        below = {} if self.precision == "fp32" else {"precision": self.precision, "account": self.account}
         return {
+            **below,
             "samples": self.samples,
             "factor": json_number(self.factor),
             "outputs": [output.to_dict() for output in self.outputs],
@@ -134,6 +139,8 @@ class Evidence:
             tuple(data["problems"]),
             dict(data["controls"]),
             tuple(data.get("doubts", ())),
+            str(data.get("precision", "fp32")),
+            data.get("account"),
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from dlconv import plugins
 from dlconv.bars import Bars
+from dlconv.validators.attesting import attested
 from dlconv.validators.evidence import json_number
 from dlconv.validators.quantised import QUANTISED_FACTOR, WIDEST_QUANTISED_BAR
 from dlconv.validators.verdict import Check, Verdict, joined
@@ -25,6 +26,9 @@ RESOLUTION: Final = 2.0**-23
 
 WIDEST_BAR: Final = 1e-2
 """A bar of the model's own that is wider judges nothing: its float32 answers are too far from its float64 ones."""
+
+WIDEST_REDUCED_BAR: Final = 0.3
+"""The same below fp32, where the floor is the precision's own noise: three times the widest that is built for."""
 
 CONFIDENCE_Z: Final = 1.959963984540054
 """The standard normal's 97.5th percentile: intervals of accuracy hold with 95%."""
@@ -54,6 +58,8 @@ def checks(evidence: Evidence, bars: Bars | None = None) -> tuple[Check, ...]:
         found.append(Check("bars", Verdict("INCONCLUSIVE", (met,))))
     if any(output.repeat is not None for output in evidence.outputs):
         found.append(_determinism(evidence))
+    if evidence.precision != "fp32":
+        found.append(attested(evidence.precision, evidence.account))
     if evidence.controls:
         found.append(_controls(evidence))
     return (*found, *_of_plugins(evidence, asked))
@@ -85,8 +91,8 @@ def bar_of(output: OutputEvidence, runtime_factor: float, bars: Bars | None = No
     own = asked.of(output.name)
     if own.max_error is not None:
         return own.max_error
-    if output.kind == "exact":
-        return 0.0
+    if output.kind == "exact":  # below fp32 the floor is the share of elements that the precision itself turns
+        return (runtime_factor if asked.factor is None else asked.factor) * output.floor
     usual = QUANTISED_FACTOR if output.kind == "quantised" else runtime_factor
     return (usual if asked.factor is None else asked.factor) * max(output.floor, RESOLUTION)
 
@@ -110,7 +116,8 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
     failures = [f"{output.name}: {problem}" for problem in output.problems]
     doubts: list[str] = []
     if output.kind != "exact":
-        _judge_float(output, bar, own, failures, doubts)
+        widest = WIDEST_BAR if evidence.precision == "fp32" else WIDEST_REDUCED_BAR
+        _judge_float(output, bar, own, widest, failures, doubts)
     else:
         _judge_exact(output, bar, own, failures, doubts)
     failures += _further(output, own)
@@ -139,9 +146,11 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
     return Check("parity", _verdict(failures, doubts), output.name, figures)
 
 
-def _judge_float(output: OutputEvidence, bar: float, own: OutputBars, failures: list[str], doubts: list[str]) -> None:
+def _judge_float(
+    output: OutputEvidence, bar: float, own: OutputBars, widest: float, failures: list[str], doubts: list[str]
+) -> None:
     is_quantised = output.kind == "quantised"
-    if own.max_error is None and not (bar <= (WIDEST_QUANTISED_BAR if is_quantised else WIDEST_BAR)):
+    if own.max_error is None and not (bar <= (WIDEST_QUANTISED_BAR if is_quantised else widest)):
         noise = (
             "a step of its quantisation moves its answers by" if is_quantised else "the model's own float32 noise is"
         )
@@ -167,7 +176,7 @@ def _worst(output: OutputEvidence) -> str:
 
 
 def _judge_exact(output: OutputEvidence, bar: float, own: OutputBars, failures: list[str], doubts: list[str]) -> None:
-    if own.max_error is not None and not output.problems:  # then a share of the elements may differ
+    if (own.max_error is not None or bar > 0) and not output.problems:  # then a share of the elements may differ
         share = output.mismatches / max(output.elements, 1)
         if not (share <= bar):
             failures.append(

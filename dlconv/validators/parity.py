@@ -74,7 +74,8 @@ def measure(
 ) -> Evidence:
     """Compare the candidate's outputs, in the source's names and axes, with the reference's.
 
-    floors: the noise floor of each float output (`noise_floors`).
+    floors: the noise floor of each float output (`noise_floors`); below fp32 the precision's noise of each output, of
+    an exact one the share of elements.
     narrowed: the dtype that the artifact's signature states for an integer output, where it is not the source's.
     problems: faults that were met before anything could be compared: a sample whose run raised.
     again: the candidate's answers to the same samples in another run; none where it was run once.
@@ -172,7 +173,7 @@ def _measure_one(
         return OutputEvidence(**common, scale=_scale(best), floor=floor, error=math.inf)
     whole = [_plain(array, grid) for array in y if array is not None]
     if kind == "exact":
-        return OutputEvidence(**common, scale=1.0, floor=0.0, **_exact(best, y32, whole))
+        return OutputEvidence(**common, scale=1.0, floor=floor, **_exact(best, y32, whole))
     return OutputEvidence(**common, scale=_scale(best), floor=floor, **_float(best, whole), **agreement(best, whole))
 
 

@@ -166,6 +166,15 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         lock="tflite.txt",
     ),
     Toolchain(
+        name="ai-edge-quantizer",
+        purpose="puts float16 and int8 into TFLite models",
+        requirements=("ai-edge-quantizer>=0.10,<0.11",),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="quantizer",
+        lock="ai-edge-quantizer.txt",
+    ),
+    Toolchain(
         name="onnx2tf",
         purpose="converts ONNX to TFLite",
         requirements=("onnx2tf==2.6.9",),

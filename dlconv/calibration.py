@@ -1,0 +1,108 @@
+"""Calibration: the samples on which an int8 edge finds the ranges of activations. One set serves all targets."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from dlconv import samples as sampling
+from dlconv.errors import RequestError, SamplesError
+from dlconv.precisions import CALIBRATED
+from dlconv.samples import SampleSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dlconv.model import Signature
+    from dlconv.options import ExportOptions
+    from dlconv.source import Source
+
+RECOMMENDED: Final = 32
+"""Samples. Fewer leave ranges to chance: a note says so."""
+
+
+def of(options: ExportOptions, source: Source) -> SampleSet | None:
+    """The calibration samples that an export uses; None where its precision needs none.
+
+    They are those of `--calibration`, else the user's own `--samples`, else, where that is allowed, drawn ones. Raises
+    RequestError where there are none, SamplesError for what does not fit the source's signature.
+    """
+    if options.precision not in CALIBRATED:
+        return None
+    if options.calibration:
+        return SampleSet(read(options.calibration, source.signature), "user")
+    if source.samples.origin == "user":
+        return source.samples
+    if not options.allow_random_calibration:
+        raise RequestError(
+            f"{options.precision} needs calibration samples: ranges that random numbers give fit no real input",
+            wanted=f"real inputs, {RECOMMENDED} or more",
+            mend="--calibration FILE.npz|DIR|MODULE:FUNCTION, or --samples FILE.npz; "
+            "--allow-random-calibration to do without, which the verdict tells",
+        )
+    sizes = sampling.sizes_of(source.signature, source.samples.samples)
+    # Other numbers than the samples' own, or the judge would be shown what the ranges were fitted to.
+    return sampling.draw(source.signature, RECOMMENDED, options.seed + 1000, sizes, {})
+
+
+def notes_on(chosen: SampleSet, options: ExportOptions) -> tuple[str, ...]:
+    """What is to be known of the calibration besides."""
+    notes = []
+    if chosen.origin == "drawn":
+        notes.append("calibrated on random numbers: real inputs may exceed their ranges; give --calibration")
+    elif not options.calibration:
+        notes.append("calibrated on the samples that it is judged by: give --calibration for samples of its own")
+    if len(chosen.samples) < RECOMMENDED:
+        notes.append(f"calibrated on {len(chosen.samples)} samples: {RECOMMENDED} or more are recommended")
+    return tuple(notes)
+
+
+def read(text: str, signature: Signature) -> tuple[sampling.Sample, ...]:
+    """The samples of a `--calibration`: a file or a directory as `samples.read_samples` takes it, or MODULE:FUNCTION,
+    a function without arguments that gives samples: arrays by input, or for a model of one input arrays alone.
+
+    Raises SamplesError for what is none, or does not fit the signature; RequestError for a function that is not there.
+    """
+    path = Path(text)
+    if path.exists():
+        found = sampling.split(sampling.read_samples(path), signature, path)
+    elif ":" in text:
+        found = tuple(_fitting(each, signature, text) for each in _called(text))
+    else:
+        raise SamplesError(f"there is no calibration file {text}", wanted="an .npz, a directory, or MODULE:FUNCTION")
+    if not found:
+        raise SamplesError(f"there are no samples in {text}", wanted=f"{RECOMMENDED} or more")
+    return found
+
+
+def _called(text: str) -> Iterable[Any]:
+    name, _, function = text.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # a module beside the user, as `python -m` finds it
+    try:
+        made = getattr(import_module(name), function)()
+    except (ImportError, AttributeError) as error:
+        raise RequestError(
+            f"--calibration {text!r}: {error}", wanted="MODULE:FUNCTION that can be imported from here"
+        ) from error
+    given: Iterable[Any] = made
+    return given
+
+
+def _fitting(given: Any, signature: Signature, text: str) -> sampling.Sample:
+    inputs = signature.own.inputs
+    if not isinstance(given, dict):
+        if len(inputs) != 1:
+            raise SamplesError(
+                f"{text} gives arrays alone", wanted=f"a dict of {', '.join(spec.name for spec in inputs)}"
+            )
+        given = {inputs[0].name: given}
+    missing = [spec.name for spec in inputs if spec.name not in given]
+    if missing:
+        raise SamplesError(f"a sample of {text} lacks {', '.join(missing)}", wanted="an array an input")
+    arrays = {f"000.{spec.name}": np.asarray(given[spec.name]) for spec in inputs}
+    return sampling.split(arrays, signature, Path(text))[0]

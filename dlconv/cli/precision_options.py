@@ -1,0 +1,73 @@
+"""The options that say a precision, and what they mean together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dlconv.errors import RequestError
+from dlconv.keeplist import read_keep_list
+from dlconv.precisions import PRECISIONS, Precision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+
+_OPTIONS = (
+    click.option("--precision", type=click.Choice(PRECISIONS), help="Of the artifacts; without, fp32."),
+    click.option("--fp16", is_flag=True, help="Compute in float16; inputs and outputs stay float32."),
+    click.option("--bf16", is_flag=True, help="Compute in bfloat16."),
+    click.option("--int8", is_flag=True, help="Compute in int8, calibrated on --calibration, else on --samples."),
+    click.option("--weights-only", is_flag=True, help="Of --fp16 or --int8 the storage alone."),
+    click.option("--int8-weights", is_flag=True, help="The same as --int8 --weights-only."),
+    click.option(
+        "--keep-list",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Nodes of the ONNX graph that stay in float32, a name a line.",
+    ),
+    click.option(
+        "--calibration",
+        default="",
+        metavar="FILE|DIR|MODULE:FUNCTION",
+        help="Samples on which int8 finds the ranges of activations; 32 or more.",
+    ),
+    click.option(
+        "--allow-random-calibration", is_flag=True, help="Calibrate on random numbers, where nothing real is given."
+    ),
+)
+
+
+def precision_options(command: _F) -> _F:
+    """Adds the options; `precision_of` reads them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def precision_of(words: dict[str, Any]) -> dict[str, Any]:
+    """The fields of ExportOptions that the words mean; they are taken out of `words`. Raises RequestError."""
+    flags = [name for name in ("fp16", "bf16", "int8", "int8-weights") if words.pop(name.replace("-", "_"))]
+    keep_list: Path | None = words.pop("keep_list")
+    return {
+        "precision": _named(words.pop("precision"), flags, weights_only=words.pop("weights_only")),
+        "keep": () if keep_list is None else read_keep_list(keep_list),
+        "calibration": words.pop("calibration"),
+        "allow_random_calibration": words.pop("allow_random_calibration"),
+    }
+
+
+def _named(precision: str | None, flags: list[str], *, weights_only: bool) -> Precision:
+    said = dict.fromkeys([*([precision] if precision else []), *flags])
+    if len(said) > 1:
+        raise RequestError(f"several precisions are asked for: {', '.join(said)}", wanted="one", mend="export twice")
+    name = next(iter(said), "fp32")
+    if weights_only and not name.endswith("-weights"):
+        name += "-weights"
+    if name not in PRECISIONS:
+        raise RequestError(f"--weights-only goes with --fp16 and --int8, not with {name.removesuffix('-weights')}")
+    return name

@@ -1,0 +1,80 @@
+"""ONNX in float32 to ONNX with Q/DQ around what is computed in int8, by onnxruntime.quantization."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dlconv.convert import onnx_keep, onnx_reduced
+from dlconv.convert.edge import Made, Step
+from dlconv.convert.onnx_graph import opset_of
+from dlconv.errors import Unsupported
+from dlconv.runtimes.onnx_int8_operators import QUANTISED
+from dlconv.samples import from_arrays, read_npz
+
+if TYPE_CHECKING:
+    from dlconv.runtimes.base import Tensors
+
+_BY_CHANNEL = 13
+"""The opset as of which Q/DQ have an axis."""
+_PREPARED = "prepared.onnx"
+
+
+def convert(step: Step) -> Made:
+    """The model with uint8 activations and weights in 8 bits, a scale a channel; inputs and outputs stay float32.
+
+    settings: "method" ("minmax", "percentile" or "entropy": how a tensor's range is found from what it was on the
+    calibration samples), "weights" ("int8", symmetric, the default, or "uint8"), "keep", names of nodes that stay in
+    float32. Every calibration sample is run.
+    Raises Unsupported for a model whose opset is too old, or with nothing to quantise.
+    """
+    quantization: Any = import_module("onnxruntime.quantization")
+    logging.disable(logging.WARNING)
+    model = onnx_reduced.load(step.source)
+    if opset_of(model) < _BY_CHANNEL:
+        raise Unsupported("Q/DQ have no channels before opset 13", mend=f"--opset {_BY_CHANNEL}, or a later one")
+    is_signed = step.settings.get("weights", "int8") == "int8"
+    keep = onnx_keep.kept(step.settings, model.graph)
+    named = onnx_reduced.write(model, step.out_dir, step.signature).entry
+    prepared = step.out_dir / _PREPARED
+    (step.out_dir / named).rename(prepared)
+    reader = _Calibration(from_arrays(read_npz(step.calibration))) if step.calibration else None
+    if reader is None:
+        raise Unsupported("int8 needs calibration samples", mend="--calibration FILE.npz")
+    quantization.quantize_static(
+        prepared,
+        step.out_dir / onnx_reduced.ENTRY,
+        reader,
+        op_types_to_quantize=list(QUANTISED),
+        per_channel=True,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8 if is_signed else quantization.QuantType.QUInt8,
+        nodes_to_exclude=keep,
+        calibrate_method=_methods()[step.settings["method"]],
+        extra_options={"ActivationSymmetric": False, "WeightSymmetric": is_signed, "CalibTensorRangeSymmetric": False},
+    )
+    made = onnx_reduced.load(step.out_dir / onnx_reduced.ENTRY)
+    prepared.unlink()
+    counted = sum(node.op_type == "QuantizeLinear" for node in made.graph.node)
+    if not counted:
+        raise Unsupported("the model has nothing that is computed in int8", mend="leave it in float32")
+    notes = (f"{counted} tensors quantised; ranges by {step.settings['method']} of {reader.count} samples",)
+    return onnx_reduced.write(made, step.out_dir, step.signature, notes)
+
+
+def _methods() -> dict[str, Any]:
+    methods: Any = import_module("onnxruntime.quantization").CalibrationMethod
+    return {"minmax": methods.MinMax, "percentile": methods.Percentile, "entropy": methods.Entropy}
+
+
+class _Calibration:
+    """What the quantiser reads samples from, one after the other: `CalibrationDataReader` by its methods."""
+
+    def __init__(self, samples: tuple[Tensors, ...]) -> None:
+        self.count = len(samples)
+        self._left: Iterator[Tensors] = iter(samples)
+
+    def get_next(self) -> Tensors | None:
+        return next(self._left, None)
