@@ -34,6 +34,7 @@ _RUNTIMES = {
     "onnxruntime": ("onnx", "dlconv.runtimes.onnxruntime:probe"),
     "openvino": ("openvino", "dlconv.runtimes.openvino:probe"),
     "tflite": ("tflite", "dlconv.runtimes.tflite:probe"),
+    "tflite-runtime": ("tflite-runtime", "dlconv.runtimes.tflite:probe"),
     "tensorflow": ("tensorflow", "dlconv.runtimes.tensorflow:probe"),
     "jax": ("jax", "dlconv.runtimes.jax:probe"),
 }

@@ -27,6 +27,11 @@ def cpu_features() -> tuple[str, ...]:
     return (platform.machine(), *(name for name in _TELLING if name in words))
 
 
+def computes_bfloat16() -> bool:
+    """Whether the CPU has instructions for bfloat16, or OpenVINO's plugin has kernels for it (AVX-512 at the least)."""
+    return bool({"avx512f", "avx512_bf16", "amx_bf16", "bf16"} & set(cpu_features()))
+
+
 def misfit(target: str, made_on: Mapping[str, Any]) -> str:
     """Why an artifact of `target` does not belong on this machine, "" if it may run. made_on: a receipt's environment.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.candidate import runtime_for
 from dlconv.convert.graph import Route, whole_graph
 from dlconv.errors import ToolchainMissing
+from dlconv.hardware import computes_bfloat16, cpu_name
 from dlconv.kinds import KINDS
 from dlconv.workers import toolchains
 
@@ -131,6 +132,7 @@ def _target_plan(source: Format, target: str, options: ExportOptions) -> TargetP
     always = (
         *_lacks(KINDS[source].toolchain, "reading the source and its reference"),
         *_lacks(runtime_for(target).toolchain, f"running the {target} artifact"),
+        *_without_bfloat16(target, options.precision),
     )
     planned: list[PlannedRoute] = []
     rank = 0
@@ -141,6 +143,14 @@ def _target_plan(source: Format, target: str, options: ExportOptions) -> TargetP
         rank += not lacks
         planned.append(PlannedRoute(route, 0 if lacks else rank, lacks))
     return TargetPlan(target, tuple(planned), always)
+
+
+def _without_bfloat16(target: str, precision: str) -> tuple[Lack, ...]:
+    if precision != "bf16" or computes_bfloat16():
+        return ()
+    problem = f"{cpu_name()} has no bfloat16: what is made for it could not be judged here"
+    mend = "run it on a CPU with AVX512-BF16, AMX or Arm's BF16; or --fp16"
+    return (Lack("bfloat16", f"running the {target} artifact in bfloat16", problem, mend),)
 
 
 def _edge_in(route: Route, toolchain: str) -> str:

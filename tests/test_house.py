@@ -32,11 +32,17 @@ FRAMEWORKS = {
 
 # Imports point to the same line or to one above. A new module is given its place here.
 LAYERS = (
-    ("values", "archives bars errors events formats jaxfile jsonfile keeplist model options pickles plugins precisions protobuf "
-        "samples"),
+    (
+        "values",
+        "archives bars errors events formats jaxfile jsonfile keeplist model options pickles plugins precisions "
+        "protobuf samples",
+    ),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    ("stages of the two lines", "answering blame cache calibration candidate hardware kinds precision_noise receipt reducing source steps"),
+    (
+        "stages of the two lines",
+        "answering blame cache calibration candidate hardware kinds precision_noise receipt reducing source steps",
+    ),
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",

@@ -162,11 +162,15 @@ class TfliteSession:
     def _load(self) -> None:
         kinds = self._interpreters.OpResolverType
         kind = kinds.AUTO if self._with_xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = self._interpreters.Interpreter(
-            **self._file,
-            num_threads=self._threads,
-            experimental_op_resolver_type=kinds.BUILTIN_REF if self._reference else kind,
-        )
+        try:
+            self._interpreter = self._interpreters.Interpreter(
+                **self._file,
+                num_threads=self._threads,
+                experimental_op_resolver_type=kinds.BUILTIN_REF if self._reference else kind,
+            )
+        except ValueError as error:
+            tflite_foreign.refuse_newer(error, f"{self._package} {self._version}")
+            raise
         inputs, outputs = boundary_of(self._interpreter, self._entry.key)
         if self._signature is not None:
             inputs, outputs = called(inputs, outputs, self._signature)

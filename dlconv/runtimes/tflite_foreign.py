@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
-from dlconv.errors import Unsupported
+from dlconv.errors import MachineError, Unsupported
 from dlconv.runtimes.tflite_operators import FLEX
 
 if TYPE_CHECKING:
@@ -14,12 +15,24 @@ EDGETPU: Final = "edgetpu-custom-op"
 """What the Edge TPU's compiler puts in place of the operators that the device computes."""
 _CUSTOM_AT_HOME: Final = frozenset({"TFLite_Detection_PostProcess", "Mfcc", "AudioSpectrogram", "NumericVerify"})
 """Custom operators by name, whose kernels the interpreter registers with the builtin ones (its register.cc)."""
+_NEWER: Final = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'")
 
 
 def custom_of(model: FlatModel) -> tuple[str, ...]:
     """Operators that no interpreter here has."""
     found = {each.custom for each in model.operators if each.custom} - _CUSTOM_AT_HOME
     return tuple(sorted(name for name in found if not name.startswith(FLEX)))
+
+
+def refuse_newer(error: Exception, runtime: str) -> None:
+    """Raise MachineError if the interpreter refused the file for an operator that it knows in older versions alone."""
+    lacking = sorted({f"{name} of version {version}" for name, version in _NEWER.findall(str(error))})
+    if lacking:
+        raise MachineError(
+            f"{runtime} is older than the file: it has not {', '.join(lacking)}",
+            wanted="a runtime of the file's time or later",
+            mend="dlconv toolchain install tflite   (or: pip install 'dlconv[tflite]')",
+        ) from error
 
 
 def flex_of(model: FlatModel) -> tuple[str, ...]:

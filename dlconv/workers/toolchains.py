@@ -8,22 +8,19 @@ imported to find out; that a toolchain works is proved by the runtimes' `probe()
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import sys
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlconv import plugins
 from dlconv.errors import RequestError, ToolchainMissing
+from dlconv.workers.requirements import installed_here, judged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from packaging.requirements import Requirement
 
 LOCKS = Path(__file__).with_name("locks")
 MARKER = "dlconv-toolchain.json"
@@ -41,6 +38,7 @@ class Toolchain:
     lock is the name of a file in `locks/` that pins a managed environment, "" if it can have none; is_complete says
     that the lock names every package, so that nothing else is resolved (tf-keras asks for `tensorflow` where
     `tensorflow-cpu` does).
+    or_else names the toolchain that serves where this one is not here.
     """
 
     name: str
@@ -51,6 +49,7 @@ class Toolchain:
     extra: str
     lock: str
     is_complete: bool = True
+    or_else: str = ""
 
     @property
     def lock_path(self) -> Path:
@@ -159,11 +158,21 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
     Toolchain(
         name="tflite",
         purpose="runs TFLite models",
-        requirements=("ai-edge-litert>=2.1,<2.4 | tflite-runtime>=2.14,<2.15",),
+        requirements=("ai-edge-litert>=2.1,<2.4",),
         python=">=3.11,<3.14",
         python_wanted=_CURRENT,
         extra="tflite",
         lock="tflite.txt",
+        or_else="tflite-runtime",
+    ),
+    Toolchain(
+        name="tflite-runtime",
+        purpose="runs TFLite models where ai-edge-litert cannot be had: its predecessor, for small devices",
+        requirements=("tflite-runtime>=2.14,<2.15", "numpy>=1.26,<2"),
+        python=">=3.11,<3.12",
+        python_wanted=("3.11",),
+        extra="tflite-runtime",
+        lock="tflite-runtime.txt",
     ),
     Toolchain(
         name="ai-edge-quantizer",
@@ -246,8 +255,19 @@ def get(name: str) -> Toolchain:
 
 
 def locate(toolchain: Toolchain) -> Located | Missing:
-    """Where the toolchain is: in this interpreter, in a complete managed environment, or missing and why."""
-    versions, problems = satisfied(toolchain, _installed_here(toolchain))
+    """Where the toolchain is: in this interpreter, in a complete managed environment, or missing and why.
+
+    Where it is missing and another serves in its place, where that is.
+    """
+    own = _locate(toolchain)
+    if isinstance(own, Located) or not toolchain.or_else:
+        return own
+    other = _locate(get(toolchain.or_else))
+    return other if isinstance(other, Located) else own
+
+
+def _locate(toolchain: Toolchain) -> Located | Missing:
+    versions, problems = satisfied(toolchain, installed_here(toolchain.requirements))
     if not problems:
         return Located(Path(sys.executable), "this interpreter", versions)
     if not toolchain.lock:  # a plugin's: it lives where its package is
@@ -314,42 +334,4 @@ def pins_of(lock: Path) -> list[str]:
 
 def satisfied(toolchain: Toolchain, installed: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The versions that satisfy the requirements, of all that are installed (name: version), and what is missing."""
-    from packaging.utils import canonicalize_name
-
-    versions: dict[str, str] = {}
-    problems: list[str] = []
-    # tf_keras is tf-keras.
-    present = {str(canonicalize_name(name)): version for name, version in installed.items()}
-    for requirement in toolchain.requirements:
-        found, problem = _alternative(requirement, present)
-        versions.update(found)
-        problems += [problem] if problem else []
-    return versions, problems
-
-
-def _alternative(requirement: str, installed: Mapping[str, str]) -> tuple[dict[str, str], str]:
-    alternatives = _parsed(requirement)
-    present = [(wanted.name, installed[wanted.name], wanted) for wanted in alternatives if wanted.name in installed]
-    for name, version, wanted in present:
-        if wanted.specifier.contains(version, prereleases=True):
-            return {name: version}, ""
-    met = " and ".join(f"{name} {version}" for name, version, _ in present)
-    return {}, f"{alternatives[0]} is needed; " + (f"{met} is here" if met else "it is not installed here")
-
-
-@lru_cache
-def _parsed(requirement: str) -> tuple[Requirement, ...]:
-    from packaging.requirements import Requirement
-
-    return tuple(Requirement(text.strip()) for text in requirement.split("|"))
-
-
-def _installed_here(toolchain: Toolchain) -> dict[str, str]:
-    """The versions of the toolchain's distributions in this interpreter; nothing is imported."""
-    found: dict[str, str] = {}
-    for wanted in (each for requirement in toolchain.requirements for each in _parsed(requirement)):
-        try:
-            found[wanted.name] = importlib.metadata.version(wanted.name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return judged(toolchain.requirements, installed)

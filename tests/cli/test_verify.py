@@ -109,7 +109,7 @@ def test_a_runtime_that_is_missing_is_3_unless_it_may_lack_beside_a_pass(
     lacking = Path(shutil.copytree(bundle, tmp_path / "digits-tflite-fp32"))
     receipt = json.loads((lacking / "dlconv.json").read_text())
     (lacking / "dlconv.json").write_text(json.dumps(receipt | {"target": "tflite"}))
-    tflite = replace(toolchains.get("tflite"), requirements=("ai-edge-litert>=99",), lock="none.txt")
+    tflite = replace(toolchains.get("tflite"), requirements=("ai-edge-litert>=99",), lock="none.txt", or_else="")
     (tmp_path / "none.txt").write_text("ai-edge-litert==99\n")
     locks = toolchains.LOCKS
     for file in locks.iterdir():

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-from dlconv.errors import FormatError, SamplesError, Unsupported
+from dlconv.bundle import open_bundle
+from dlconv.candidate import RUNTIMES
+from dlconv.errors import FormatError, MachineError, SamplesError, Unsupported
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import tflite
 from dlconv.runtimes.tflite_describe import describe
+from dlconv.testing import check_runtime
+from dlconv.validators.pairing import to_artifact
+from dlconv.workers import toolchains
+from dlconv.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.tflite
 
@@ -19,7 +29,7 @@ FLOAT32, INT32 = 0, 2
 ADD = 0
 
 
-def write_sum(path: Path, kind: int = FLOAT32, free: bool = False, signed: bool = True) -> Path:
+def write_sum(path: Path, kind: int = FLOAT32, free: bool = False, signed: bool = True, version: int = 1) -> Path:
     """A model of a + b = total, each of two elements, or of a free number of them."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -37,7 +47,7 @@ def write_sum(path: Path, kind: int = FLOAT32, free: bool = False, signed: bool 
 
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = ADD
-    code.version = 1
+    code.version = version
     operator = schema.OperatorT()
     operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 1], [2]
     operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.AddOptions, schema.AddOptionsT()
@@ -158,3 +168,60 @@ def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.tflite").write_bytes(content)
     with pytest.raises(FormatError, match=r"m\.tflite is not a TFLite model"):
         describe(str(tmp_path / "m.tflite"))
+
+
+# TFLite at home: the same file in ai-edge-litert and in its predecessor, each in its own interpreter.
+PACKAGES = {"tflite": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Worker]]:
+    made: dict[str, Worker] = {}
+    for name in PACKAGES:
+        located = toolchains.locate(toolchains.get(name))
+        assert isinstance(located, toolchains.Located)
+        made[name] = Worker(located.interpreter, name, tmp_path_factory.mktemp("logs") / f"{name}.log", timeout_s=60)
+    yield made
+    for worker in made.values():
+        worker.close()
+
+
+def answered(worker: Worker, path: Path, called: Signature, samples: list[Any]) -> dict[str, Any]:
+    told: dict[str, Any] = worker.call(
+        "dlconv.workers.tasks:answer",
+        runtime="dlconv.runtimes.tflite",
+        path=str(path),
+        signature=called.to_dict(),
+        settings={"threads": 1},
+        samples=samples,
+    )
+    return told
+
+
+@pytest.mark.tflite_runtime
+@pytest.mark.onnx
+@pytest.mark.onnx2tf
+def test_both_run_the_trained_model_and_answer_alike(
+    digits_bundle: Callable[[str], Path], digits: Path, workers: dict[str, Worker]
+) -> None:
+    bundle = digits_bundle("tflite")
+    told_of = open_bundle(bundle).signature
+    with np.load(digits / "samples.npz") as images:
+        samples = [to_artifact({"image": image[None]}, told_of) for image in images["image"][:8]]
+    told = {name: answered(workers[name], bundle / "model.tflite", told_of, samples) for name in PACKAGES}
+    assert {name: each["placement"]["runtime"] for name, each in told.items()} == PACKAGES
+    assert told["tflite-runtime"]["placement"]["version"].startswith("2.14")
+    for new, old in zip(told["tflite"]["outputs"], told["tflite-runtime"]["outputs"], strict=True):
+        assert np.max(np.abs(new["probabilities"] - old["probabilities"])) < 2e-6
+    firsts = [each["probabilities"] for each in told["tflite-runtime"]["outputs"]]
+    assert np.ptp(firsts, axis=0).max() > 0.5, "the samples differ, and so do the answers"
+    elder = replace(RUNTIMES["tflite"], toolchain="tflite-runtime")
+    check_runtime(elder, bundle / "model.tflite", told_of, samples[:3])
+
+
+@pytest.mark.tflite_runtime
+def test_a_file_newer_than_the_runtime_is_told_as_such(workers: dict[str, Worker], tmp_path: Path) -> None:
+    newer = write_sum(tmp_path / "newer.tflite", version=99)
+    for name, package in PACKAGES.items():
+        with pytest.raises(MachineError, match=rf"{package} \S+ is older than the file: it has not ADD of version 99"):
+            answered(workers[name], newer, signature(), [{"a": A, "b": B}])

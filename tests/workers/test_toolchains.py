@@ -84,9 +84,9 @@ def test_an_unknown_toolchain_is_a_wrong_request() -> None:
 
 
 def test_each_requirement_is_judged_and_alternatives_serve() -> None:
-    tflite = toolchains.get("tflite")
-    assert toolchains.satisfied(tflite, {"tflite-runtime": "2.14.0"}) == ({"tflite-runtime": "2.14.0"}, [])
-    _, problems = toolchains.satisfied(tflite, {"ai-edge-litert": "0.9"})
+    onnx = {"onnx": "1.23.2", "onnxsim": "0.8.1", "onnxslim": "0.1.98", "onnxruntime-gpu": "1.31.1"}
+    assert toolchains.satisfied(toolchains.get("onnx"), onnx) == (onnx, [])
+    _, problems = toolchains.satisfied(toolchains.get("tflite"), {"ai-edge-litert": "0.9"})
     assert "ai-edge-litert 0.9 is here" in problems[0]
     _, problems = toolchains.satisfied(toolchains.get("torch"), {"torch": "2.13.0+cpu", "onnx": "1.23.2"})
     assert len(problems) == 1 and problems[0].startswith("onnxscript")
@@ -123,6 +123,17 @@ def test_a_toolchain_is_installed_located_listed_and_removed(brick: Toolchain) -
     assert listed.is_whole and listed.is_current and listed.size_bytes > 1000
     assert install.remove("brick") == listed.size_bytes
     assert install.managed() == [] and isinstance(toolchains.locate(brick), Missing)
+
+
+def test_another_toolchain_serves_in_its_place(brick: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = replace(brick, name="absent", requirements=("no-such-one>=1",), lock="absent.txt", or_else="brick")
+    (toolchains.LOCKS / "absent.txt").write_text("no-such-one==1\n")
+    monkeypatch.setattr(toolchains, "TOOLCHAINS", (absent, brick))
+    missing = toolchains.locate(absent)
+    assert isinstance(missing, Missing) and missing.mend == "dlconv toolchain install absent"
+    made = install.install(brick, quiet)
+    assert toolchains.locate(absent) == made
+    assert isinstance(toolchains.locate(replace(absent, or_else="")), Missing)
 
 
 @pytest.mark.slow
