@@ -20,6 +20,8 @@ from dlconv import plugins
 from dlconv.convert.edge import Step
 from dlconv.convert.graph import Converter, whole_graph
 from dlconv.errors import DlconvError
+from dlconv.precisions import CALIBRATED
+from dlconv.samples import save_npz, to_arrays
 from dlconv.workers import tiny_models
 from dlconv.workers.toolchains import Located, Missing, Toolchain, every, get, locate, mend_of
 from dlconv.workers.worker import Worker
@@ -67,6 +69,8 @@ _TINY = {
     "torchscript": _Tiny("tiny.pt", "write_torchscript"),
     "torch-export": _Tiny("tiny.pt2", "write_torch_export"),
     "onnx": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
+    "tflite": _Tiny("tiny.tflite", "write_tflite", signature=_NAMED),
+    "openvino": _Tiny("tiny.xml", "write_openvino", "openvino", _NAMED),
     "onnx-as-given": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
     "tflite-as-given": _Tiny("tiny.tflite", "write_tflite"),
     "saved-model": _Tiny("tiny_saved_model", "write_saved_model", "tensorflow", _NAMED),
@@ -216,7 +220,11 @@ class _Bench:
         if not source.exists():
             self._write(tiny, source)
         out_dir = Path(tempfile.mkdtemp(dir=self._folder))
-        step = Step(source, out_dir, tiny.signature, tiny_models.sample(), dict(edge.settings))
+        calibration = None
+        if edge.puts in CALIBRATED:
+            calibration = self._folder / "calibration.npz"
+            save_npz(calibration, to_arrays([tiny_models.sample()]))
+        step = Step(source, out_dir, tiny.signature, tiny_models.sample(), dict(edge.settings), calibration=calibration)
         made = self._call(edge.name, "dlconv.workers.tasks:run_edge", module=edge.module, step=step.to_dict())
         entry = out_dir / made["made"]["entry"]
         if not entry.exists():

@@ -29,7 +29,7 @@ _HOSTILE = runpy.run_path(str(Path(__file__).parent / "hostile" / "onnx_files.py
 _value, _node, _stored, _save = (_HOSTILE[name] for name in ("_value", "_node", "_stored", "_save"))
 _INT64 = 7
 _W = np.random.default_rng(0).standard_normal((64, 8)).astype(np.float32)
-_UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 2.0**-7}
+_UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 2.0**-6}
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto
 
 _FLOAT = 1
-_SMALL = 256
-"""Elements. A smaller tensor saves nothing, and is where scales and biases are."""
 _DEQUANTISED_BY_CHANNEL = 13
 """The opset as of which DequantizeLinear has an axis."""
 
@@ -50,8 +48,8 @@ def _store(graph: Proto, dtype: str, keep: set[str]) -> int:
     stored = 0
     for tensor in list(graph.initializer):
         read = readers.get(tensor.name, [])
-        is_large = tensor.data_type == _FLOAT and int(np.prod(tensor.dims)) >= _SMALL
-        if not is_large or tensor.name in given or not read or any(node.name in keep for node, _ in read):
+        is_weight = tensor.data_type == _FLOAT and len(tensor.dims) >= 2  # not a bias, nor a scale
+        if not is_weight or tensor.name in given or not read or any(node.name in keep for node, _ in read):
             continue
         array = numpy.to_array(tensor)
         made = _halved(array, tensor.name) if dtype == "float16" else _in_int8(array, tensor.name, read)

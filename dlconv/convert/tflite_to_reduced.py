@@ -32,7 +32,7 @@ def convert(step: Step) -> Made:
             mend="leave the keep-list out, or choose another target",
         )
     quantizers: Any = import_module("ai_edge_quantizer.quantizer")
-    made = quantizers.Quantizer(str(step.source), _recipe(step.settings["recipe"]))
+    made = quantizers.Quantizer(_with_signature(step), _recipe(step.settings["recipe"]))
     ranges = None
     notes: tuple[str, ...] = ()
     if made.need_calibration:
@@ -103,7 +103,34 @@ def _calibration(step: Step) -> tuple[Tensors, ...]:
 def _key(step: Step) -> str:
     """The signature that the samples are given to."""
     model = tflite_flatbuffer.load(step.source)
-    return tflite_boundary.entry_of(model, step.signature.entry).key
+    return tflite_boundary.entry_of(model, step.signature.entry).key or tflite_boundary.USUAL_ENTRY
+
+
+def _with_signature(step: Step) -> bytes:
+    """The file; one without a SignatureDef gets one of its tensors' names: the package gives samples to no other."""
+    content = step.source.read_bytes()
+    model = tflite_flatbuffer.load(step.source)
+    if model.entries:
+        return content
+    entry = tflite_boundary.entry_of(model)
+    flat: Any = import_module("ai_edge_litert.tools.flatbuffer_utils")
+    schema: Any = import_module("ai_edge_litert.schema_py_generated")
+    told = flat.read_model_from_bytearray(bytearray(content))
+    made = schema.SignatureDefT()
+    made.signatureKey = tflite_boundary.USUAL_ENTRY.encode()
+    made.subgraphIndex = entry.graph
+    made.inputs, made.outputs = (_maps(schema, tensors) for tensors in (entry.inputs, entry.outputs))
+    told.signatureDefs = [made]
+    return bytes(flat.convert_object_to_bytearray(told))
+
+
+def _maps(schema: Any, tensors: dict[str, int]) -> list[Any]:
+    maps = []
+    for name, index in tensors.items():
+        each = schema.TensorMapT()
+        each.name, each.tensorIndex = name.encode(), index
+        maps.append(each)
+    return maps
 
 
 def _in_order(sample: Tensors, step: Step) -> Tensors:

@@ -44,12 +44,20 @@ def _dtype(port: Any) -> str:
 
 
 def _is_quantised(node: Any) -> bool:
-    return node.get_input_size() >= 2 and all(_source(node, place) == "FakeQuantize" for place in (0, 1))
+    if node.get_input_size() < 2:
+        return False
+    activation, other = (_source(node, place) for place in (0, 1))
+    return activation == "FakeQuantize" and other in ("FakeQuantize", "int8", "uint8")
+
+
+_MOVES = {"Reshape", "Transpose", "Convert", "Subtract", "Multiply", "MaxPool", "Relu", "Unsqueeze", "Squeeze"}
+"""What lies between a quantised tensor, or a stored one with its scale, and who reads it."""
 
 
 def _source(node: Any, place: int) -> str:
-    """The kind of what makes an input, reshapings and decompressed constants looked through."""
+    """The kind of what makes an input; of a stored tensor its dtype."""
     maker = node.input(place).get_source_output().get_node()
-    while maker.get_type_name() in ("Reshape", "Transpose", "Convert") and maker.get_input_size():
+    while maker.get_type_name() in _MOVES and maker.get_input_size():
         maker = maker.input(0).get_source_output().get_node()
-    return str(maker.get_type_name())
+    kind = str(maker.get_type_name())
+    return _dtype(maker.output(0)) if kind == "Constant" else kind

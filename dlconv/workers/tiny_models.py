@@ -70,6 +70,21 @@ def write_onnx(path: str) -> None:
     Path(path).write_bytes(_number(1, 8) + _text(2, "dlconv") + _message(7, graph) + _message(8, opset))
 
 
+def write_openvino(path: str) -> None:
+    """Write the model as OpenVINO's IR, its weights beside it."""
+
+    from dlconv.runtimes.openvino_ports import import_openvino
+
+    ov = import_openvino()
+    import openvino.opset13 as ops
+
+    given = ops.parameter([1, 4], np.float32, name="x")
+    given.output(0).set_names({"x"})
+    answer = ops.relu(ops.matmul(given, ops.constant(_WEIGHTS), False, False))
+    answer.output(0).set_names({"y"})
+    ov.save_model(ov.Model([answer], [given], "tiny"), path, compress_to_fp16=False)
+
+
 def write_tflite(path: str) -> None:
     """Write the model as TFLite."""
     Path(path).write_bytes(_TFLITE)

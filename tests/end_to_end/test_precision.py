@@ -1,0 +1,121 @@
+"""`dlconv export --fp16 | --int8 | ...` as a user types it: attested, judged by its own noise, or refused by name."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.end_to_end.test_export import receipt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.onnx]
+_HOSTILE = runpy.run_path(str(Path(__file__).parents[1] / "hostile" / "onnx_files.py"))
+_value, _node, _stored, _save = (_HOSTILE[name] for name in ("_value", "_node", "_stored", "_save"))
+TARGETS = "onnx,onnxruntime,openvino,tflite"
+
+
+def test_every_target_in_every_precision(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    held = np.load(digits / "samples.npz")["image"]
+    np.savez(tmp_path / "calibration.npz", image=held[:32])
+    np.savez(tmp_path / "samples.npz", image=held[32:])
+    sizes: dict[str, dict[str, int]] = {}
+    for precision in ("fp32", "fp16", "int8", "fp16-weights", "int8-weights"):
+        further = ["--calibration", tmp_path / "calibration.npz"] if precision == "int8" else []
+        ran = dlconv("export", digits / "digits.onnx", "--to", TARGETS, "--precision", precision, *further,
+                     "--samples", tmp_path / "samples.npz", "-o", tmp_path, "--json", "-")  # fmt: skip
+        assert ran.code == 0, ran.err
+        for target in TARGETS.split(","):
+            receipt = receipt_of(tmp_path / f"digits-{target}-{precision}")
+            sizes.setdefault(precision, {})[target] = receipt["artifact"]["size_bytes"]
+            assert receipt["precision"] == precision and receipt["verdict"]["word"] == "PASS"
+            if precision == "fp32":
+                assert "reduction" not in receipt
+                continue
+            account = receipt["evidence"]["account"]
+            assert account["operators"] and account["weights"]
+            noise = {output["name"]: output["error"] for output in receipt["reduction"]["noise"]["outputs"]}
+            (output,) = receipt["evidence"]["outputs"]
+            assert output["bar"] == pytest.approx(3 * noise[output["name"]])
+            assert [spec["dtype"] for spec in receipt["artifact"]["inputs"]] == ["float32"]
+            if precision == "int8":
+                assert receipt["reduction"]["calibration"]["count"] == 32
+                assert sum(account["operators"].values()) == account["operators"].get("int8"), account
+    weights = ("fp16", "fp16-weights", "int8-weights")
+    assert all(sizes[each][target] < 0.65 * sizes["fp32"][target] for each in weights for target in sizes[each])
+    verified = dlconv("verify", *sorted(tmp_path.glob("digits-*-*")), "--json", "-")
+    assert verified.code == 0, verified.err
+    assert len(verified.data["outcomes"]) == 20
+
+
+def test_a_changed_precision_of_the_receipt_is_noticed(
+    dlconv: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    ran = dlconv("export", digits / "digits.onnx", "--to", "onnx", "-o", tmp_path)
+    assert ran.code == 0, ran.err
+    path = tmp_path / "digits-onnx-fp32" / "dlconv.json"
+    receipt = json.loads(path.read_text())
+    path.write_text(json.dumps({**receipt, "precision": "int8"}))
+    verified = dlconv("verify", path.parent)
+    assert verified.code == 1 and "int8 was asked for, and 0% of the operators that ran" in verified.out + verified.err
+
+
+def overflowing(folder: Path) -> Path:
+    """y = (x @ a) @ b: what is between the two exceeds float16, and the answers are small."""
+    random = np.random.default_rng(0)
+    a, b = (random.standard_normal(shape).astype(np.float32) for shape in ((8, 16), (16, 4)))
+    nodes = [_node("MatMul", ["x", "a"], ["h"], name="large"), _node("MatMul", ["h", "b"], ["y"], name="small")]
+    stored = [_stored("a", a * 60000), _stored("b", b / 60000)]
+    return _save(folder, nodes, [_value("x", ["N", 8])], [_value("y", ["N", 4])], stored)
+
+
+def test_an_overflow_is_named_before_anything_is_built(dlconv: Callable[..., Any], tmp_path: Path) -> None:
+    path = overflowing(tmp_path)
+    ran = dlconv("export", path, "--to", "onnx,openvino", "--fp16", "-o", tmp_path / "out")
+    assert ran.code == 4 and "float16 overflows at large (MatMul)" in ran.err, ran.err
+    assert "--keep-list" in ran.err and not list(tmp_path.glob("out/*"))
+    (tmp_path / "keep.txt").write_text("large  # beyond 65504\nsmall\n")
+    ran = dlconv(
+        "export", path, "--to", "onnx,openvino", "--fp16", "--keep-list", tmp_path / "keep.txt", "-o", tmp_path
+    )
+    assert ran.code == 1 and "fp16 was asked for, and 0%" in ran.out + ran.err  # both nodes are all that there is
+    (tmp_path / "keep.txt").write_text("no such node\n")
+    ran = dlconv("export", path, "--to", "onnx", "--fp16", "--keep-list", tmp_path / "keep.txt", "-o", tmp_path)
+    assert ran.code == 2 and "no such node" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--fp16", "--int8"], "several precisions"),
+        (["--weights-only"], "--weights-only goes with"),
+        (["--fp16", "--calibration", "x.npz"], "calibration is for int8"),
+        (["--int8"], "needs calibration samples"),
+        (["--int8", "--calibration", "nowhere.npz"], "no calibration file"),
+        (["--int8", "--calibration", "json:nothing"], "nothing"),
+        (["--keep-list", __file__], "keep-list"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    dlconv: Callable[..., Any], digits: Path, tmp_path: Path, words: list[str], told: str
+) -> None:
+    ran = dlconv("export", digits / "digits.onnx", "--to", "onnx", *words, "-o", tmp_path)
+    assert ran.code == 2 and told in ran.err and not list(tmp_path.iterdir()), ran.err
+
+
+def test_a_target_without_the_precision_is_refused(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    ran = dlconv("export", digits / "digits.onnx", "--to", "onnx,saved-model", "--int8", "-o", tmp_path)
+    assert ran.code == 2 and "no edge puts int8 into saved-model" in ran.err
+
+
+def test_random_calibration_is_told(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    ran = dlconv("export", digits / "digits.onnx", "--to", "openvino", "--int8", "--allow-random-calibration",
+                 "-o", tmp_path)  # fmt: skip
+    assert "calibrated on random numbers" in ran.out + ran.err
+    assert receipt_of(tmp_path / "digits-openvino-int8")["reduction"]["calibration"]["origin"] == "drawn"
