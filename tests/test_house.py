@@ -35,12 +35,15 @@ LAYERS = (
     ("values", "archives bars errors events formats jaxfile jsonfile model options pickles plugins protobuf samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    ("stages of the two lines", "answering blame cache candidate hardware kinds precision_noise receipt source steps"),
+    (
+        "stages of the two lines",
+        "answering blame cache candidate hardware kinds parting precision_noise receipt side_by_side source steps",
+    ),
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
-        "benching doctor gating inspection judging pipeline planning project project_draft project_keys recorded "
-        "release sides testing timed verification",
+        "benching diffing doctor gating inspection judging pipeline planning project project_draft project_keys "
+        "recorded release repro repro_script sides testing timed verification",
     ),
     ("doors", "__main__ cli reports trackers"),
 )

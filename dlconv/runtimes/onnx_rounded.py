@@ -60,7 +60,7 @@ class RoundedSession:
 
     def __init__(self, path: Path, signature: Signature, precision: str) -> None:
         program = program_of(path)
-        self._arithmetic = _Rounded(program, precision)
+        self._arithmetic = Rounded(program, precision)
         self._walk = Walk(program.plan, self._arithmetic)
         self._precision = precision
         self._inputs = {spec.name for spec in signature.inputs}
@@ -97,7 +97,7 @@ _Made = tuple[str, str, str]
 """A tensor, the node that made it, and that node's operator."""
 
 
-class _Rounded:
+class Rounded:
     """See `dlconv.runtimes.onnx_walk.Arithmetic`."""
 
     def __init__(self, program: Program, precision: str) -> None:
