@@ -227,6 +227,16 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         extra="",
         lock="onnx2tf-tensorflow.txt",
     ),
+    Toolchain(
+        name="litert-torch",
+        purpose="converts torch.export models straight to TFLite",
+        requirements=(_TORCH[0], "litert-torch>=0.10,<0.11"),
+        python=">=3.11,<3.12",
+        python_wanted=("3.11",),
+        extra="",
+        lock="litert-torch.txt",
+        is_complete=False,
+    ),
 )
 
 
