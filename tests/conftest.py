@@ -107,6 +107,26 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield home
 
 
+@pytest.fixture
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`plant("libcuda.c", "libcuda.so.1", WAY=3)` compiles a file of tests/planted, and every process that is started
+    after it finds the library before all others; the library's path. Skips where there is no C compiler."""
+
+    def made(source: str, library: str, **defines: int) -> Path:
+        compiler = shutil.which("cc")
+        if compiler is None:
+            pytest.skip("there is no C compiler `cc` to make a broken library with")
+        path = tmp_path / "planted" / library
+        path.parent.mkdir(exist_ok=True)
+        words = [f"-D{name}={value}" for name, value in defines.items()]
+        told = [compiler, "-shared", "-fPIC", *words, "-o", str(path), str(ROOT / "tests" / "planted" / source)]
+        subprocess.run(told, check=True, timeout=60)
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(path.parent))
+        return path
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def tensorflow_worker(private_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     """One worker with TensorFlow for all tests that ask it: its import takes seconds."""
