@@ -50,9 +50,10 @@ def probe() -> dict[str, Any]:
     package, package_version, interpreters = load_package()
     try:
         interpreters.load_delegate(name)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, AttributeError) as error:
+        why = " ".join(str(error).split())
         raise MachineError(
-            f"broken: {version} sees {', '.join(devices)}, but {package} {package_version} gets no delegate: {error}",
+            f"broken: {version} sees {', '.join(devices)}, but {package} {package_version} gets no delegate: {why}",
             wanted="a library that was built for this runtime",
             mend="unplug the device and plug it in again; then put library and runtime at versions of one time",
         ) from error
