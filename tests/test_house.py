@@ -51,7 +51,8 @@ PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in name
 
 # What runs in a toolchain's interpreter, which need not have more than the standard library and NumPy.
 PARENT_SIDE = {
-    f"dlconv.workers.{name}" for name in ("crew", "install", "interpreters", "pip_settings", "toolchains", "worker")
+    f"dlconv.workers.{name}"
+    for name in ("crew", "gates", "install", "interpreters", "pip_settings", "toolchains", "worker")
 }
 
 
