@@ -1,8 +1,8 @@
-"""Shows the error of one operator, or of a few, on its own: `python repro.py`. Needs NumPy and ONNX Runtime alone.
+"""Shows the error of one operator, or of a few, on its own: `python repro.py`. Needs NumPy and what runs the candidate.
 
 Beside it lie reference.onnx, the part of the reference; candidate.onnx, the same part of the candidate (a precision is
-emulated in it by casts); tensors.npz, what they are given and what they should give; about.json, what was found.
-Leaves with 1 where the two part, 0 where they do not.
+emulated in it by casts), or candidate/, the part as the candidate was converted; tensors.npz, what they are given and
+what they should give; about.json, what was found. Leaves with 1 where the two part, 0 where they do not.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ def main() -> int:
         tensors = {name: archive[name] for name in archive.files}
     given, theirs = ({n[len(p) :]: a for n, a in tensors.items() if n.startswith(p)} for p in ("given.", "candidate."))
     wanted = tensors["wanted"]
-    own = run("reference.onnx", given, about["tensor"])
-    got = run("candidate.onnx", theirs, about["candidate_tensor"])
-    error, own_error = distance(wanted, got), distance(wanted, own)
+    got = RUNNERS[about["runtime"]](FOLDER / about["entry"], theirs, about["output"])
+    if axes := about.get("axes"):
+        got = np.transpose(got, np.argsort(axes))
+    try:
+        own_error = distance(wanted, in_onnxruntime(FOLDER / "reference.onnx", given, about["tensor"]))
+    except ImportError:
+        own_error = float(about["floor"])
+    error = distance(wanted, got)
     least = about["factor"] * max(own_error if np.isfinite(own_error) else 0.0, about["unit"])
     lines = [
         f"{about['candidate']} against {about['reference']}",
         f"operator   {about['kind']} {about['operator']} ({about['nodes']} in all)",
         f"tensor     {about['tensor']}, {got.dtype} {list(got.shape)}",
         f"error      {error:.3g} of its scale; in the whole model it was {float(about['error']):.3g}",
-        f"reference  {own_error:.3g}, its part run by ONNX Runtime",
+        f"reference  {own_error:.3g}, its part in ONNX Runtime; the candidate's in {about['runtime']}",
     ]
     if got.shape == wanted.shape and got.size and error > 0:
         place = worst(wanted, got)
@@ -43,16 +48,40 @@ def main() -> int:
     return int(error > least)
 
 
-def run(name: str, inputs: dict[str, Any], output: str) -> Any:
-    """The output of the model `name`, on the CPU, without optimisations: as it is written."""
+def in_onnxruntime(path: Path, inputs: dict[str, Any], output: str) -> Any:
+    """The output of an ONNX model, without optimisations: as it is written."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(FOLDER / name), options, providers=["CPUExecutionProvider"])
-    taken = {value.name for value in session.get_inputs()}
-    return session.run([output], {key: value for key, value in inputs.items() if key in taken})[0]
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.run([output], inputs)[0]
+
+
+def in_openvino(path: Path, inputs: dict[str, Any], output: str) -> Any:
+    """The output of an OpenVINO IR, in the precision that it is stored in."""
+    import openvino
+
+    hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(str(path), "CPU", hints).create_infer_request()
+    for name, array in inputs.items():
+        request.set_tensor(name, openvino.Tensor(np.require(array, requirements="C")))
+    request.infer()
+    return request.get_tensor(output).data.copy()
+
+
+def in_tflite(path: Path, inputs: dict[str, Any], output: str) -> Any:
+    """The output of a TFLite file, by its only signature."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter
+
+    return Interpreter(model_path=str(path)).get_signature_runner()(**inputs)[output]
+
+
+RUNNERS = {"onnxruntime": in_onnxruntime, "openvino": in_openvino, "tflite": in_tflite}
 
 
 def gaps(wanted: Any, got: Any) -> Any:

@@ -31,7 +31,7 @@ _PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "float16": "float16", "bfl
 @click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE]", help="An input of the reference.")
 @click.option("--draws", type=int, default=4, show_default=True, help="Samples: drawn, or the first of those given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
-@click.option("--factor", type=float, default=40.0, show_default=True, help="Noise beyond which tensors are parted.")
+@click.option("--factor", type=float, help="Noise beyond which tensors are parted; else as float32 is judged by.")
 @click.option("--window", type=int, default=32, show_default=True, help="Operators whose tensors are held at a time.")
 @click.option("--top", type=int, default=12, show_default=True, help="Operators to list.")
 @click.option("-o", "--output-dir", "repro", type=_PATH, metavar="DIR", help="Leave the smallest part that shows it.")
@@ -48,7 +48,7 @@ def diff(
     inputs: tuple[str, ...],
     draws: int,
     seed: int,
-    factor: float,
+    factor: float | None,
     window: int,
     top: int,
     repro: Path | None,
@@ -57,8 +57,10 @@ def diff(
 ) -> int:
     """Find the first operator at which CANDIDATE parts from the model that is right, and where the error grows.
 
-    CANDIDATE and MODEL are ONNX files. With --precision, CANDIDATE is compared with an ideal implementation of itself
-    in a smaller float: what overflows or loses its digits there is found before anything is converted.
+    CANDIDATE is a bundle that `dlconv export` left, an ONNX file or an OpenVINO IR; MODEL what it was made from, of any
+    format; for a bundle it may be left out where it lies beside. With --precision, CANDIDATE is compared with an ideal
+    implementation of itself in a smaller float: what overflows or loses its digits there is found before anything is
+    converted.
 
     Exit code 0 if the two go together to the end, 1 if they part, 3 if nothing could be concluded.
     """

@@ -55,23 +55,33 @@ def outline(path: str) -> dict[str, Any]:
 
 
 def cut(
-    path: str, to: str, inputs: dict[str, str], outputs: list[str], rounded: str = "", floats: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Write the part of the model at `path` that makes `outputs` of `inputs` (dtypes by name) to the file `to`.
+    path: str,
+    to: str,
+    inputs: dict[str, list[Any]],
+    outputs: dict[str, list[Any]],
+    rounded: str = "",
+    floats: Sequence[str] = (),
+) -> list[str]:
+    """Write the part of the model at `path` that makes `outputs` of `inputs` to the file `to`; the inputs it takes.
 
-    rounded: a precision that its float32 weights and its tensors `floats` are rounded through, by casts. Returns the
-    inputs that the part takes, and how many nodes of the model's it has. Raises RequestError where the part needs a
-    tensor that is not among `inputs`.
+    inputs, outputs: by name the dtype, and the sizes. rounded: a precision that its float32 weights and its tensors
+    `floats` are rounded through, by casts. Raises RequestError where the part needs a tensor that is not among
+    `inputs`.
     """
-    source, target = Path(path), Path(to)
+    helper: Any = import_module("onnx.helper")
+    source = Path(path)
     model = opened(source)
     nodes = needed(model.graph.node, outputs, set(inputs))
-    kinds = {name: element_type(dtype) for name, dtype in inputs.items()}
-    part = part_of(model, source.parent, nodes, kinds, outputs)
+    kinds = {name: element_type(dtype) for name, (dtype, *_) in inputs.items()}
+    part = part_of(model, source.parent, nodes, kinds, list(outputs))
+    for values, told in ((part.graph.input, inputs), (part.graph.output, outputs)):
+        for value in values:
+            dtype, *sizes = told[value.name]
+            value.CopyFrom(helper.make_tensor_value_info(value.name, element_type(dtype), sizes))
     if rounded:
         _round(part, rounded, set(floats))
-    save(part, target)
-    return {"inputs": [str(value.name) for value in part.graph.input], "nodes": len(nodes)}
+    save(part, Path(to))
+    return [str(value.name) for value in part.graph.input]
 
 
 def needed(nodes: Sequence[Proto], outputs: Iterable[str], given: set[str]) -> list[Proto]:
