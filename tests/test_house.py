@@ -37,7 +37,8 @@ LAYERS = (
     ("validators", "validators"),
     (
         "stages of the two lines",
-        "answering blame cache candidate hardware kinds parting precision_noise receipt side_by_side source steps",
+        "answering blame cache candidate hardware kinds parting precision_noise probes receipt side_by_side source "
+        "steps",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (

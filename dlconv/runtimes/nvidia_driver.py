@@ -74,6 +74,8 @@ def ask() -> Driver:
     try:
         library = ctypes.CDLL(name)
     except OSError as error:
+        if "cannot open shared object file" not in str(error):  # it is there, and is none
+            raise MachineError(f"the NVIDIA driver is broken: {error}", mend=_RELOAD) from error
         met = f"the NVIDIA driver is not here: {name} cannot be loaded ({error})"
         raise HardwareMissing(met, wanted="an NVIDIA GPU and its driver", mend=_GET_DRIVER) from error
     try:
