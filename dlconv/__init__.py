@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dlconv.diffing import DiffOptions, diff
     from dlconv.errors import DlconvError
     from dlconv.inspection import inspect
     from dlconv.model import TensorSpec
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DiffOptions",
     "DlconvError",
     "ExportOptions",
     "TensorSpec",
     "VerifyOptions",
     "__version__",
     "compare",
+    "diff",
     "export",
     "inspect",
     "plan",
@@ -30,11 +33,13 @@ __all__ = [
 
 # Loaded when first asked for: `import dlconv` alone costs nothing, also in a worker's interpreter.
 _HOMES = {
+    "DiffOptions": "dlconv.diffing",
     "DlconvError": "dlconv.errors",
     "ExportOptions": "dlconv.options",
     "TensorSpec": "dlconv.model",
     "VerifyOptions": "dlconv.verification",
     "compare": "dlconv.verification",
+    "diff": "dlconv.diffing",
     "export": "dlconv.pipeline",
     "inspect": "dlconv.inspection",
     "plan": "dlconv.pipeline",

@@ -19,34 +19,27 @@ import psutil
 from dlconv import plugins
 from dlconv.convert.edge import Step
 from dlconv.convert.graph import Converter, whole_graph
-from dlconv.errors import DlconvError
+from dlconv.errors import DlconvError, HardwareMissing, PackagesMissing, ToolchainMissing
 from dlconv.precisions import CALIBRATED
+from dlconv.probes import PROBES, Kind, Probe
 from dlconv.samples import save_npz, to_arrays
 from dlconv.workers import tiny_models
 from dlconv.workers.toolchains import Located, Missing, Toolchain, every, get, locate, mend_of
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dlconv.model import Signature
 
-_RUNTIMES = {
-    "torch": ("torch", "dlconv.runtimes.torch:probe"),
-    "onnxruntime": ("onnx", "dlconv.runtimes.onnxruntime:probe"),
-    "openvino": ("openvino", "dlconv.runtimes.openvino:probe"),
-    "tflite": ("tflite", "dlconv.runtimes.tflite:probe"),
-    "tflite-runtime": ("tflite-runtime", "dlconv.runtimes.tflite:probe"),
-    "tensorflow": ("tensorflow", "dlconv.runtimes.tensorflow:probe"),
-    "jax": ("jax", "dlconv.runtimes.jax:probe"),
-}
-"""Runtime: its toolchain, and the function that proves it."""
-
-_DEVICES = {
-    "coral-edge-tpu": ("tflite", "dlconv.runtimes.coral:probe"),
-    "edgetpu-compiler": ("tflite", "dlconv.runtimes.coral:probe_compiler"),
-}
-"""What few machines have, and none needs: as `_RUNTIMES`."""
+Standing = Literal["works", "not here", "broken"]
+"""What was found of a thing. "not here": a package, a device or an extension of the CPU is missing; "broken": it is
+here, and failed the proof."""
+_MISSING = (HardwareMissing, PackagesMissing, ToolchainMissing)
+_OPTIONAL = ("delegate", "device")
+_ORDER = ("toolchain", "runtime", "converter", *_OPTIONAL)
+_Proof = tuple[str, dict[str, Any]]
+"""How a thing works, and what is known of it."""
 
 
 @dataclass(frozen=True)
@@ -84,18 +77,27 @@ _TINY = {
 class Check:
     """One thing that was proved or not. detail says how it works, problems why it does not, mend what to do."""
 
-    kind: Literal["toolchain", "runtime", "converter", "device"]
+    kind: Kind
     name: str
-    works: bool
+    standing: Standing
     detail: str = ""
     problems: tuple[str, ...] = ()
     mend: str = ""
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def works(self) -> bool:
+        return self.standing == "works"
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether a machine may do without it. What is here and broken it does not do without."""
+        return self.kind in _OPTIONAL and self.standing != "broken"
+
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able data."""
-        return {**vars(self), "problems": list(self.problems)}
+        return {**vars(self), "works": self.works, "problems": list(self.problems)}
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ class Diagnosis:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether all works but devices, which a machine may do without."""
-        return all(check.works for check in self.checks if check.kind != "device")
+        """Whether nothing is broken, and all is here but what a machine may do without."""
+        return all(check.works or check.is_optional for check in self.checks)
 
     @property
     def devices(self) -> dict[str, tuple[str, ...]]:
@@ -126,63 +128,77 @@ class Diagnosis:
 
 
 def examine(*, timeout_s: float = 120.0, on_check: Callable[[Check], None] | None = None) -> Diagnosis:
-    """Prove each toolchain, runtime and converter, each proof for at most `timeout_s` seconds.
+    """Prove each toolchain, runtime, converter, delegate and device, each proof for at most `timeout_s` seconds.
 
-    on_check is told of each as it is known, from any thread. Two toolchains are proved side by side.
+    on_check is told of each as it is known, from any thread. Drivers are asked first; then two toolchains are proved
+    side by side.
     """
     tell = on_check or (lambda check: None)
+    drivers = _examine_drivers(timeout_s, tell)
+    known = {check.name: check for check in drivers}
     with ThreadPoolExecutor(max_workers=2) as threads:
-        groups = list(threads.map(lambda toolchain: _examine_toolchain(toolchain, timeout_s, tell), every()))
-    checks = [check for group in groups for check in group]
-    order = ("toolchain", "runtime", "converter", "device")
-    return Diagnosis(_machine(), tuple(sorted(checks, key=lambda check: order.index(check.kind))))
+        groups = list(threads.map(lambda toolchain: _examine_toolchain(toolchain, timeout_s, tell, known), every()))
+    checks = [check for group in groups for check in group] + drivers
+    return Diagnosis(_machine(), tuple(sorted(checks, key=lambda check: _ORDER.index(check.kind))))
 
 
-def _examine_toolchain(toolchain: Toolchain, timeout_s: float, tell: Callable[[Check], None]) -> list[Check]:
-    runtimes = {name: probe for name, (needs, probe) in _RUNTIMES.items() if needs == toolchain.name}
-    added = plugins.runtimes().values()
-    runtimes |= {runtime.name: f"{runtime.adapter}:probe" for runtime in added if runtime.toolchain == toolchain.name}
+def _examine_drivers(timeout_s: float, tell: Callable[[Check], None]) -> list[Check]:
+    """What needs no toolchain, in dlconv's own interpreter."""
+    checks: dict[str, Check] = {}
+    with _Bench("drivers", Path(sys.executable), timeout_s, "") as bench:
+        for probe in (probe for probe in PROBES if not probe.toolchain):
+            checks[probe.name] = bench.prove_after(probe, checks)
+            tell(checks[probe.name])
+    return list(checks.values())
+
+
+def _examine_toolchain(
+    toolchain: Toolchain, timeout_s: float, tell: Callable[[Check], None], known: Mapping[str, Check]
+) -> list[Check]:
+    probes = [probe for probe in PROBES if probe.toolchain == toolchain.name]
+    added = [each for each in plugins.runtimes().values() if each.toolchain == toolchain.name]
+    probes += [Probe("runtime", each.name, each.toolchain, f"{each.adapter}:probe") for each in added]
     edges = [edge for edge in whole_graph().edges if edge.toolchain == toolchain.name]
     where = locate(toolchain)
     checks = [_check_toolchain(toolchain, where)]
     tell(checks[0])
     if isinstance(where, Missing):
         lacks = (f"the toolchain {toolchain.name} is missing",)
-        checks += [Check("runtime", name, False, problems=lacks, mend=where.mend) for name in runtimes]
-        checks += [Check("converter", edge.name, False, problems=lacks, mend=where.mend) for edge in edges]
-        return checks
-    devices = {name: probe for name, (needs, probe) in _DEVICES.items() if needs == toolchain.name}
-    with _Bench(toolchain, where, timeout_s) as bench:
-        for name, probe in runtimes.items():
-            checks.append(bench.prove("runtime", name, partial(bench.probe, probe)))
+        names = [(probe.kind, probe.name) for probe in probes]
+        names += [("converter", edge.name) for edge in edges]
+        return checks + [Check(kind, name, "not here", problems=lacks, mend=where.mend) for kind, name in names]
+    with _Bench(toolchain.name, where.interpreter, timeout_s, f"install it anew: {mend_of(toolchain)}") as bench:
+        for probe in probes:
+            checks.append(bench.prove_after(probe, known))
             tell(checks[-1])
         for edge in edges:
             checks.append(bench.prove("converter", edge.name, partial(bench.convert, edge)))
-            tell(checks[-1])
-        for name, probe in devices.items():
-            checks.append(bench.prove("device", name, partial(bench.probe, probe)))
             tell(checks[-1])
     return checks
 
 
 def _check_toolchain(toolchain: Toolchain, where: Located | Missing) -> Check:
     if isinstance(where, Missing):
-        return Check("toolchain", toolchain.name, False, problems=where.problems, mend=where.mend)
+        return Check("toolchain", toolchain.name, "not here", problems=where.problems, mend=where.mend)
     versions = ", ".join(f"{name} {version}" for name, version in where.versions.items())
     facts = {"origin": where.origin, "interpreter": str(where.interpreter), "versions": where.versions}
-    return Check("toolchain", toolchain.name, True, f"{versions} ({where.origin})", facts=facts)
+    return Check("toolchain", toolchain.name, "works", f"{versions} ({where.origin})", facts=facts)
 
 
 class _Bench:
-    """A worker of one toolchain, replaced when a proof ends it, and a directory with the tiny models."""
+    """A worker of one toolchain, replaced when a proof ends it, and a directory with the tiny models.
 
-    def __init__(self, toolchain: Toolchain, where: Located, timeout_s: float) -> None:
+    mend: what to do where a proof fails and does not say it itself.
+    """
+
+    def __init__(self, toolchain: str, interpreter: Path, timeout_s: float, mend: str) -> None:
         self._toolchain = toolchain
-        self._where = where
+        self._interpreter = interpreter
         self._timeout_s = timeout_s
+        self._mend = mend
         self._folder = Path(tempfile.mkdtemp(prefix="dlconv-doctor-"))
         self._worker: Worker | None = None
-        self._failed = False
+        self._is_log_told = False
 
     def __enter__(self) -> _Bench:
         return self
@@ -190,31 +206,36 @@ class _Bench:
     def __exit__(self, *exit: object) -> None:
         if self._worker is not None:
             self._worker.close()
-        if not self._failed:  # an error names the log in it
+        if not self._is_log_told:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def prove(
-        self,
-        kind: Literal["runtime", "converter", "device"],
-        name: str,
-        proof: Callable[[], tuple[str, dict[str, Any]]],
-    ) -> Check:
+    def prove_after(self, probe: Probe, known: Mapping[str, Check]) -> Check:
+        """As `prove`, unless what has to work before it does not: then it is not even tried."""
+        first = known.get(probe.after)
+        if first is not None and not first.works:
+            why = (f"{first.name} is {first.standing}", *first.problems)
+            return Check(probe.kind, probe.name, "not here", problems=why, mend=first.mend)
+        return self.prove(probe.kind, probe.name, partial(self.probe, probe))
+
+    def prove(self, kind: Kind, name: str, proof: Callable[[], _Proof]) -> Check:
         start = time.perf_counter()
         try:
             detail, facts = proof()
+        except _MISSING as error:
+            seconds, problems = time.perf_counter() - start, (error.met, *error.problems)
+            return Check(kind, name, "not here", problems=problems, mend=error.mend or self._mend, seconds=seconds)
         except DlconvError as error:
-            self._failed = self._failed or kind != "device"
-            logged = (f"log: {error.log}",) if error.log and kind != "device" else ()
-            reasons = (error.met, *error.problems, *logged)
-            mend = error.mend or f"install it anew: {mend_of(self._toolchain)}"
-            return Check(kind, name, False, problems=reasons, mend=mend, seconds=time.perf_counter() - start)
-        return Check(kind, name, True, detail, seconds=time.perf_counter() - start, facts=facts)
+            self._is_log_told = self._is_log_told or bool(error.log)
+            reasons = (error.met, *error.problems, *((f"log: {error.log}",) if error.log else ()))
+            mend, seconds = error.mend or self._mend, time.perf_counter() - start
+            return Check(kind, name, "broken", problems=reasons, mend=mend, seconds=seconds)
+        return Check(kind, name, "works", detail, seconds=time.perf_counter() - start, facts=facts)
 
-    def probe(self, function: str) -> tuple[str, dict[str, Any]]:
-        facts: dict[str, Any] = self._call(f"the proof of {self._toolchain.name}", function)
+    def probe(self, probe: Probe) -> _Proof:
+        facts: dict[str, Any] = self._call(f"the proof of {probe.name}", probe.function, **dict(probe.settings))
         return f"{facts['version']} on {', '.join(facts['devices'])}", facts
 
-    def convert(self, edge: Converter) -> tuple[str, dict[str, Any]]:
+    def convert(self, edge: Converter) -> _Proof:
         tiny = _TINY[edge.source]
         source = self._folder / tiny.file
         if not source.exists():
@@ -233,7 +254,7 @@ class _Bench:
 
     def _write(self, tiny: _Tiny, path: Path) -> None:
         what = f"writing {tiny.file}"
-        if tiny.toolchain in ("", self._toolchain.name):
+        if tiny.toolchain in ("", self._toolchain):
             self._call(what, tiny.function, path=str(path))
             return
         where = locate(get(tiny.toolchain))
@@ -245,8 +266,8 @@ class _Bench:
 
     def _call(self, what: str, function: str, **args: Any) -> Any:
         if self._worker is None or not self._worker.is_alive:
-            log = self._folder / f"{self._toolchain.name}.log"
-            self._worker = Worker(self._where.interpreter, self._toolchain.name, log, timeout_s=self._timeout_s)
+            log = self._folder / f"{self._toolchain}.log"
+            self._worker = Worker(self._interpreter, self._toolchain, log, timeout_s=self._timeout_s)
         return self._worker.call(function, what=what, **args)
 
 

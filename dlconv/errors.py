@@ -118,6 +118,12 @@ class PackagesMissing(MachineError):
     code = "packages-missing"
 
 
+class HardwareMissing(MachineError):
+    """A device, its driver or an extension of the CPU that was asked for is not in this machine."""
+
+    code = "hardware-missing"
+
+
 class PluginError(MachineError):
     """A package that is installed here adds to dlconv, and cannot be loaded or used."""
 

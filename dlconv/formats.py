@@ -168,14 +168,20 @@ def identify(path: Path) -> Found:
         raise RequestError(f"{path} cannot be read: {reason}", mend=f"check its permissions: ls -l {path}") from error
 
 
+def identify_source(path: Path) -> Found:
+    """The source model at `path`, not read to its end. Raises as `open_artifact`."""
+    found = identify(path)
+    if not found.format.is_source:
+        raise FormatError(f"{path} is {found.title}", wanted=_WANTED, mend=found.advice)
+    return found
+
+
 def open_artifact(path: Path) -> Artifact:
     """The source model at `path`, with its digest; its signature is not known yet.
 
     Raises RequestError or FormatError, each with how to mend it, unless dlconv can convert it.
     """
-    found = identify(path)
-    if not found.format.is_source:
-        raise FormatError(f"{path} is {found.title}", wanted=_WANTED, mend=found.advice)
+    found = identify_source(path)
     return Artifact(path=found.path, format=found.format, signature=None, digest=digest(found))
 
 

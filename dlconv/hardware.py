@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from dlconv.runtimes.cpu_extensions import cpuinfo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,12 +19,12 @@ _TELLING: Final = (
 
 def cpu_name() -> str:
     """What the CPU calls itself."""
-    return _of_cpuinfo("model name") or platform.processor() or platform.machine()
+    return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_features() -> tuple[str, ...]:
     """The architecture, then those of the CPU's extensions that kernels are chosen by, where the system tells them."""
-    words = (_of_cpuinfo("flags") or _of_cpuinfo("Features")).split()
+    words = (cpuinfo("flags") or cpuinfo("Features")).split()
     return (platform.machine(), *(name for name in _TELLING if name in words))
 
 
@@ -46,11 +47,3 @@ def misfit(target: str, made_on: Mapping[str, Any]) -> str:
         f"it is laid out for the CPU that made it ({made_on['cpu']}: {' '.join(then)}), and this one is "
         f"{cpu_name()}: {' '.join(now)}"
     )
-
-
-def _of_cpuinfo(key: str) -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return ""
-    lines = info.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")

@@ -21,7 +21,7 @@ from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import ConversionError, DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
 from dlconv.kinds import KINDS
-from dlconv.outcome import Outcome, Report
+from dlconv.outcome import Outcome, Report, skipped
 from dlconv.samples import read_labels
 from dlconv.steps import Product, StepRunner
 from dlconv.workers import toolchains
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dlconv.convert.graph import Converter
+    from dlconv.errors import ToolchainMissing
     from dlconv.model import Artifact
     from dlconv.options import ExportOptions
     from dlconv.planning import Plan, TargetPlan
@@ -81,23 +82,26 @@ class _Run:
 
 def plan(path: Path, options: ExportOptions) -> Plan:
     """How the model at `path` would reach each target here. Raises as `formats.open_artifact`."""
-    return planning.make(formats.open_artifact(path).format, options)
+    return planning.make(formats.identify_source(path).format, options)
 
 
 def export(path: Path, options: ExportOptions, listener: Listener | None = None) -> Report:
     """Convert the model at `path` to each target, judge each result, and leave a bundle for each.
 
     Raises before any work: RequestError for a wrong file or wrong options, ToolchainMissing with all that is
-    missing, OutputError. What goes wrong with one target is that target's result, and no other's.
+    missing, OutputError. What goes wrong with one target is that target's result, and no other's. A target whose
+    hardware is not here is SKIPPED where others can be made.
     """
     told = listener or Silence()
-    artifact = formats.open_artifact(path.absolute())  # workers have a directory of their own
-    planned = planning.make(artifact.format, options)
+    path = path.absolute()  # workers have a directory of their own
+    found = formats.identify_source(path).format
+    planned = planning.make(found, options)
     if options.install:
         _install(planned, told)
-        planned = planning.make(artifact.format, options)
-    planned.check()
-    places = {target: _place(artifact, target, options) for target in options.targets}
+        planned = planning.make(found, options)
+    planned, without = planned.split()
+    artifact = formats.open_artifact(path)  # last: its digest takes as long as the file is large
+    places = {goal.target: _place(artifact, goal.target, options) for goal in planned.targets}
     for place in places.values():
         bundle.check_writable(place)
     cache = Cache() if options.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
@@ -105,7 +109,10 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     crew = Crew(logs_folder(), slots=jobs, memory_limit_bytes=options.memory_limit_bytes, timeout_s=options.timeout_s)
     try:
         with crew:
-            return _export(artifact, planned, places, options, crew, cache, told)
+            made = _export(artifact, planned, places, options, crew, cache, told)
+        skips = [_without(artifact, target, error, options) for target, error in without.items()]
+        in_order = sorted((*made, *skips), key=lambda outcome: options.targets.index(outcome.target))
+        return Report(tuple(in_order), frozenset(without))
     finally:
         if not options.use_cache:
             cache.remove()
@@ -119,7 +126,7 @@ def _export(
     crew: Crew,
     cache: Cache,
     told: Listener,
-) -> Report:
+) -> list[Outcome]:
     is_known = sources.is_studied(artifact, options.of_source, cache)
     reader = KINDS[artifact.format].toolchain
     _warm(planned, reader, crew, is_known=is_known)
@@ -154,7 +161,7 @@ def _export(
                 reduction = reduced
             run = _Run(source, reference.result, runner, options, crew, told, reduction)
             running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
-            return Report(tuple(future.result() for future in running))
+            return [future.result() for future in running]
         except BaseException:
             crew.end()  # else the pool would wait for workers that nobody wants any more
             raise
@@ -320,6 +327,12 @@ def _jobs(artifact: Artifact) -> int:
     return max(1, min(cores, psutil.virtual_memory().available // need))
 
 
+def _without(artifact: Artifact, target: str, error: ToolchainMissing, options: ExportOptions) -> Outcome:
+    """The outcome of a target whose hardware is not here."""
+    name, model = _place(artifact, target, options).name, artifact.path.name
+    return Outcome(name, model, target, options.precision, verdict=skipped(error), error=error)
+
+
 def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
     # A directory's name has no suffix, though it may have a dot.
     suffix = "" if artifact.path.is_dir() else artifact.path.suffix
@@ -330,8 +343,9 @@ def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
 def _install(planned: Plan, told: Listener) -> None:
     from dlconv.workers.install import install
 
-    names = dict.fromkeys(lack.toolchain for goal in planned.targets for lack in (*goal.lacks, *goal.routes[0].lacks))
-    for name in names:
+    goals = [goal for goal in planned.targets if not goal.lacks_hardware]
+    lacks = [lack for goal in goals for lack in (*goal.lacks, *goal.routes[0].lacks)]
+    for name in dict.fromkeys(lack.toolchain for lack in lacks if lack.is_installable):
         told.on(Event("step-started", "", f"installing the toolchain {name}"))
         start = time.perf_counter()
         install(toolchains.get(name), lambda line: told.on(Event("note", "", line)))

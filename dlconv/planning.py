@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from dlconv.candidate import runtime_for
@@ -10,21 +11,28 @@ from dlconv.convert.graph import Route, whole_graph
 from dlconv.errors import ToolchainMissing
 from dlconv.hardware import computes_bfloat16, cpu_name
 from dlconv.kinds import KINDS
-from dlconv.workers import toolchains
+from dlconv.workers import gates, toolchains
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlconv.formats import Format
     from dlconv.options import ExportOptions
 
 
 @dataclass(frozen=True)
 class Lack:
-    """A toolchain that is missing here: what for, what is wrong, and the command that mends it."""
+    """A toolchain that is missing here, or hardware that one needs: what for, what is wrong, and what mends it.
+
+    is_hardware: a device or its driver, which no package brings. is_installable: `--install` brings it.
+    """
 
     toolchain: str
     needed_for: str
     problem: str
     mend: str
+    is_hardware: bool = False
+    is_installable: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -82,6 +90,11 @@ class TargetPlan:
         return f"the cheapest of those possible here; the usual way lacks {wanted}"
 
     @property
+    def lacks_hardware(self) -> bool:
+        """Whether it needs a device that is not here: the others can go on without it."""
+        return any(lack.is_hardware for lack in self.needed)
+
+    @property
     def needed(self) -> tuple[Lack, ...]:
         """What has to be installed for the usual way."""
         return (*self.lacks, *(self.routes[0].lacks if self.chosen is None and self.routes else ()))
@@ -106,15 +119,34 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         return {"source": self.source.value, "targets": [target.to_dict() for target in self.targets]}
 
+    def split(self) -> tuple[Plan, dict[str, ToolchainMissing]]:
+        """The plan of what can be made here, and the error of each target that lacks its hardware.
+
+        Raises ToolchainMissing, with everything that is missing, where no target is left or another lacks something.
+        """
+        rest = tuple(target for target in self.targets if not target.lacks_hardware)
+        if not rest or any(target.needed for target in rest):
+            self.check()
+        without = {target.target: _missing((target,)) for target in self.targets if target not in rest}
+        return replace(self, targets=rest), {name: error for name, error in without.items() if error is not None}
+
     def check(self) -> None:
         """Raises ToolchainMissing with everything that is missing, for all targets at once."""
-        lacks = {lack.toolchain: lack for target in self.targets for lack in target.needed}
-        if lacks:
-            raise ToolchainMissing(
-                f"this machine lacks what is needed for {', '.join(t.target for t in self.targets if t.needed)}",
-                mend="\n".join(dict.fromkeys(lack.mend for lack in lacks.values())) + "\n(or add --install)",
-                problems=tuple(f"{lack.toolchain} ({lack.needed_for}): {lack.problem}" for lack in lacks.values()),
-            )
+        error = _missing(self.targets)
+        if error is not None:
+            raise error
+
+
+def _missing(targets: tuple[TargetPlan, ...]) -> ToolchainMissing | None:
+    lacks = {lack.toolchain: lack for target in targets for lack in target.needed}
+    if not lacks:
+        return None
+    installable = "\n(or add --install)" if all(lack.is_installable for lack in lacks.values()) else ""
+    return ToolchainMissing(
+        f"this machine lacks what is needed for {', '.join(t.target for t in targets if t.needed)}",
+        mend="\n".join(dict.fromkeys(lack.mend for lack in lacks.values())) + installable,
+        problems=tuple(f"{lack.toolchain} ({lack.needed_for}): {lack.problem}" for lack in lacks.values()),
+    )
 
 
 def make(source: Format, options: ExportOptions) -> Plan:
@@ -122,23 +154,29 @@ def make(source: Format, options: ExportOptions) -> Plan:
 
     Raises RequestError for a format that is no source, and where no route is as it was asked for.
     """
-    return Plan(source, tuple(_target_plan(source, target, options) for target in options.targets))
+    absent = cache(_absent)  # each toolchain is looked for once a plan, and there may be a hundred routes
+    return Plan(source, tuple(_target_plan(source, target, options, absent) for target in options.targets))
 
 
-def _target_plan(source: Format, target: str, options: ExportOptions) -> TargetPlan:
+def _target_plan(
+    source: Format, target: str, options: ExportOptions, absent: Callable[[str], tuple[Lack, ...]]
+) -> TargetPlan:
+    def lacks_of(toolchain: str, needed_for: str) -> tuple[Lack, ...]:
+        return tuple(replace(lack, needed_for=needed_for) for lack in absent(toolchain))
+
     # Inputs are turned in the ONNX graph, where it is plain from the operators which layout they have.
     via = options.via or ("onnx" if options.layout else "")
     routes = whole_graph().routes(source, target, via, options.edges, options.precision)
     always = (
-        *_lacks(KINDS[source].toolchain, "reading the source and its reference"),
-        *_lacks(runtime_for(target).toolchain, f"running the {target} artifact"),
+        *lacks_of(KINDS[source].toolchain, "reading the source and its reference"),
+        *lacks_of(runtime_for(target).toolchain, f"running the {target} artifact"),
         *_without_bfloat16(target, options.precision),
     )
     planned: list[PlannedRoute] = []
     rank = 0
     for route in routes:
         lacks = tuple(
-            lack for name in route.toolchains for lack in _lacks(name, f"converting by {_edge_in(route, name)}")
+            lack for name in route.toolchains for lack in lacks_of(name, f"converting by {_edge_in(route, name)}")
         )
         rank += not lacks
         planned.append(PlannedRoute(route, 0 if lacks else rank, lacks))
@@ -150,15 +188,19 @@ def _without_bfloat16(target: str, precision: str) -> tuple[Lack, ...]:
         return ()
     problem = f"{cpu_name()} has no bfloat16: what is made for it could not be judged here"
     mend = "run it on a CPU with AVX512-BF16, AMX or Arm's BF16; or --fp16"
-    return (Lack("bfloat16", f"running the {target} artifact in bfloat16", problem, mend),)
+    return (Lack("bfloat16", f"running the {target} artifact in bfloat16", problem, mend, is_hardware=True),)
 
 
 def _edge_in(route: Route, toolchain: str) -> str:
     return next(edge.name for edge in route.edges if edge.toolchain == toolchain)
 
 
-def _lacks(toolchain: str, needed_for: str) -> tuple[Lack, ...]:
-    located = toolchains.locate(toolchains.get(toolchain))
+def _absent(toolchain: str) -> tuple[Lack, ...]:
+    """What a toolchain lacks here: its hardware, and its packages. What for is not known yet."""
+    wanted = toolchains.get(toolchain)
+    lacks = tuple(Lack(gap.name, "", gap.problem, gap.mend, is_hardware=True) for gap in gates.gaps(wanted.gate))
+    located = toolchains.locate(wanted)
     if isinstance(located, toolchains.Missing):
-        return (Lack(toolchain, needed_for, "; ".join(located.problems), located.mend),)
-    return ()
+        problem = "; ".join(located.problems)
+        lacks += (Lack(toolchain, "", problem, located.mend, is_installable=bool(wanted.lock)),)
+    return lacks

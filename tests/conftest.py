@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 TOOLCHAIN_MARKERS = {
     each.name.replace("-", "_"): each.name for each in toolchains.TOOLCHAINS if each.name != "torch-openvino"
 }
+OPTIONAL = {"litert-torch"}
+"""Toolchains too large for every machine that runs the tests, CI's too: 1.8 GB for one edge."""
 
 
 @cache
@@ -61,13 +63,16 @@ def shared_folder() -> Path:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    reasons = [
-        reason
+    absent = {
+        name: reason
         for marker, name in TOOLCHAIN_MARKERS.items()
         if item.get_closest_marker(marker) and (reason := absence(name))
-    ]
-    for marker, absent in (("browser", absence_of_browser), ("trackers", absence_of_trackers)):
-        if item.get_closest_marker(marker) and (reason := absent()):
+    }
+    if absent.keys() & OPTIONAL:
+        pytest.skip(" and ".join(absent.values()))
+    reasons = list(absent.values())
+    for marker, lack in (("browser", absence_of_browser), ("trackers", absence_of_trackers)):
+        if item.get_closest_marker(marker) and (reason := lack()):
             reasons.append(reason)
     if reasons and os.environ.get("CI") == "true":
         pytest.fail("CI has every toolchain, a browser and the trackers, but " + " and ".join(reasons), pytrace=False)
@@ -100,6 +105,26 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLCONV_HOME", str(home))
         yield home
+
+
+@pytest.fixture
+def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`plant("libcuda.c", "libcuda.so.1", WAY=3)` compiles a file of tests/planted, and every process that is started
+    after it finds the library before all others; the library's path. Skips where there is no C compiler."""
+
+    def made(source: str, library: str, **defines: int) -> Path:
+        compiler = shutil.which("cc")
+        if compiler is None:
+            pytest.skip("there is no C compiler `cc` to make a broken library with")
+        path = tmp_path / "planted" / library
+        path.parent.mkdir(exist_ok=True)
+        words = [f"-D{name}={value}" for name, value in defines.items()]
+        told = [compiler, "-shared", "-fPIC", *words, "-o", str(path), str(ROOT / "tests" / "planted" / source)]
+        subprocess.run(told, check=True, timeout=60)
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(path.parent))
+        return path
+
+    return made
 
 
 @pytest.fixture(scope="session")

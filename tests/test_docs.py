@@ -10,6 +10,7 @@ import click
 import pytest
 
 from dlconv import errors
+from dlconv.probes import PROBES
 from dlconv.workers import toolchains
 
 ROOT = Path(__file__).parents[1]
@@ -55,6 +56,13 @@ def test_every_toolchain_is_documented() -> None:
     page = (ROOT / "docs" / "toolchains.md").read_text(encoding="utf-8")
     for toolchain in toolchains.TOOLCHAINS:
         assert re.search(rf"^\| `{toolchain.name}` \| .*{re.escape(toolchain.extra)}", page, re.MULTILINE)
+
+
+def test_every_probe_of_hardware_is_documented() -> None:
+    page = (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8")
+    rows = [row.group(1) for row in re.finditer(r"^\| (`[^|]+) \|", page, re.MULTILINE)]
+    for probe in PROBES:
+        assert probe.kind == "runtime" or any(f"`{probe.name}`" in row for row in rows), probe.name
 
 
 def commands_in(page: Path) -> list[list[str]]:

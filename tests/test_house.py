@@ -41,13 +41,14 @@ LAYERS = (
     ("validators", "validators"),
     (
         "stages of the two lines",
-        "answering blame cache calibration candidate hardware kinds precision_noise receipt reducing source steps",
+        "answering blame cache calibration candidate hardware kinds parting precision_noise probes receipt reducing "
+        "side_by_side source steps",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
-        "benching doctor gating inspection judging pipeline planning project project_draft project_keys recorded "
-        "release sides testing timed verification",
+        "benching counterpart diffing doctor gating inspection judging parts pipeline planning prefixes project "
+        "project_draft project_keys recorded release repro repro_script sides testing timed verification",
     ),
     ("doors", "__main__ cli reports trackers"),
 )
@@ -55,7 +56,8 @@ PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in name
 
 # What runs in a toolchain's interpreter, which need not have more than the standard library and NumPy.
 PARENT_SIDE = {
-    f"dlconv.workers.{name}" for name in ("crew", "install", "interpreters", "pip_settings", "toolchains", "worker")
+    f"dlconv.workers.{name}"
+    for name in ("crew", "gates", "install", "interpreters", "pip_settings", "toolchains", "worker")
 }
 
 

@@ -100,6 +100,7 @@ def test_what_is_imported_is_what_is_declared(wheel: Path) -> None:
         "google",
         "flatbuffers",
         "jaxlib",
+        "litert_torch",  # of a toolchain that cannot live beside
         "ml_dtypes",
         "mlflow",  # of mlflow-skinny
         "onnx2tf",

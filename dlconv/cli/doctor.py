@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 def doctor(reporting: Reporting, timeout_s: float) -> int:
     """Prove what works on this machine, and say how to mend the rest.
 
-    Each runtime runs a tiny model in a process of its own. Exit code 3 if anything does not work.
+    Each runtime runs a tiny model, and each driver is asked, in a process of its own: what is here and fails the proof
+    is told as broken. Exit code 3 if anything is broken, or a toolchain, runtime or converter is not here; delegates
+    and devices may be absent.
     """
     from dlconv.doctor import examine
     from dlconv.reports.diagnosis import lines
 
     def tell(check: Check) -> None:
         if reporting.verbosity > 0:
-            click.echo(f"{check.kind} {check.name}: {'works' if check.works else 'no'}", err=True)
+            click.echo(f"{check.kind} {check.name}: {check.standing}", err=True)
 
     diagnosis = examine(timeout_s=timeout_s, on_check=tell)
     reporting.say("\n".join(lines(diagnosis)))

@@ -20,6 +20,7 @@ COMMANDS = {
     "export": ("dlconv.cli.export:export", "Convert a model, and prove that each result is the same model."),
     "verify": ("dlconv.cli.verify:verify", "Judge whether artifacts still are the model that they were made from."),
     "judge": ("dlconv.cli.judge:judge", "Judge saved evidence again, by other bars."),
+    "diff": ("dlconv.cli.diff:diff", "Find the operator at which two models part."),
     "bench": ("dlconv.cli.bench:bench", "Time artifacts side by side: percentiles, ratios and their intervals."),
     "report": ("dlconv.cli.report:report", "Make a page of what was recorded, or of two releases."),
     "plan": ("dlconv.cli.plan:plan", "Show the routes to a target, and what is missing here."),

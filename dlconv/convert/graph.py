@@ -197,6 +197,7 @@ def _quantised(precision: Precision, cost: int, why: str, **settings: Any) -> Co
 
 
 _OTHER_EXPORTER = "another exporter: for operators that the archive's own lacks"
+_NO_ONNX_TFLITE = "litert-torch: no ONNX in between, every size fixed"
 _LAYOUT = "onnx2tf's own passes over layouts: where the plain operators fail"
 _TRACED = "the program run and recorded: for what its own exporter cannot decompose"
 _NO_ONNX = "OpenVINO's own PyTorch frontend: no ONNX in between"
@@ -272,6 +273,7 @@ GRAPH: Final = ConversionGraph(
         _quantised("int8-weights", 1, "weights in int8, a scale a channel", recipe="weights-int8"),
         _edge("torchscript", "openvino", "torchscript_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("torch-export", "openvino", "torch_export_to_openvino", "torch-openvino", 7, _NO_ONNX),
+        _edge("torch-export", "tflite", "torch_export_to_tflite", "litert-torch", 6, _NO_ONNX_TFLITE),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 2, _LAYOUT, "layout", passes="layout"),
         _edge("onnx", "saved-model", "onnx_to_saved_model", "onnx2tf-tensorflow", 1, "onnx2tf with TensorFlow"),

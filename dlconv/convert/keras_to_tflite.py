@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dlconv.convert.edge import Made, Step
+    from dlconv.convert.tflite_attempts import Shapes
 
 
 def convert(step: Step) -> Made:
@@ -26,7 +27,7 @@ def convert(step: Step) -> Made:
     between = keras_saved.save(step)
     folder = step.out_dir / between.entry
 
-    def sized(shapes: tflite_written.Shapes, place: Path) -> Path:
+    def sized(shapes: Shapes, place: Path) -> Path:
         """Traced again: the loops of recurrent layers have to know their sizes."""
         own = {spec.source_name: shapes[spec.name] for spec in between.signature.inputs}
         inputs = tuple(replace(spec, shape=own[spec.name]) for spec in step.signature.inputs)

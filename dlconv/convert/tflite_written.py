@@ -5,30 +5,28 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dlconv.convert.edge import Made
-from dlconv.errors import StepError, Unsupported, cause_of, is_out_of_memory
-from dlconv.model import Dim, Signature, TensorSpec
+from dlconv.convert.tflite_attempts import as_answered, first_that_holds, other_sizes, proved, unaccelerated
+from dlconv.errors import Unsupported
+from dlconv.model import Signature
 from dlconv.runtimes import tflite
 from dlconv.runtimes.tensorflow_import import tensorflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from dlconv.convert.tflite_attempts import Shapes
     from dlconv.runtimes.base import Tensors
     from dlconv.runtimes.tensorflow_program import Program
 
 ENTRY = "model.tflite"
-_GROWTHS = ((1, 1), (2, 0), (1, 8), (3, 0), (4, 0), (1, 2), (8, 0))
-"""Other sizes, as times and plus: one more, twice, eight more, ..."""
 _LACKS = re.compile(r"(?:TF Select ops|Custom ops|Flex ops): ([\w, .]+)")
 _ILLEGAL = re.compile(r"'tf\.(\w+)' (?:op is neither a custom op nor a flex op|that was explicitly marked illegal)")
-
-Shapes = dict[str, tuple[Dim, ...]]
 
 
 @dataclass(frozen=True)
@@ -52,36 +50,9 @@ def convert(saved: Saved, signature: Signature, sample: Tensors, out_dir: Path) 
     sample's, the batch the last of them, and a note says so.
     Raises Unsupported for operators that TFLite's own do not cover, each named.
     """
-    reasons: list[str] = []
-    attempts = list(_attempts(signature, sample))
-    for number, (kept, shapes) in enumerate(attempts):
-        try:
-            made = _attempted(saved, signature, sample, shapes, kept, out_dir)
-        except Exception as error:  # whatever the trouble with a free size is, a later attempt has less of it
-            if number == len(attempts) - 1 or is_out_of_memory(error):
-                raise
-            reasons.append(f"{', '.join(sorted(kept))} cannot stay free: {cause_of(str(error) or repr(error))}")
-        else:
-            return replace(made, notes=(*reasons, *made.notes))
-    raise StepError("no attempt was made")
-
-
-def _attempts(signature: Signature, sample: Tensors) -> Iterator[tuple[set[str], Shapes]]:
-    """Freest first: all free dimensions, the inputs' first axes' alone (the batch), none."""
-    first = {spec.shape[0] for spec in signature.inputs if spec.shape}
-    names = {dim for spec in signature.inputs for dim in spec.shape or () if isinstance(dim, str)}
-    choices = [names, names & first, set[str]()]
-    for kept in [choice for place, choice in enumerate(choices) if choice not in choices[:place]]:
-        yield (
-            kept,
-            {
-                spec.name: tuple(
-                    dim if dim in kept else size
-                    for dim, size in zip(spec.shape or sample[spec.name].shape, sample[spec.name].shape, strict=True)
-                )
-                for spec in signature.inputs
-            },
-        )
+    return first_that_holds(
+        signature, sample, lambda kept, shapes: _attempted(saved, signature, sample, shapes, kept, out_dir)
+    )
 
 
 def _attempted(
@@ -89,7 +60,7 @@ def _attempted(
 ) -> Made:
     proofs = [(sample, saved.program.call(sample))]
     if kept:
-        proofs.append(_other(saved.program, sample, shapes))
+        proofs.append(other_sizes(saved.program, sample, shapes))
     path = out_dir / ENTRY
     is_own = all(spec.shape == shapes[spec.name] for spec in signature.inputs)
     apart = out_dir / "sized"
@@ -99,11 +70,8 @@ def _attempted(
     finally:
         shutil.rmtree(apart, ignore_errors=True)
     session = tflite.TfliteSession(path, threads=1)
-    answers = [_proved(session, fed, wanted) for fed, wanted in proofs]
-    refused = session.placement().get("delegate_refused", "")
-    told: tuple[str, ...] = (
-        (f"runs without the XNNPACK delegate alone, which refuses the model: {refused}",) if refused else ()
-    )
+    answers = [proved(session, fed, wanted) for fed, wanted in proofs]
+    told = unaccelerated(session)
     inputs = tuple(
         replace(spec, dtype=np.dtype(session.inputs[spec.name]["dtype"]).name, shape=shapes[spec.name])
         for spec in signature.inputs
@@ -111,7 +79,7 @@ def _attempted(
     )
     dropped = [spec.name for spec in signature.inputs if spec.name not in session.inputs]
     told += tuple(f"the input {name} has no effect on any output, and the converter left it out" for name in dropped)
-    outputs = tuple(_as_answered(spec, [answer[spec.name] for answer in answers]) for spec in signature.outputs)
+    outputs = tuple(as_answered(spec, [answer[spec.name] for answer in answers]) for spec in signature.outputs)
     return Made(ENTRY, Signature(inputs, outputs), told)
 
 
@@ -155,56 +123,3 @@ def _calling(saved: Saved, signature: Signature) -> Callable[[Shapes, Path], Pat
         return folder
 
     return sized
-
-
-def _other(program: Program, sample: Tensors, shapes: Shapes) -> tuple[Tensors, Tensors]:
-    """Inputs at another size of the free dimensions, and what the source answers to them.
-
-    The values are the sample's own, shuffled, so that indices stay indices and masks stay masks.
-    """
-    rng = np.random.default_rng(0)
-    for times, plus in _GROWTHS:
-        other: Tensors = {}
-        for name, dims in shapes.items():
-            shape = [
-                size * times + plus if isinstance(dim, str) else size
-                for dim, size in zip(dims, sample[name].shape, strict=True)
-            ]
-            other[name] = rng.permutation(np.resize(sample[name], shape).ravel()).reshape(shape)
-        try:
-            return other, program.call(other)
-        except Exception as error:  # TensorFlow's own, of a size that the source does not take
-            if is_out_of_memory(error):
-                raise
-    raise StepError("the source itself takes no other size that was tried")
-
-
-def _proved(session: tflite.TfliteSession, fed: Tensors, wanted: Tensors) -> Tensors:
-    """What the file answers. Raises StepError unless names, shapes and, roughly, values are the source's."""
-    got = session.run({name: value for name, value in fed.items() if name in session.inputs})
-    sizes = {name: list(value.shape) for name, value in fed.items()}
-    for name, reference in wanted.items():
-        if name not in got or got[name].shape != reference.shape:
-            met = list(got[name].shape) if name in got else "nothing"
-            raise StepError(f"for {sizes} the file answers {name} with {met}", wanted=f"{list(reference.shape)}")
-        if not _is_near(got[name], reference):
-            raise StepError(f"for {sizes} the file answers something else as {name}")
-    return got
-
-
-def _is_near(got: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> bool:
-    """Whether it is the same model at all: within a twentieth. How near it is, parity judges."""
-    wide = reference.astype(np.float64)
-    scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
-    return bool(np.max(np.abs(got.astype(np.float64) - wide), initial=0.0) <= 0.05 * scale)
-
-
-def _as_answered(spec: TensorSpec, answers: list[np.ndarray[Any, Any]]) -> TensorSpec:
-    """The output with the sizes that the file answered; an axis that differs between the answers is free."""
-    known = spec.shape or ()
-    dims: list[Dim] = []
-    for axis, size in enumerate(answers[0].shape):
-        told = known[axis] if axis < len(known) else ""
-        name = told if isinstance(told, str) and told else f"{spec.name}_{axis}"
-        dims.append(size if len({answer.shape[axis] for answer in answers}) == 1 else name)
-    return replace(spec, dtype=answers[0].dtype.name, shape=tuple(dims))

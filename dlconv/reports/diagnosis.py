@@ -19,17 +19,17 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     yield f"Python {machine['python']} at {machine['interpreter']}"
     yield ""
     rows = [
-        (check.kind, check.name, "works" if check.works else "no", check.detail or "; ".join(check.problems[:1]))
+        (check.kind, check.name, check.standing, check.detail or "; ".join(check.problems[:1]))
         for check in diagnosis.checks
     ]
-    yield from table(("kind", "name", "works", "how"), rows)
-    broken = [check for check in diagnosis.checks if not check.works]
-    needed, devices = ([check for check in broken if (check.kind == "device") is kind] for kind in (False, True))
+    yield from table(("kind", "name", "standing", "how"), rows)
+    amiss = [check for check in diagnosis.checks if not check.works]
+    needed, optional = ([check for check in amiss if check.is_optional is kind] for kind in (False, True))
     yield ""
     if not needed:
-        yield "all works"
+        yield "all works" + (", but for what this machine may do without" if optional else "")
     yield from _mends(needed, "cannot work:")
-    yield from _mends(devices, "is not used:")
+    yield from _mends(optional, "is not here, and not needed:")
 
 
 def _mends(broken: list[Check], what: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ import shutil
 import sys
 from typing import Any, Final
 
-from dlconv.errors import MachineError
+from dlconv.errors import HardwareMissing, MachineError, PackagesMissing
 from dlconv.runtimes.tflite import load_package
 
 LIBRARIES: Final = {"linux": "libedgetpu.so.1", "darwin": "libedgetpu.1.dylib", "win32": "edgetpu.dll"}
@@ -44,15 +44,18 @@ def probe() -> dict[str, Any]:
         library = ctypes.CDLL(name)
         devices, version = _devices(library), _version(library)
     except (OSError, AttributeError) as error:
-        raise MachineError(f"not here: {name} cannot be loaded ({error})", wanted="its runtime", mend=_MEND) from error
+        raise HardwareMissing(
+            f"not here: {name} cannot be loaded ({error})", wanted="its runtime", mend=_MEND
+        ) from error
     if not devices:
-        raise MachineError(f"not here: {version} sees no device", wanted="an Edge TPU on USB or PCI", mend=_MEND)
+        raise HardwareMissing(f"not here: {version} sees no device", wanted="an Edge TPU on USB or PCI", mend=_MEND)
     package, package_version, interpreters = load_package()
     try:
         interpreters.load_delegate(name)
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, AttributeError) as error:
+        why = " ".join(str(error).split())
         raise MachineError(
-            f"broken: {version} sees {', '.join(devices)}, but {package} {package_version} gets no delegate: {error}",
+            f"broken: {version} sees {', '.join(devices)}, but {package} {package_version} gets no delegate: {why}",
             wanted="a library that was built for this runtime",
             mend="unplug the device and plug it in again; then put library and runtime at versions of one time",
         ) from error
@@ -63,7 +66,7 @@ def probe_compiler() -> dict[str, Any]:
     """{"version", "devices"}: where `edgetpu_compiler` is. Raises MachineError with the way to get it."""
     found = shutil.which(COMPILER)
     if found is None:
-        raise MachineError(f"not here: there is no {COMPILER} on the PATH", wanted=COMPILER, mend=_COMPILER_MEND)
+        raise PackagesMissing(f"not here: there is no {COMPILER} on the PATH", wanted=COMPILER, mend=_COMPILER_MEND)
     return {"version": found, "devices": ["the compiler alone"]}
 
 

@@ -33,7 +33,7 @@ class DoubleModel:
 
     def __init__(self, path: Path) -> None:
         program = program_of(path)
-        arithmetic = _Double(program.opsets)
+        arithmetic = Double(program.opsets)
         self._walk = Walk(program.plan, arithmetic)
         self.outputs = program.plan.outputs
         self.run_by = arithmetic.run_by
@@ -43,7 +43,7 @@ class DoubleModel:
         return self._walk.run(inputs, outputs)
 
 
-class _Double:
+class Double:
     """See `dlconv.runtimes.onnx_walk.Arithmetic`."""
 
     def __init__(self, opsets: dict[str, int]) -> None:

@@ -105,10 +105,12 @@ Made = tuple[str, str, str]
 """A tensor, the node that made it, and that node's operator."""
 
 
-class _Rounded:
+class Rounded:
     """See `dlconv.runtimes.onnx_walk.Arithmetic`. kept: ids of nodes. is_stored_alone: nothing computed is rounded."""
 
-    def __init__(self, program: Program, precision: str, kept: frozenset[int], *, is_stored_alone: bool) -> None:
+    def __init__(
+        self, program: Program, precision: str, kept: frozenset[int] = frozenset(), *, is_stored_alone: bool = False
+    ) -> None:
         self._rounding = rounding(precision)
         self._roles = roles_of(program.plan)
         self._constants = dict(constants_of(program.plan))
@@ -176,11 +178,11 @@ class _Rounded:
         self.losses[made] = self.losses.get(made, Losses()) + losses
 
 
-def _arithmetic(program: Program, settings: dict[str, Any]) -> _Rounded | RoundedToInt8:
+def _arithmetic(program: Program, settings: dict[str, Any]) -> Rounded | RoundedToInt8:
     kept = kept_of(program.plan, settings.get("keep", ()))
     is_stored_alone = bool(settings.get("stored", False))
     if settings["precision"] != "int8":
-        return _Rounded(program, settings["precision"], kept, is_stored_alone=is_stored_alone)
+        return Rounded(program, settings["precision"], kept, is_stored_alone=is_stored_alone)
     if not is_stored_alone and not settings.get("ranges"):
         raise RequestError("nothing rounds activations to int8 without their ranges", wanted="samples to find them on")
     seen = () if is_stored_alone else from_arrays(read_npz(Path(settings["ranges"])))

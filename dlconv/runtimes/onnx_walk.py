@@ -5,7 +5,7 @@ No more tensors are held than somebody still needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -52,15 +52,24 @@ class Walk:
         inner = self._walk(plan, scope | dict(zip(plan.inputs, given, strict=True)))
         return [self._arithmetic.leaving(plan, name, inner[name]) for name in plan.outputs]
 
+    def steps(self, inputs: Tensors) -> Iterator[Scope]:
+        """A run node by node: after each all that is held, what nobody needs any more included for this once."""
+        return self._steps(self._plan, {**self._plan.weights, **inputs})
+
     def _walk(self, plan: Plan, scope: Scope) -> Scope:
-        """`scope`, which is the callee's to change, with all that the graph computes and somebody still needs."""
+        """`scope` with all that the graph computes and somebody still needs."""
         scope = {**plan.weights, **scope}
+        for _ in self._steps(plan, scope):
+            pass
+        return scope
+
+    def _steps(self, plan: Plan, scope: Scope) -> Iterator[Scope]:
         for node in plan.nodes:
             for name, answer in zip(node.outputs, self._answers(node, scope), strict=False):
                 scope[name] = answer
+            yield scope
             for name in node.done_with:
                 scope.pop(name, None)
-        return scope
 
     def _answers(self, node: PlannedNode, scope: Scope) -> Sequence[Any]:
         values = [

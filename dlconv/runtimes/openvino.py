@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.errors import SamplesError, Unsupported
+from dlconv.errors import HardwareMissing, SamplesError, Unsupported
 from dlconv.runtimes import openvino_account
 from dlconv.runtimes.openvino_ports import import_openvino
 
@@ -23,19 +23,43 @@ if TYPE_CHECKING:
 DEVICE = "CPU"
 _COARSEST_FIRST = ("bfloat16", "float16", "float32", "float64", "unknown")
 _NOT_COMPUTED = {"Input", "Output", "Const"}
+_DRIVERS = {
+    "GPU": "install Intel's compute runtime for the GPU (Debian: intel-opencl-icd) and join the group render",
+    "NPU": "install Intel's driver for the NPU (linux-npu-driver, with its firmware) and join the group render",
+}
 _PRECISIONS = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "f64": "float64"}
 
 
 def probe() -> dict[str, Any]:
     """Run a tiny model; returns {"version", "devices"}. Any exception means that OpenVINO does not work here."""
     ov = import_openvino()
+    _run_tiny(DEVICE)
+    return {"version": str(ov.get_version()), "devices": list(ov.Core().available_devices)}
+
+
+def probe_device(device: str) -> dict[str, Any]:
+    """As `probe`, on "GPU" or "NPU"; devices: its full name. Raises HardwareMissing where OpenVINO sees none."""
+    ov = import_openvino()
+    core = ov.Core()
+    seen = [name for name in core.available_devices if name.partition(".")[0] == device]
+    if not seen:
+        raise HardwareMissing(
+            f"OpenVINO {ov.get_version()} sees no {device}, but {', '.join(core.available_devices)}",
+            wanted=f"an {device} of Intel's",
+            mend=_DRIVERS[device],
+        )
+    _run_tiny(seen[0])
+    return {"version": str(ov.get_version()), "devices": [str(core.get_property(seen[0], "FULL_DEVICE_NAME"))]}
+
+
+def _run_tiny(device: str) -> None:
+    ov = import_openvino()
     ops: Any = import_module("openvino.opset13")
     given = ops.parameter([2], np.float32, name="x")
-    compiled = ov.Core().compile_model(ov.Model([ops.relu(given)], [given], "tiny"), DEVICE)
+    compiled = ov.Core().compile_model(ov.Model([ops.relu(given)], [given], "tiny"), device)
     answer = compiled(np.array([1.0, -2.0], np.float32))[0]
     if answer.tolist() != [1.0, 0.0]:
-        raise Unsupported(f"OpenVINO answers {answer.tolist()} to Relu of [1, -2]", wanted="[1, 0]")
-    return {"version": str(ov.get_version()), "devices": list(ov.Core().available_devices)}
+        raise Unsupported(f"OpenVINO's {device} answers {answer.tolist()} to Relu of [1, -2]", wanted="[1, 0]")
 
 
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OpenVinoSession:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from dlconv.errors import MachineError, SamplesError, Unsupported
+from dlconv.errors import MachineError, PackagesMissing, SamplesError, Unsupported
 from dlconv.runtimes import tflite_account, tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
 
 if TYPE_CHECKING:
@@ -45,6 +45,27 @@ _TINY = zlib.decompress(
 
 def probe() -> dict[str, Any]:
     """The runtime's package and version, proved by running a model of one addition."""
+    package, version, _ = _run_tiny()
+    return {"version": version, "package": package, "devices": ["CPU"]}
+
+
+def probe_xnnpack() -> dict[str, Any]:
+    """As `probe`, by the XNNPACK delegate: the interpreter's own list of operators says that it took the model over.
+
+    Raises PackagesMissing where the runtime was built without it.
+    """
+    package, version, operators = _run_tiny()
+    if "DELEGATE" not in operators:
+        raise PackagesMissing(
+            f"{package} {version} runs {', '.join(operators)} itself: it was built without XNNPACK",
+            wanted="a runtime with XNNPACK",
+            mend="dlconv toolchain install tflite",
+        )
+    return {"version": version, "package": package, "devices": ["CPU, by XNNPACK"]}
+
+
+def _run_tiny() -> tuple[str, str, list[str]]:
+    """Package, version, and the operators of the smallest model as they were run."""
     package, version, interpreters = load_package()
     interpreter = interpreters.Interpreter(model_content=_TINY)
     interpreter.allocate_tensors()
@@ -53,7 +74,7 @@ def probe() -> dict[str, Any]:
     found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     if not np.array_equal(found, np.array([3.0, -4.0], np.float32)):
         raise MachineError(f"{package} {version} computes 1.5 + 1.5 and -2 - 2 as {found.tolist()}")
-    return {"version": version, "package": package, "devices": ["CPU"]}
+    return package, version, [str(each["op_name"]) for each in interpreter._get_ops_details()]
 
 
 def load_package() -> tuple[str, str, Any]:

@@ -29,6 +29,8 @@ DTYPES = (
 )  # fmt: skip
 """NumPy's names of the schema's TensorType, by number."""
 _MAX_ELEMENTS = 1 << 24  # of one vector of tables or numbers: a file that claims more is damaged
+_OVERLAP = 2
+"""Elements of vectors for each byte of a file. One that repeats nothing has no more than one."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def load(path: Path) -> FlatModel:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[4:8] != b"TFL3":
                 raise ValueError("it does not say TFL3")
-            return _model(_Table(data, _u32(data, 0)))
+            return _model(_Table(data, _u32(data, 0), _Left(_OVERLAP * len(data))))
     except (struct.error, IndexError, ValueError) as error:
         raise FormatError(
             f"{path.name} is not a TFLite model that can be read: {error}",
@@ -155,9 +157,13 @@ def _graph(table: _Table, codes: tuple[str, ...], sizes: tuple[int, ...]) -> Fla
         3, lambda each: FlatOperator(codes[each.number(0, "<I")], each.numbers(1, "<i"), each.numbers(2, "<i"))
     )
     graph = FlatGraph(tensors, table.numbers(1, "<i"), table.numbers(2, "<i"), operators)
-    used = (*graph.inputs, *graph.outputs, *(number for each in operators for number in (*each.inputs, *each.outputs)))
-    if max(used, default=-1) >= len(tensors):
-        raise ValueError("an operator names a tensor that there is not")
+    ends = (*graph.inputs, *graph.outputs)
+    used = [number for each in operators for number in (*each.inputs, *each.outputs)]
+    # -1 is an input that an operator does without
+    if not all(0 <= number < len(tensors) for number in ends) or not all(
+        -1 <= number < len(tensors) for number in used
+    ):
+        raise ValueError("an operator or the graph names a tensor that there is not")
     return graph
 
 
@@ -184,11 +190,24 @@ def _entry(table: _Table) -> FlatEntry:
     return FlatEntry(table.text(2), table.number(4, "<I"), named(0), named(1))
 
 
+class _Left:
+    """How many elements of vectors may still be read of the file."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def take(self, count: int) -> None:
+        self._count -= count
+        if self._count < 0:
+            raise ValueError("its vectors name the same parts again and again")
+
+
 class _Table:
     """A table of a FlatBuffer: its fields by number, with the schema's default of 0 where one is absent."""
 
-    def __init__(self, data: mmap.mmap, start: int) -> None:
+    def __init__(self, data: mmap.mmap, start: int, left: _Left) -> None:
         self._data = data
+        self._left = left
         self._start = start
         self._fields = start - int(struct.unpack_from("<i", data, _within(start, data))[0])
         self._size = int(struct.unpack_from("<H", data, _within(self._fields, data))[0])
@@ -209,6 +228,7 @@ class _Table:
         size = struct.calcsize(form)
         if count > _MAX_ELEMENTS or start + count * size > len(self._data):
             raise ValueError("a vector passes the end of the file")
+        self._left.take(count)
         return struct.unpack_from(f"<{count}{form[1:]}", self._data, start) if count else ()
 
     def floats(self, field: int) -> tuple[float, ...]:
@@ -216,16 +236,18 @@ class _Table:
 
     def table(self, field: int) -> _Table | None:
         at = self.place(field)
-        return _Table(self._data, at + _u32(self._data, at)) if at else None
+        return _Table(self._data, at + _u32(self._data, at), self._left) if at else None
 
     def tables(self, field: int, read: Callable[[_Table], _T]) -> tuple[_T, ...]:
-        return tuple(read(_Table(self._data, slot + _u32(self._data, slot))) for slot in self.slots(field))
+        found = (_Table(self._data, slot + _u32(self._data, slot), self._left) for slot in self.slots(field))
+        return tuple(read(table) for table in found)
 
     def slots(self, field: int) -> tuple[int, ...]:
         """Where the offsets of a vector of tables stand."""
         start, count = self._vector(field)
         if count > _MAX_ELEMENTS or start + 4 * count > len(self._data):
             raise ValueError("a vector passes the end of the file")
+        self._left.take(count)
         return tuple(range(start, start + 4 * count, 4))
 
     def place(self, field: int) -> int:

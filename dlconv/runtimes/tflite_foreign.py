@@ -40,9 +40,9 @@ def flex_of(model: FlatModel) -> tuple[str, ...]:
     return tuple(sorted({each.custom[len(FLEX) :] for each in model.operators if each.custom.startswith(FLEX)}))
 
 
-def refuse(model: FlatModel, *, has_edge_tpu: bool = False) -> None:
+def refuse(model: FlatModel) -> None:
     """Raise Unsupported for operators that the interpreter lacks, each named."""
-    custom = [name for name in custom_of(model) if not (has_edge_tpu and name == EDGETPU)]
+    custom = custom_of(model)
     if EDGETPU in custom:
         raise Unsupported(
             "the file is compiled for the Coral Edge TPU: without that device and its delegate it does not run",

@@ -87,7 +87,7 @@ def managed() -> list[Managed]:
     """The managed environments on the disk, whole or not, by name."""
     folder = toolchains.home()
     found: list[Managed] = []
-    for toolchain in toolchains.TOOLCHAINS:
+    for toolchain in (each for each in toolchains.TOOLCHAINS if each.lock):
         for path in sorted(folder.glob(f"{toolchain.name}-*")):
             if not path.is_dir() or path.name.rpartition("-")[0] != toolchain.name:
                 continue

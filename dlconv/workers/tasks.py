@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -115,3 +117,9 @@ def _run_all(session: Session, samples: list[Tensors], sequence: bool) -> tuple[
             outputs.append({})
             errors.append(f"{type(error).__name__}: {error}")
     return outputs, errors
+
+
+def script(path: str) -> dict[str, Any]:
+    """Run a Python script by itself, in this worker's interpreter; its exit status, and what it said."""
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
+    return {"status": done.returncode, "said": done.stdout + done.stderr}

@@ -39,6 +39,7 @@ class Toolchain:
     that the lock names every package, so that nothing else is resolved (tf-keras asks for `tensorflow` where
     `tensorflow-cpu` does).
     or_else names the toolchain that serves where this one is not here.
+    gate names the hardware that it needs besides (`dlconv.workers.gates`), "" where any machine does.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Toolchain:
     lock: str
     is_complete: bool = True
     or_else: str = ""
+    gate: str = ""
 
     @property
     def lock_path(self) -> Path:
@@ -235,6 +237,16 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         python_wanted=("3.12",),
         extra="",
         lock="onnx2tf-tensorflow.txt",
+    ),
+    Toolchain(
+        name="litert-torch",
+        purpose="converts torch.export models straight to TFLite",
+        requirements=(_TORCH[0], "litert-torch>=0.10,<0.11"),
+        python=">=3.11,<3.12",
+        python_wanted=("3.11",),
+        extra="",
+        lock="litert-torch.txt",
+        is_complete=False,
     ),
 )
 

@@ -64,7 +64,7 @@ def test_each_tensor_that_is_not_rounded_would_show(
     path = digits_like(tmp_path)
     x = np.random.default_rng(1).standard_normal((3, 1, 8, 8)).astype(np.float32)
     right = opened(path, "bfloat16").run({"x": x})["y"]
-    arithmetic: Any = onnx_rounded._Rounded
+    arithmetic: Any = onnx_rounded.Rounded
     inner = arithmetic._rounded
 
     def lazy(self: Any, value: Any, made: Any, **words: Any) -> Any:

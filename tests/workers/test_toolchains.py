@@ -63,7 +63,7 @@ def quiet(line: str) -> None:
 
 
 def test_locks_pin_what_the_ranges_allow() -> None:
-    for toolchain in TOOLCHAINS:
+    for toolchain in (each for each in TOOLCHAINS if each.lock):
         pins = [Requirement(pin) for pin in toolchains.pins_of(toolchain.lock_path)]
         for pin in pins:
             assert [part.operator for part in pin.specifier] == ["=="], f"{toolchain.name}: {pin} is no pin"
@@ -79,8 +79,8 @@ def test_locks_name_no_index() -> None:
 
 
 def test_an_unknown_toolchain_is_a_wrong_request() -> None:
-    with pytest.raises(RequestError, match="no toolchain 'tensorrt'"):
-        toolchains.get("tensorrt")
+    with pytest.raises(RequestError, match="no toolchain 'tensorrt9'"):
+        toolchains.get("tensorrt9")
 
 
 def test_each_requirement_is_judged_and_alternatives_serve() -> None:

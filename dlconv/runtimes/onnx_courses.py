@@ -1,0 +1,68 @@
+"""Courses of an ONNX model: in ONNX Runtime window by window, or node by node in float64 or rounded to a precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.convert.onnx_graph import read_model
+from dlconv.runtimes.onnx_double import Double
+from dlconv.runtimes.onnx_plan import program_of
+from dlconv.runtimes.onnx_reference import refuse
+from dlconv.runtimes.onnx_rounded import Rounded
+from dlconv.runtimes.onnx_walk import Walk
+from dlconv.runtimes.onnx_windows import OnnxWindows
+
+if TYPE_CHECKING:
+    from dlconv.runtimes.base import Tensors
+    from dlconv.runtimes.course import Course
+
+
+def open(path: str, arithmetic: str) -> Course:
+    """The model at `path` in "onnxruntime" (as the file has it), "float64", "float16" or "bfloat16" (emulated).
+
+    Raises Unsupported for models whose answers are random and, of the latter three, for what cannot be walked in them.
+    """
+    source = Path(path)
+    refuse(read_model(source), "" if arithmetic == "onnxruntime" else f"a run node by node in {arithmetic}")
+    return OnnxWindows(source) if arithmetic == "onnxruntime" else WalkedCourse(source, arithmetic)
+
+
+class WalkedCourse:
+    """See `dlconv.runtimes.course.Course`."""
+
+    def __init__(self, path: Path, arithmetic: str) -> None:
+        program = program_of(path)
+        self._weights = len(program.plan.weights)
+        self._rounded = None if arithmetic == "float64" else Rounded(program, arithmetic)
+        self._walk = Walk(program.plan, self._rounded or Double(program.opsets))
+        self._held = 0
+
+    def begin(self, samples: list[Tensors], stops: list[list[str]]) -> None:
+        self._stops = iter(stops)
+        self._later = {name for stop in stops for name in stop}
+        self._runs: list[Iterator[dict[str, Any]]] = [self._walk.steps(self._given(sample)) for sample in samples]
+        self._seen: list[Tensors] = [{} for _ in samples]
+
+    def next(self) -> list[Tensors]:
+        stop = next(self._stops)
+        for run, seen in zip(self._runs, self._seen, strict=True):
+            while any(name not in seen for name in stop):
+                scope = next(run)
+                for name in self._later & scope.keys() - seen.keys():
+                    seen[name] = np.asarray(scope[name])
+                self._held = max(self._held, len(scope.keys() | seen.keys()) - self._weights)
+        shown = [{name: seen.pop(name) for name in stop} for seen in self._seen]
+        self._later -= set(stop)
+        return shown
+
+    def held(self) -> int:
+        return self._held
+
+    def _given(self, sample: Tensors) -> Tensors:
+        if self._rounded is None:
+            return dict(sample)
+        return {name: self._rounded.given(name, value) for name, value in sample.items()}

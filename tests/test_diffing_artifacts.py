@@ -1,0 +1,98 @@
+"""Where an artifact parts from its source: bundles, and OpenVINO's IR, which shows its tensors by the ONNX's names."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dlconv
+from dlconv.diffing import Difference, DiffOptions, found_in
+from dlconv.errors import RequestError
+from dlconv.events import Silence
+from dlconv.options import SourceOptions
+from dlconv.workers.crew import Crew
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+    with Crew(tmp_path_factory.mktemp("logs"), slots=2, memory_limit_bytes=None, timeout_s=240) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def bundles(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample model as a bundle of OpenVINO and one of ONNX Runtime; beside them the source."""
+    place = tmp_path_factory.mktemp("bundles")
+    source = Path(shutil.copy(digits / "digits.onnx", place / "digits.onnx"))
+    options = dlconv.ExportOptions(("openvino", "onnxruntime"), place, samples=digits / "samples.npz", name="digits")
+    assert dlconv.export(source, options).exit_code == 0
+    return place
+
+
+def find(crew: Crew, candidate: Path, against: Path | None = None, **words: Any) -> Difference:
+    return found_in(candidate, against, DiffOptions(source=SourceOptions(draws=2), **words), crew, Silence())
+
+
+def rounded(ir: Path, to: Path, weight: str) -> None:
+    """A copy of the IR in which a stored tensor has steps of an eighth."""
+    import openvino
+
+    model = openvino.Core().read_model(str(ir))
+    (node,) = [each for each in model.get_ops() if each.get_friendly_name() == weight]
+    coarse = openvino.opset13.constant(np.round(node.data * 8) / np.float32(8))
+    node.output(0).replace(coarse.output(0))
+    openvino.save_model(model, str(to), compress_to_fp16=False)
+
+
+@pytest.mark.onnx
+@pytest.mark.openvino
+@pytest.mark.parametrize("target", ["openvino", "onnxruntime"])
+def test_a_right_bundle_goes_together_with_its_source(target: str, bundles: Path, crew: Crew) -> None:
+    found = find(crew, bundles / f"digits-{target}-fp32")
+    assert found.word == "TOGETHER" and found.reference.startswith(f"digits-{target}-fp32, by onnx_to_onnx")
+    assert len(found.partings) >= 5 and found.outputs[0].noise < 40
+    if target == "openvino":  # which shows all of them
+        assert len(found.partings) == found.operators
+
+
+@pytest.mark.onnx
+@pytest.mark.openvino
+@pytest.mark.parametrize("kind", ["Conv", "Gemm"])
+def test_an_altered_ir_is_found_by_its_operator_and_cut_there(
+    kind: str, bundles: Path, tmp_path: Path, crew: Crew
+) -> None:
+    import onnx
+
+    nodes = [node for node in onnx.load(bundles / "digits.onnx").graph.node if node.op_type == kind]
+    ir = tmp_path / "altered.xml"
+    rounded(bundles / "digits-openvino-fp32" / "model.xml", ir, nodes[1].input[1])
+    found = find(crew, ir, bundles / "digits.onnx", repro=tmp_path / "part")
+    assert found.word == "PARTED" and found.first is not None
+    assert found.first.operator.name == found.ranked[0].operator.name == nodes[1].name
+    assert found.repro is not None and found.repro.shows and found.repro.operators == 1
+    script = [sys.executable, str(tmp_path / "part" / "repro.py")]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "PARTED" in done.stdout, done.stderr
+
+
+@pytest.mark.onnx
+@pytest.mark.openvino
+def test_a_bundle_is_compared_with_its_own_source_alone(
+    bundles: Path, tmp_path: Path, digits: Path, crew: Crew
+) -> None:
+    bundle = bundles / "digits-openvino-fp32"
+    with pytest.raises(RequestError, match="not the model that"):
+        find(crew, bundle, digits / "digits.pt")
+    moved = Path(shutil.copytree(bundle, tmp_path / "deep" / "er" / "moved"))
+    with pytest.raises(RequestError, match=r"digits\.onnx, which moved was made from, is not here"):
+        find(crew, moved)
+    (moved / "model.bin").write_bytes(b"other")
+    with pytest.raises(RequestError, match="not what was exported"):
+        find(crew, moved)
