@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import answering, blame, bundle, calibration, candidate, formats, planning, reducing
+from dlconv import answering, attempts, blame, bundle, calibration, candidate, formats, planning, reducing
 from dlconv import source as sources
+from dlconv.attempts import Attempt
 from dlconv.cache import Cache
 from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
-from dlconv.errors import ConversionError, DlconvError, StepError
+from dlconv.errors import DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
 from dlconv.kinds import KINDS
 from dlconv.outcome import Outcome, Report, skipped
@@ -42,19 +43,6 @@ _WORKER_BYTES = 1 << 30
 """What a worker needs whatever the model: a framework and its libraries."""
 _MODEL_COPIES = 6
 """What a step needs of memory, in sizes of the model: the largest seen is 5.2 (torch.jit.load and its export)."""
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """One route that was tried: the receipt's entry, and the candidate if there came one.
-
-    blamed: the step that brought the error of one that failed.
-    """
-
-    entry: dict[str, Any]
-    candidate: Candidate | None
-    error: DlconvError | None
-    blamed: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,22 +171,22 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
     told = Outcome(place.name, run.source.artifact.path.name, goal.target, run.options.precision)
     start = time.perf_counter()
     try:
-        attempts: list[_Attempt] = []
+        tried: list[Attempt] = []
         for planned in goal.routes:
             # The first is tried even where another target saw it fail: its error is this target's too.
-            if not planned.is_possible or (attempts and run.runner.known_failure(planned.route.edges)):
+            if not planned.is_possible or (tried and run.runner.known_failure(planned.route.edges)):
                 continue
             attempt = _attempt(goal.target, planned.route.edges, run)
-            attempts.append(attempt)
-            if len(attempts) == MAX_ATTEMPTS:
+            tried.append(attempt)
+            if len(tried) == MAX_ATTEMPTS:
                 break
             if attempt.candidate is not None and attempt.candidate.trial.verdict.word != "FAIL":
                 break
-        taken = _best(attempts)
+        taken = attempts.best(tried)
         if taken.candidate is None:
-            raise _no_route(goal.target, attempts)
-        entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in attempts]
-        entries += _not_tried(goal, entries, run.runner)
+            raise attempts.no_route(goal.target, tried)
+        entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in tried]
+        entries += attempts.not_tried(goal, entries, run.runner)
         request = run.options.request_digest()
         receipt = bundle.publish(
             place,
@@ -231,25 +219,7 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
         return replace(told, error=error, seconds=time.perf_counter() - start)
 
 
-def _not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner) -> list[dict[str, Any]]:
-    done = [entry["edges"] for entry in tried]
-    entries = []
-    for planned in goal.routes:
-        names = [edge.name for edge in planned.route.edges]
-        if names in done:
-            continue
-        failed = runner.known_failure(planned.route.edges)
-        enough = f"{MAX_ATTEMPTS} routes were tried before it"
-        reason = enough if len(tried) == MAX_ATTEMPTS else "a route before it was taken"
-        if failed:
-            reason = f"{failed} had failed"
-        if planned.lacks:
-            reason = "; ".join(f"lacks {lack.toolchain}: {lack.problem}" for lack in planned.lacks)
-        entries.append({"edges": names, "outcome": "not-tried", "reason": reason, "steps": []})
-    return entries
-
-
-def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> _Attempt:
+def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> Attempt:
     entry: dict[str, Any] = {"edges": [edge.name for edge in edges], "reason": "", "steps": []}
     try:
         product = run.runner.run(edges, target)
@@ -259,7 +229,7 @@ def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> _Attempt:
     except StepError as error:
         entry["reason"] = error.met
         run.told.on(Event("step-failed", target, error.met, data=error.to_dict()))
-        return _Attempt(entry, None, error)
+        return Attempt(entry, None, error)
     verdict = trial.verdict
     entry["reason"] = "; ".join(verdict.reasons)
     blamed = ""
@@ -268,42 +238,11 @@ def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> _Attempt:
         entry["blame"] = [figure.to_dict() for figure in figures]
         blamed = blame.told(figures)
     run.told.on(Event("judged", target, verdict.word, trial.seconds, {"reasons": list(verdict.reasons)}))
-    return _Attempt(entry, Candidate(product, trial), None, blamed)
+    return Attempt(entry, Candidate(product, trial), None, blamed)
 
 
 def _asked_dims(options: ExportOptions) -> frozenset[str]:
     return frozenset(dim for spec in options.inputs for dim in spec.shape or () if isinstance(dim, str))
-
-
-def _best(attempts: list[_Attempt]) -> _Attempt:
-    """The last, if it did not fail; else of those that could be judged the one with the least error."""
-    if attempts[-1].candidate is not None and attempts[-1].candidate.trial.verdict.word != "FAIL":
-        return attempts[-1]
-    judged = [attempt for attempt in attempts if attempt.candidate is not None]
-    return min(judged or attempts, key=lambda attempt: _error(attempt.candidate))
-
-
-def _error(judged: Candidate | None) -> tuple[int, float]:
-    if judged is None:
-        return 0, 0.0
-    return len(judged.trial.evidence.problems), max(
-        (output.error for output in judged.trial.evidence.outputs), default=0.0
-    )
-
-
-def _no_route(target: str, attempts: list[_Attempt]) -> DlconvError:
-    errors = [attempt.error for attempt in attempts if attempt.error is not None]
-    if len(errors) == 1:
-        return errors[0]
-    told = tuple(
-        dict.fromkeys(f"{' -> '.join(a.entry['edges'])}: {a.error.met}" for a in attempts if a.error is not None)
-    )
-    return ConversionError(
-        f"none of {len(attempts)} routes to {target} succeeded: {errors[0].met}",
-        mend=next((error.mend for error in errors if error.mend), ""),
-        problems=told,
-        log=errors[0].log,
-    )
 
 
 def _warm(planned: Plan, reader: str, crew: Crew, *, is_known: bool) -> None:

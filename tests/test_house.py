@@ -41,8 +41,8 @@ LAYERS = (
     ("validators", "validators"),
     (
         "stages of the two lines",
-        "answering blame cache calibration candidate hardware kinds parting precision_noise probes receipt reducing "
-        "side_by_side source steps",
+        "answering attempts blame cache calibration candidate hardware kinds parting precision_noise probes receipt "
+        "reducing side_by_side source steps",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (
