@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from dlconv import formats
 from dlconv import source as sources
 from dlconv.bundle import is_bundle, open_bundle
+from dlconv.candidate import takes
 from dlconv.convert.graph import whole_graph
-from dlconv.errors import MachineError, RequestError
+from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.formats import Format
 from dlconv.model import Signature
 from dlconv.options import ExportOptions, SourceOptions
@@ -113,6 +114,7 @@ def _of_bundle(
     edges = tuple(_as_it_was(known[name], settings.get(name, {})) for name in taken["edges"])
     start = Product(source.path.parent, source.path.name, bundle.source_signature, source.digest)
     samples = reference.samples.samples[: options.draws]
+    samples = _taken(bundle.signature, samples, bundle.place)
     product, rest = _onnx_on_the_way(start, edges, bundle.target, samples[0], crew, cache, told)
     return Counterpart(product, rest, bundle.entry, bundle.signature, bundle.target, precision, samples)
 
@@ -142,7 +144,16 @@ def _of_file(
     theirs = sources.study(artifact, SourceOptions(draws=1), crew, cache)
     one_family = artifact.format in (Format.ONNX, Format.OPENVINO)
     signature, pairs = matched(source.signature, theirs.signature, links, one_family=one_family)
+    samples = _taken(signature, samples, artifact.path)
     return Counterpart(product, edges, artifact.path, signature, target, "", samples, (*source.notes, *pairs))
+
+
+def _taken(signature: Signature, samples: Sequence[Sample], path: Path) -> tuple[Sample, ...]:
+    """The samples that the artifact takes."""
+    found = tuple(sample for sample in samples if takes(signature, sample))
+    if not found:
+        raise SamplesError(f"{path.name} takes none of the samples", wanted=", ".join(map(str, signature.inputs)))
+    return found
 
 
 def _source_of(bundle: Bundle) -> Path:

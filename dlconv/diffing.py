@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from dlconv import counterpart, formats, parting, side_by_side
 from dlconv import source as sources
 from dlconv.cache import Cache
+from dlconv.candidate import runtime_for
+from dlconv.difference import Difference
 from dlconv.errors import RequestError, Unsupported
 from dlconv.events import Event, Silence
 from dlconv.formats import Format
 from dlconv.options import SourceOptions
-from dlconv.parting import FACTOR, UNITS, Parting, TensorError
+from dlconv.parting import FACTOR, UNITS
 from dlconv.parts import Conversion
-from dlconv.repro import Repro, Shown
+from dlconv.prefixes import Prefixes
+from dlconv.repro import SCRIPTED, Shown
 from dlconv.side_by_side import EMULATED, Pair, Run
 from dlconv.validators.parity import FACTORS
 from dlconv.workers.crew import Crew, logs_folder
@@ -24,26 +27,27 @@ from dlconv.workers.crew import Crew, logs_folder
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dlconv.counterpart import Counterpart
     from dlconv.events import Listener
     from dlconv.model import Signature
+    from dlconv.parting import TensorError
+    from dlconv.samples import Sample
     from dlconv.validators.matching import Link
 
 
 @dataclass(frozen=True)
 class _Course:
-    """How the artifacts of a target show their tensors."""
+    """How the artifacts of a target show their tensors, "" where they do not; cut: how a part is cut out of them."""
 
-    runtime: str
     toolchain: str
-    module: str
-    outline: str
-    arithmetic: str
-    cut: str
+    module: str = ""
+    outline: str = ""
+    arithmetic: str = ""
+    cut: str = ""
 
 
 _ONNX_OUTLINE: Final = "dlconv.runtimes.onnx_outputs:outline"
 _ONNX: Final = _Course(
-    "onnxruntime",
     "onnx",
     "dlconv.runtimes.onnx_courses",
     _ONNX_OUTLINE,
@@ -55,15 +59,22 @@ _COURSES: Final = {
     "onnxruntime": _ONNX,
     "openvino": _Course(
         "openvino",
-        "openvino",
         "dlconv.runtimes.openvino_courses",
         "dlconv.runtimes.openvino_courses:outline",
         "float32",
         "dlconv.runtimes.openvino_courses:cut",
     ),
 }
+_COURSES["tflite"] = _Course(
+    "tflite", "dlconv.runtimes.tflite_courses", "dlconv.runtimes.tflite_courses:outline", "the file's own"
+)
 _SLOTS: Final = 2
 """Workers side by side: the reference's and the candidate's."""
+_BARE: Final = (
+    "the artifact's tensors were shown by its runtime without a delegate; its outputs are those of a usual run"
+)
+_DELEGATE: Final = "without a delegate the artifact is right: what is wrong is done by the delegate"
+_NOT_ANEW: Final = "converted anew the model is right: the artifact is not what its route makes of the source now"
 
 
 @dataclass(frozen=True)
@@ -94,67 +105,6 @@ class DiffOptions:
             raise RequestError("a factor, a window or a number of draws is not positive", wanted="more than 0")
 
 
-@dataclass(frozen=True)
-class Difference:
-    """What was found. partings: of every operator with a tensor that was compared, in the order of the graph.
-
-    operators: how many the reference has. arithmetic: the reference's. precision: the candidate's, and unit its step.
-    held: the most tensors of one sample that any side held at a time. notes: a line each.
-    """
-
-    candidate: str
-    reference: str
-    precision: str
-    factor: float
-    arithmetic: str
-    samples: int
-    operators: int
-    partings: tuple[Parting, ...]
-    outputs: tuple[TensorError, ...]
-    held: int
-    seconds: float
-    notes: tuple[str, ...] = ()
-    repro: Repro | None = None
-
-    @property
-    def first(self) -> Parting | None:
-        """The first operator, in the order of the graph, at which they are parted."""
-        return parting.first(self.partings, self.factor)
-
-    @property
-    def ranked(self) -> tuple[Parting, ...]:
-        """The operators at which the error grows most, first."""
-        return parting.ranked(self.partings)
-
-    @property
-    def word(self) -> str:
-        """ "PARTED", "TOGETHER", or "INCONCLUSIVE" where no tensor could be compared."""
-        if not self.partings:
-            return "INCONCLUSIVE"
-        return "PARTED" if self.first is not None else "TOGETHER"
-
-    def to_dict(self) -> dict[str, Any]:
-        first = self.first
-        return {
-            "word": self.word,
-            "candidate": self.candidate,
-            "reference": self.reference,
-            "precision": self.precision,
-            "unit": UNITS[self.precision],
-            "factor": self.factor,
-            "arithmetic": self.arithmetic,
-            "samples": self.samples,
-            "operators": self.operators,
-            "held": self.held,
-            "seconds": round(self.seconds, 3),
-            "notes": list(self.notes),
-            "first": None if first is None else first.to_dict(),
-            "ranked": [each.to_dict() for each in self.ranked],
-            "outputs": [each.to_dict() for each in self.outputs],
-            "repro": None if self.repro is None else self.repro.to_dict(),
-        }
-
-
 def diff(candidate: Path, against: Path | None, options: DiffOptions, listener: Listener | None = None) -> Difference:
     """Find where `candidate` (a model file, or a bundle) parts from `against`; or, with a precision, from itself.
 
@@ -176,19 +126,22 @@ def found_in(candidate: Path, against: Path | None, options: DiffOptions, crew: 
     """`diff` of absolute paths, by workers that are there; two slots of the crew at least."""
     start = time.perf_counter()
     cache = Cache()
-    matter = _matter(candidate, against, options, crew, cache, told)
+    matter = _emulation(candidate, options, crew, cache)
+    if matter is None:
+        found = counterpart.find(candidate, against, options.source, options.links, crew, cache, told)
+        matter = _matter(found, (candidate if against is None else against).name, options, crew, cache, told)
     for note in matter.notes:
         told.on(Event("note", "", note))
-    pair, unit, notes = matter.pair, UNITS[matter.precision], matter.notes
+    compare = _side_by_side if matter.whole is None else _by_parts
     try:
-        errors, held = side_by_side.compare(pair, unit, options.window, crew, told)
+        pair, met = matter.pair, compare(matter, options.window, crew, told)
     except Unsupported as error:
-        if pair.reference.arithmetic != "float64":
+        if matter.pair.reference.arithmetic != "float64":
             raise
-        notes = (*notes, f"the reference is in float32: {error.met}")
-        pair = replace(pair, reference=pair.single)
-        errors, held = side_by_side.compare(pair, unit, options.window, crew, told)
-    found = Difference(
+        pair = replace(matter.pair, reference=matter.pair.single)
+        matter = replace(matter, pair=pair, notes=(*matter.notes, f"the reference is in float32: {error.met}"))
+        met = compare(matter, options.window, crew, told)
+    difference = Difference(
         f"{candidate.name} in {matter.precision}" if pair.candidate.emulates else candidate.name,
         matter.reference,
         matter.precision,
@@ -196,66 +149,130 @@ def found_in(candidate: Path, against: Path | None, options: DiffOptions, crew: 
         "float64" if pair.reference.arithmetic == "float64" else "float32",
         len(pair.reference.samples),
         len(pair.operators),
-        parting.partings(pair.operators, errors),
-        tuple(errors[name] for name in pair.outline["outputs"] if name in errors),
-        held,
+        parting.partings(pair.operators, met.errors),
+        tuple(met.errors[name] for name in pair.outline["outputs"] if name in met.errors),
+        met.held,
         time.perf_counter() - start,
-        notes,
+        (*matter.notes, *met.notes),
     )
-    if options.repro is None or found.first is None:
-        return found
-    shown = next(each for each in found.ranked if each.tensor.noise > found.factor)
-    about = {"candidate": found.candidate, "reference": found.reference, "unit": unit, "factor": found.factor}
-    written = Shown(pair, shown, errors, about, matter.conversion, crew).write(options.repro.absolute())
-    return replace(found, repro=written, seconds=time.perf_counter() - start)
+    if options.repro is None or difference.first is None:
+        return difference
+    conversion = None if matter.whole is None else matter.whole.conversion
+    if conversion is not None and conversion.runtime.name not in SCRIPTED:
+        note = f"no part was written: its script knows {', '.join(SCRIPTED)}, not {conversion.runtime.name}"
+        return replace(difference, notes=(*difference.notes, note))
+    shown = next(each for each in difference.ranked if each.tensor.noise > difference.factor)
+    about = {
+        "candidate": difference.candidate,
+        "reference": difference.reference,
+        "unit": UNITS[matter.precision],
+        "factor": difference.factor,
+    }
+    written = Shown(pair, shown, met.errors, about, conversion, crew).write(options.repro.absolute())
+    return replace(difference, repro=written, seconds=time.perf_counter() - start)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A candidate that no part can be cut out of: how parts are made like it, and what it answers as a whole, a set a
+    sample, by the reference's names of its outputs."""
+
+    conversion: Conversion
+    answers: tuple[Sample, ...]
 
 
 @dataclass(frozen=True)
 class _Matter:
-    """What is compared, and what is known of it. reference: its name, for a person. conversion: as of `Shown`."""
+    """What is compared, and what is known of it. reference: its name, for a person. whole: None where the candidate
+    shows its tensors, and parts can be cut out of it."""
 
     pair: Pair
     reference: str
     precision: str
     factor: float
     notes: tuple[str, ...]
-    conversion: Conversion | None = None
+    whole: _Whole | None = None
 
 
-def _matter(
-    candidate: Path, against: Path | None, options: DiffOptions, crew: Crew, cache: Cache, told: Listener
-) -> _Matter:
-    if options.precision:
-        return _emulation(candidate, options, crew, cache)
-    found = counterpart.find(candidate, against, options.source, options.links, crew, cache, told)
-    reference = found.reference
-    course = _COURSES.get(found.target)
-    if course is None:
-        raise RequestError(f"{candidate} is of the target {found.target}", wanted=f"one of {', '.join(_COURSES)}")
-    outline = _outline("onnx", _ONNX_OUTLINE, reference.path, crew)
-    theirs = _outline(course.toolchain, course.outline, found.artifact, crew)
-    pair = Pair(
-        Run(reference.path, found.given(reference.signature, reference.path), "float64"),
-        Run(
-            found.artifact,
-            found.given(found.signature, found.artifact),
-            course.arithmetic,
-            course.module,
-            course.toolchain,
-            course.cut,
-        ),
-        outline,
-        theirs,
-        _names(outline, theirs, reference.signature, found.signature),
+@dataclass(frozen=True)
+class _Met:
+    """What was measured: errors by tensor, the most tensors held at a time, and what there is to note."""
+
+    errors: dict[str, TensorError]
+    held: int
+    notes: tuple[str, ...] = ()
+
+
+def _side_by_side(matter: _Matter, window: int, crew: Crew, told: Listener) -> _Met:
+    return _Met(*side_by_side.compare(matter.pair, UNITS[matter.precision], window, crew, told))
+
+
+def _by_parts(matter: _Matter, window: int, crew: Crew, told: Listener) -> _Met:
+    """By what the candidate answers as a whole; by its tensors, where it shows most of them and these part; else by
+    prefixes that are converted anew."""
+    assert matter.whole is not None
+    pair, unit, notes = matter.pair, UNITS[matter.precision], list[str]()
+    outputs = tuple(matter.whole.answers[0])
+    prefixes = Prefixes(
+        pair.reference, pair.operators, outputs, matter.whole.conversion, unit, matter.factor, window, told
     )
-    name = candidate.name if against is None else against.name
-    via = "" if len(reference.records) == 0 else f", by {reference.records[-1].edge}"
-    factor = options.factor or FACTORS[course.runtime]
-    precision = found.precision or str(theirs["precision"])
-    return _Matter(pair, f"{name}{via}", precision, factor, found.notes)
+    whole = prefixes.measured(matter.whole.answers, outputs)
+    is_right = all(error.noise <= matter.factor for error in whole.values())
+    shown = _Met({}, 0)
+    if len(pair.names) - len(outputs) >= len(pair.operators) / 2:
+        try:
+            shown = _side_by_side(matter, window, crew, told)
+        except Unsupported as error:  # of the candidate: the reference has run
+            notes.append(f"the artifact's tensors are not shown: {error.met}")
+    first = parting.first(parting.partings(pair.operators, shown.errors), matter.factor)
+    if shown.errors and (is_right or (first is not None and len(first.operators) == 1)):
+        return _Met({**shown.errors, **whole}, shown.held, (_BARE,))
+    if is_right:
+        return _Met(whole, len(outputs), tuple(notes))
+    notes += [_DELEGATE] if shown.errors and first is None else []
+    found = prefixes.bisect()
+    if found is None:
+        return _Met(whole, len(outputs), (*notes, _NOT_ANEW))
+    count = f"{found.tried} prefixes were converted: right up to operator {found.right}, wrong from {found.wrong} on"
+    return _Met({**whole, **found.errors}, len(found.errors), (*notes, count))
 
 
-def _emulation(path: Path, options: DiffOptions, crew: Crew, cache: Cache) -> _Matter:
+def _matter(found: Counterpart, name: str, options: DiffOptions, crew: Crew, cache: Cache, told: Listener) -> _Matter:
+    ours, runtime = found.reference, runtime_for(found.target)
+    course = _COURSES.get(found.target, _Course(runtime.toolchain))
+    outline = _outline("onnx", _ONNX_OUTLINE, ours.path, crew)
+    theirs = _outline(course.toolchain, course.outline, found.artifact, crew) if course.outline else {"operators": []}
+    names, axes = _paired(outline, theirs, ours.signature, found.signature)
+    given = found.given(found.signature, found.artifact)
+    candidate = Run(found.artifact, given, course.arithmetic, course.module, course.toolchain, course.cut)
+    reference = Run(ours.path, found.given(ours.signature, ours.path), "float64")
+    pair = Pair(reference, candidate, outline, theirs, names, axes, is_loose=not course.cut)
+    whole = None
+    if not course.cut:
+        conversion = Conversion(found.edges, found.target, runtime, crew, cache, told)
+        answers = conversion.answers(found.artifact, found.signature, found.samples)
+        whole = _Whole(conversion, tuple(_as_outputs_of(ours.signature, each) for each in answers))
+    return _Matter(
+        pair,
+        name if not ours.records else f"{name}, by {ours.records[-1].edge}",
+        found.precision or str(theirs.get("precision", "float32")),
+        options.factor or FACTORS.get(runtime.name, FACTOR),
+        found.notes,
+        whole,
+    )
+
+
+def _as_outputs_of(signature: Signature, answers: Sample) -> Sample:
+    """Answers in the source's names and axes, as the model of that signature would give them."""
+    found = {spec.name: (answers[spec.source_name], spec.permutation) for spec in signature.outputs
+             if spec.source_name in answers}  # fmt: skip
+    return {name: array.transpose(axes) if axes else array for name, (array, axes) in found.items()}
+
+
+def _emulation(path: Path, options: DiffOptions, crew: Crew, cache: Cache) -> _Matter | None:
+    """The model and its emulation, where that is asked for."""
+    if not options.precision:
+        return None
     artifact = formats.open_model(path)
     if artifact.format is not Format.ONNX:
         raise RequestError(f"{path} is {artifact.format.label}: ONNX is emulated", mend="dlconv export --to onnx")
@@ -268,16 +285,26 @@ def _emulation(path: Path, options: DiffOptions, crew: Crew, cache: Cache) -> _M
     return _Matter(pair, path.name, options.precision, options.factor or FACTOR, source.notes)
 
 
-def _names(
+def _paired(
     outline: Mapping[str, Any], theirs: Mapping[str, Any], ours: Signature, artifact: Signature
-) -> dict[str, str]:
-    """The candidate's tensor by the reference's, where both have it: same names, and outputs that stand for one."""
+) -> tuple[dict[str, str], dict[str, tuple[int, ...]]]:
+    """The candidate's tensor by the reference's, where both have it: same names, and outputs that stand for one; and of
+    these the axes, where they are in another order."""
     has = {name: name for each in theirs["operators"] for name in each["outputs"]} | theirs.get("aliases", {})
-    made = [name for each in outline["operators"] for name in each["outputs"]]
-    outputs = {spec.source_name: spec.name for spec in artifact.outputs}
-    stands = {spec.name: outputs[spec.source_name] for spec in ours.outputs if spec.source_name in outputs}
-    names = {name: has[name] for name in made if name in has}
-    return names | {name: has[other] for name, other in stands.items() if name in made and other in has}
+    made = {name for each in outline["operators"] for name in each["outputs"]}
+    names = {name: has[name] for each in outline["operators"] for name in each["outputs"] if name in has}
+    axes: dict[str, tuple[int, ...]] = {}
+    outputs = {spec.source_name: spec for spec in artifact.outputs}
+    for spec in ours.outputs:
+        other = outputs.get(spec.source_name)
+        if other is None or spec.name not in made or other.name not in has:
+            continue
+        names[spec.name] = has[other.name]
+        if spec.permutation != other.permutation:
+            rank = len(spec.permutation or other.permutation)
+            straight = sorted(range(rank), key=(other.permutation or tuple(range(rank))).__getitem__)
+            axes[spec.name] = tuple(straight[axis] for axis in spec.permutation or range(rank))
+    return names, axes
 
 
 def _outline(toolchain: str, function: str, path: Path, crew: Crew) -> dict[str, Any]:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from dlconv.workers.crew import Crew
 
 _SCRIPT: Final = Path(__file__).with_name("repro_script.py")
+SCRIPTED: Final = ("onnxruntime", "openvino", "tflite", "tensorflow")
+"""The runtimes that the script knows."""
 _LAYERS: Final = (0, 1, 2, 4, 8, 16, 32)
 """How many layers of operators before the one that is shown are added in turn, until the error shows."""
 
@@ -80,6 +82,9 @@ class Shown:
                     continue
                 if repro.shows or is_whole:
                     break
+            if not repro.shows and self.conversion is not None and self.found.tensor.name in self.pair.names:
+                # What is converted today is right: the fault is in the artifact, which is shown as it is.
+                repro = self._written(aside, set(), folder, within=True)
             return repro
 
     def _given(self, compared: set[str]) -> tuple[str, ...]:
@@ -99,14 +104,17 @@ class Shown:
         name = self.found.tensor.name
         return self.pair.single.tensors(self.crew, [name], self._sample)[name]
 
-    def _written(self, folder: Path, compared: set[str], place: Path) -> Repro:
-        """The part that begins with what is compared."""
+    def _written(self, folder: Path, compared: set[str], place: Path, *, within: bool = False) -> Repro:
+        """The part that begins with what is compared. within: of the candidate the whole, looked into."""
         name = self.found.tensor.name
         operators, given = parting.back(self.found.place, self.pair.operators, compared)
         ours = self.pair.single.tensors(self.crew, list(given), self._sample)
         taken = parts.cut(self.pair.reference, folder / "reference.onnx", ours, {name: self._single}, self.crew)
         ours = {each: ours[each] for each in taken}
-        inputs, told = self._own(folder, compared) if self.conversion is None else self._converted(folder, ours)
+        if within:
+            inputs, told = self._whole(folder)
+        else:
+            inputs, told = self._own(folder, compared) if self.conversion is None else self._converted(folder, ours)
         arrays = {f"given.{each}": array for each, array in ours.items()}
         arrays |= {f"candidate.{each}": array for each, array in inputs.items()}
         save_npz(folder / "tensors.npz", {**arrays, "wanted": self._wanted})
@@ -160,6 +168,20 @@ class Shown:
             "axes": list(output.permutation),
         }
         return to_artifact(given, product.signature), told
+
+    def _whole(self, folder: Path) -> tuple[Sample, dict[str, Any]]:
+        """The candidate itself, on its own inputs."""
+        candidate = self.pair.candidate
+        shutil.rmtree(folder / "candidate", ignore_errors=True)
+        (folder / "candidate").mkdir()
+        shutil.copyfile(candidate.path, folder / "candidate" / candidate.path.name)
+        told = {
+            "runtime": f"within {candidate.toolchain}",
+            "entry": f"candidate/{candidate.path.name}",
+            "output": self.pair.names[self.found.tensor.name],
+            "axes": [],
+        }
+        return candidate.samples[self._sample], told
 
     def _run(self, script: Path) -> tuple[str, bool]:
         toolchain = self.pair.candidate.toolchain if self.conversion is None else self.conversion.runtime.toolchain

@@ -81,7 +81,35 @@ def in_tflite(path: Path, inputs: dict[str, Any], output: str) -> Any:
     return Interpreter(model_path=str(path)).get_signature_runner()(**inputs)[output]
 
 
-RUNNERS = {"onnxruntime": in_onnxruntime, "openvino": in_openvino, "tflite": in_tflite}
+def in_tensorflow(path: Path, inputs: dict[str, Any], output: str) -> Any:
+    """The output of a SavedModel, by its usual signature."""
+    import tensorflow
+
+    function = tensorflow.saved_model.load(str(path)).signatures["serving_default"]
+    return function(**{name: tensorflow.constant(array) for name, array in inputs.items()})[output].numpy()
+
+
+def within_tflite(path: Path, inputs: dict[str, Any], tensor: str) -> Any:
+    """An inner tensor of a TFLite file, which is run whole, without a delegate."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter, OpResolverType
+
+    kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(str(path), experimental_op_resolver_type=kind, experimental_preserve_all_tensors=True)
+    interpreter.get_signature_runner()(**inputs)
+    (found,) = (each["index"] for each in interpreter.get_tensor_details() if each["name"] == tensor)
+    return interpreter.get_tensor(found)
+
+
+RUNNERS = {
+    "onnxruntime": in_onnxruntime,
+    "openvino": in_openvino,
+    "tflite": in_tflite,
+    "tensorflow": in_tensorflow,
+    "within tflite": within_tflite,
+}
 
 
 def gaps(wanted: Any, got: Any) -> Any:

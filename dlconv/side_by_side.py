@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,7 +66,9 @@ class Run:
 class Pair:
     """A reference, which is ONNX, and a candidate. outline, theirs: of the two graphs, as data.
 
-    names: of the candidate's tensor by the reference's, for those that operators of both make.
+    names: of the candidate's tensor by the reference's, for those that operators of both make. axes: of those that the
+    candidate has in another order: axis i of the reference's is axis axes[i] of the candidate's. is_loose: an inner
+    tensor of another shape is another tensor, and no error.
     """
 
     reference: Run
@@ -74,6 +76,8 @@ class Pair:
     outline: Mapping[str, Any]
     theirs: Mapping[str, Any]
     names: Mapping[str, str]
+    axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    is_loose: bool = False
 
     @cached_property
     def operators(self) -> tuple[Operator, ...]:
@@ -83,6 +87,10 @@ class Pair:
     def single(self) -> Run:
         """The reference as its file has it, in ONNX Runtime."""
         return replace(self.reference, arithmetic="onnxruntime")
+
+    def turned(self, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The candidate's tensor in the reference's axes."""
+        return array.transpose(self.axes[name]) if name in self.axes else array
 
     def back_in_candidate(self, name: str, compared: set[str]) -> tuple[str, ...]:
         """The candidate's tensors among `compared`, or its inputs, that its tensor `name` is made of."""
@@ -139,7 +147,9 @@ def compare(pair: Pair, unit: float, window: int, crew: Crew, told: Listener) ->
             told.on(Event("step-started", "", f"window {number} of {len(stops)}"))
             sure, single, got = (side.next() for side in sides)
             for name in stop:
-                arrays = [sample[pair.names[name]] for sample in got]
+                arrays = [pair.turned(name, sample[pair.names[name]]) for sample in got]
+                if pair.is_loose and any(a[name].shape != b.shape for a, b in zip(sure, arrays, strict=True)):
+                    continue
                 errors[name] = _measured(name, sure, arrays, single, unit, pair.candidate)
         held = max(side.held() for side in sides)
         for side in sides:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlconv.diffing import Difference, DiffOptions, found_in
+from dlconv.difference import Difference
+from dlconv.diffing import DiffOptions, found_in
 from dlconv.errors import RequestError
 from dlconv.events import Silence
 from dlconv.options import SourceOptions
@@ -122,7 +123,7 @@ def test_the_script_needs_numpy_and_the_runtimes_alone() -> None:
         if name
     }
     assert names - set(sys.stdlib_module_names) == {
-        *("numpy", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime")
+        *("numpy", "onnxruntime", "openvino", "ai_edge_litert", "tflite_runtime", "tensorflow")
     }
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import dlconv
-from dlconv.diffing import Difference, DiffOptions, found_in
+from dlconv.difference import Difference
+from dlconv.diffing import DiffOptions, found_in
 from dlconv.errors import RequestError
 from dlconv.events import Silence
 from dlconv.options import SourceOptions
@@ -96,3 +97,39 @@ def test_a_bundle_is_compared_with_its_own_source_alone(
     (moved / "model.bin").write_bytes(b"other")
     with pytest.raises(RequestError, match="not what was exported"):
         find(crew, moved)
+
+
+@pytest.fixture(scope="module")
+def tflite_bundle(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("tflite")
+    source = Path(shutil.copy(digits / "digits.onnx", place / "digits.onnx"))
+    options = dlconv.ExportOptions(("tflite",), place, samples=digits / "samples.npz", name="digits")
+    assert dlconv.export(source, options).exit_code == 0
+    return place / "digits-tflite-fp32"
+
+
+@pytest.mark.onnx
+@pytest.mark.tflite
+@pytest.mark.onnx2tf
+def test_a_tflite_file_shows_its_tensors_and_an_altered_one_is_found(
+    tflite_bundle: Path, tmp_path: Path, crew: Crew
+) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    found = find(crew, tflite_bundle)
+    assert found.word == "TOGETHER" and len(found.partings) == found.operators and found.factor == 80
+    source = tflite_bundle.parent / "digits.onnx"
+    graph = onnx.load(source).graph
+    node = [each for each in graph.node if each.op_type == "Conv"][1]
+    (weight,) = [numpy_helper.to_array(each) for each in graph.initializer if each.name == node.input[1]]
+    stored = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))
+    content = (tflite_bundle / "model.tflite").read_bytes()
+    assert content.count(stored.tobytes()) == 1
+    altered = tmp_path / "altered.tflite"
+    altered.write_bytes(content.replace(stored.tobytes(), (np.round(stored * 8) / np.float32(8)).tobytes()))
+    found = find(crew, altered, source, repro=tmp_path / "part")
+    assert found.word == "PARTED" and found.first is not None
+    assert found.first.operator.name == found.ranked[0].operator.name == node.name
+    assert found.repro is not None and found.repro.shows  # by the file itself: what is converted now is right
+    assert (tmp_path / "part" / "candidate" / "altered.tflite").is_file()

@@ -13,7 +13,7 @@ from dlconv.errors import ConversionError, MachineError
 from dlconv.options import SourceOptions, parse_inputs
 
 if TYPE_CHECKING:
-    from dlconv.diffing import Difference
+    from dlconv.difference import Difference
 
 _CODES = {"TOGETHER": 0, "PARTED": 1}
 _PATH = click.Path(path_type=Path)
@@ -57,10 +57,10 @@ def diff(
 ) -> int:
     """Find the first operator at which CANDIDATE parts from the model that is right, and where the error grows.
 
-    CANDIDATE is a bundle that `dlconv export` left, an ONNX file or an OpenVINO IR; MODEL what it was made from, of any
-    format; for a bundle it may be left out where it lies beside. With --precision, CANDIDATE is compared with an ideal
-    implementation of itself in a smaller float: what overflows or loses its digits there is found before anything is
-    converted.
+    CANDIDATE is a bundle that `dlconv export` left, or a model file: ONNX, OpenVINO IR, TFLite, SavedModel. MODEL is
+    what it was made from, of any format; for a bundle it may be left out where it lies beside. With --precision,
+    CANDIDATE is compared with an ideal implementation of itself in a smaller float: what overflows or loses its digits
+    there is found before anything is converted.
 
     Exit code 0 if the two go together to the end, 1 if they part, 3 if nothing could be concluded.
     """

@@ -9,7 +9,7 @@ from dlconv.parting import UNITS
 from dlconv.reports.table import duration, one_line, table
 
 if TYPE_CHECKING:
-    from dlconv.diffing import Difference
+    from dlconv.difference import Difference
     from dlconv.parting import Parting, TensorError
 
 _LONGEST_NAME = 48
@@ -54,7 +54,7 @@ def lines(found: Difference, top: int) -> list[str]:
     left = len(ranked) - len(shown)
     told += [f"... and {left} operators with less growth"] if left else []
     told += ["", *_outputs(found.outputs)]
-    told += ["", *_how(found)]
+    told += ["", *_how(found), *(f"note: {one_line(note)}" for note in found.notes)]
     told += _repro(found)
     return told
 

@@ -128,9 +128,10 @@ class TfliteSession:
         signature: Signature | None = None,
         *,
         reference: bool = False,
+        keeps_all: bool = False,
     ) -> None:
         """signature: names that its tensors are called by. reference: the plain kernels that the format is defined by,
-        without any delegate."""
+        without any delegate. keeps_all: after a run every tensor is there, for `tensor`."""
         model = tflite_flatbuffer.load(path)
         self._package, self._version, self._interpreters = load_package()
         tflite_foreign.refuse(model)
@@ -142,6 +143,7 @@ class TfliteSession:
         self._entry = tflite_boundary.entry_of(model, signature.entry if signature else "")
         self._keeps_resources = any(each.name in _RESOURCES for each in model.operators)
         self._reference = reference
+        self._keeps_all = keeps_all
         self._with_xnnpack = xnnpack is not False and not reference
         self._may_fall_back = xnnpack is None
         self._refusal = ""
@@ -160,6 +162,11 @@ class TfliteSession:
             raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self.inputs)}")
         fitting = {name: _fitting(name, array, self.inputs[name]) for name, array in inputs.items()}
         return lambda: self._invoke(fitting), self._read
+
+    def tensor(self, number: int) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+        """A tensor of the last run by its number in the main graph, and the interpreter's own account of it."""
+        (detail,) = (each for each in self._interpreter.get_tensor_details() if each["index"] == number)
+        return self._interpreter.get_tensor(number), detail
 
     def placement(self) -> dict[str, Any]:
         """What runs: device, delegate, how many of the operators it took over, threads and the runtime's version."""
@@ -187,6 +194,7 @@ class TfliteSession:
             self._interpreter = self._interpreters.Interpreter(
                 **self._file,
                 num_threads=self._threads,
+                experimental_preserve_all_tensors=self._keeps_all,
                 experimental_op_resolver_type=kinds.BUILTIN_REF if self._reference else kind,
             )
         except ValueError as error:
