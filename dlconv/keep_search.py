@@ -54,7 +54,7 @@ def _most_sensitive(asked: _Asked, keep: Sequence[str]) -> str:
     while len(left) > 1:
         halves = left[: len(left) // 2], left[len(left) // 2 :]
         # Of two that are alike, as where both overflow, the first: what comes later follows from it.
-        left = list(max(halves, key=asked.of_alone))
+        left = max(halves, key=lambda half: asked.of_alone(half))
     return left[0]
 
 

@@ -68,7 +68,7 @@ class ExportOptions:
     layout: of the artifacts' image-like inputs, "" for the source's own.
     precision: see `precisions`. keep: nodes of the ONNX graph that stay in float32, by name. calibration: samples to
     find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's;
-    allow_random_calibration: drawn ones will do.
+    allow_random_calibration: drawn ones will do. search: find what has to be kept, in at most search_s seconds.
     command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
@@ -88,6 +88,8 @@ class ExportOptions:
     keep: tuple[str, ...] = ()
     calibration: str = ""
     allow_random_calibration: bool = False
+    search: bool = False
+    search_s: float = 600
     opset: int | None = None
     name: str | None = None
     bars: Bars = field(default_factory=Bars)
@@ -133,6 +135,7 @@ class ExportOptions:
             "edges": list(self.edges),
             "layout": self.layout,
             **({"keep": sorted(self.keep)} if self.keep else {}),
+            **({"search": self.bars.to_dict()} if self.search else {}),
             **({"calibration": self.calibration} if self.calibration else {}),
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -168,7 +171,9 @@ class ExportOptions:
         ]
         if self.precision not in PRECISIONS:
             found.append(f"unknown precision {self.precision!r}: there are {', '.join(PRECISIONS)}")
-        if self.precision == "fp32" and self.keep:
+        if self.search and self.keep:
+            found.append("a keep-list is given: there is nothing to search for")
+        if self.precision == "fp32" and (self.keep or self.search):
             found.append("a keep-list says what stays in float32 beside a lower precision, and none is asked for")
         if self.precision not in CALIBRATED and (self.calibration or self.allow_random_calibration):
             found.append(f"calibration is for int8: {self.precision} needs none")

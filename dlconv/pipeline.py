@@ -21,6 +21,7 @@ from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
+from dlconv.keeplist import write_keep_list
 from dlconv.kinds import KINDS
 from dlconv.outcome import Outcome, Report, skipped
 from dlconv.samples import read_labels
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dlconv.options import ExportOptions
     from dlconv.planning import Plan, TargetPlan
     from dlconv.reducing import Reduction
+    from dlconv.samples import SampleSet
     from dlconv.source import Reference, Source
 
 _WORKER_BYTES = 1 << 30
@@ -143,10 +145,9 @@ def _export(
             reduction = None
             if options.precision != "fp32":
                 # One after the other: what cannot be held is known before anything is built.
-                reduced = reducing.reduce(source, reference.result(), options, calibrated, runner, crew)
-                for note in reducing.notes_on(reduced):
-                    told.on(Event("note", "", note))
-                reduction = reduced
+                reduction = _reduced(source, reference.result(), options, calibrated, runner, crew, told)
+                options = replace(options, keep=reduction.keep, search=False)
+                runner = runner.asked(options)
             run = _Run(source, reference.result, runner, options, crew, told, reduction)
             running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
             return [future.result() for future in running]
@@ -165,6 +166,28 @@ def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache,
         text += f" ({reference.reason})"
     told.on(Event("reference", "", text, time.perf_counter() - start))
     return reference
+
+
+def _reduced(
+    source: Source,
+    reference: Reference,
+    options: ExportOptions,
+    calibrated: SampleSet | None,
+    runner: StepRunner,
+    crew: Crew,
+    told: Listener,
+) -> Reduction:
+    def tell(line: str) -> None:
+        told.on(Event("note", "", line))
+
+    reduction = reducing.reduce(source, reference, options, calibrated, runner, crew, tell)
+    if options.search and reduction.keep:
+        path = options.output_dir / f"{_name(source.artifact, options)}-{options.precision}.keep"
+        write_keep_list(path, reduction.keep)
+        tell(f"{path} holds them; to use it again: --keep-list {shlex.quote(str(path))}")
+    for note in reducing.notes_on(reduction):
+        tell(note)
+    return reduction
 
 
 def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
@@ -273,10 +296,13 @@ def _without(artifact: Artifact, target: str, error: ToolchainMissing, options: 
 
 
 def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
+    return options.output_dir / f"{_name(artifact, options)}-{target}-{options.precision}"
+
+
+def _name(artifact: Artifact, options: ExportOptions) -> str:
     # A directory's name has no suffix, though it may have a dot.
     suffix = "" if artifact.path.is_dir() else artifact.path.suffix
-    name = options.name or artifact.path.name.removesuffix(suffix)
-    return options.output_dir / f"{name}-{target}-{options.precision}"
+    return options.name or artifact.path.name.removesuffix(suffix)
 
 
 def _install(planned: Plan, told: Listener) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.candidate import runtime_for
 from dlconv.convert.graph import Route, whole_graph
-from dlconv.errors import ToolchainMissing
+from dlconv.errors import RequestError, ToolchainMissing
 from dlconv.hardware import computes_bfloat16, cpu_name
 from dlconv.kinds import KINDS
 from dlconv.workers import gates, toolchains
@@ -167,6 +167,13 @@ def _target_plan(
     # Inputs are turned in the ONNX graph, where it is plain from the operators which layout they have.
     via = options.via or ("onnx" if options.layout else "")
     routes = whole_graph().routes(source, target, via, options.edges, options.precision)
+    if options.keep or options.search:
+        routes = tuple(route for route in routes if any(edge.knows_nodes for edge in route.edges))
+        if not routes:
+            raise RequestError(
+                f"what puts {options.precision} into {target} knows no nodes of the ONNX graph: it can keep none",
+                mend=f"leave {target} out, or export it without a keep-list",
+            )
     always = (
         *lacks_of(KINDS[source].toolchain, "reading the source and its reference"),
         *lacks_of(runtime_for(target).toolchain, f"running the {target} artifact"),

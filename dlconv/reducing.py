@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dlconv import precision_noise
+from dlconv.cache import Cache, key_of
 from dlconv.candidate import WIDEST_NOISE
 from dlconv.convert.graph import whole_graph
 from dlconv.errors import ConversionError, StepError
+from dlconv.jsonfile import read_json, write_json
+from dlconv.keep_search import Noise, search
 from dlconv.precisions import Precision, dtype_of, is_stored_alone
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from dlconv.options import ExportOptions
     from dlconv.precision_noise import PrecisionNoise
     from dlconv.samples import SampleSet
@@ -25,6 +30,11 @@ if TYPE_CHECKING:
     from dlconv.workers.crew import Crew
 
 _LARGEST: Final = {"float16": 65504.0}
+_GOALS: Final = {"float16": 1e-2, "bfloat16": 3e-2, "int8": 5e-2}
+"""What a search wants of the noise, where no bar is asked for, relative to an output's scale."""
+_REAL: Final = 1.5
+"""What a real implementation's error may be in units of the emulated noise: 1.4 is the largest seen."""
+_TINY: Final = 1e-12
 _STORED: Final = ("weight", "input")
 
 
@@ -58,24 +68,75 @@ def reduce(
     calibration: SampleSet | None,
     runner: StepRunner,
     crew: Crew,
+    tell: Callable[[str], None],
 ) -> Reduction:
-    """The precision's noise on the source's ONNX form. ConversionError where there is none, or where the precision
-    cannot hold the model: an overflow, named by its node, or answers that are lost in noise."""
+    """The precision's noise on the source's ONNX form, and with `options.search` what has to stay in float32 for it.
+
+    ConversionError where there is no such form, where nothing was found, and where the precision cannot hold the model:
+    an overflow, named by its node, or answers that are lost in noise. tell is told of each step of the search.
+    """
     model = as_onnx(source, runner)
-    precision = options.precision
-    sequence = bool(source.facts.get("sequence"))
-    noise = precision_noise.emulate(
-        model.path,
-        model.signature,
-        reference,
-        dtype_of(precision),
-        crew,
-        sequence=sequence,
-        keep=options.keep,
-        stored=is_stored_alone(precision),
-    )
+    precision, keep = options.precision, options.keep
+
+    def emulated(kept: Iterable[str]) -> PrecisionNoise:
+        return precision_noise.emulate(
+            model.path,
+            model.signature,
+            reference,
+            dtype_of(precision),
+            crew,
+            sequence=bool(source.facts.get("sequence")),
+            keep=tuple(kept),
+            stored=is_stored_alone(precision),
+        )
+
+    if options.search:
+        with crew.lease("onnx") as worker:
+            nodes = worker.call(
+                "dlconv.runtimes.onnx_reducible:names", what="reading the graph", path=str(model.path),
+                precision=dtype_of(precision),
+            )  # fmt: skip
+        kept = _remembered(lambda names: in_units(emulated(names), options), model, reference, options)
+        found = search(kept, nodes, budget_s=options.search_s, tell=tell)
+        tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
+        keep = found.keep
+    noise = emulated(keep)
     _require_held(noise, precision)
-    return Reduction(precision, options.keep, calibration, noise)
+    return Reduction(precision, tuple(keep), calibration, noise)
+
+
+def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:
+    """The noise of the noisiest output in units of what a search wants of it: of the bar that is asked for, where one
+    is, what the emulation may take; else `_GOALS`."""
+    return max(
+        output.floor / max((options.bars.of(output.name).max_error or 0) / _REAL or _GOALS[noise.precision], _TINY)
+        for output in noise.outputs
+    )
+
+
+def _remembered(noise: Noise, model: Product, reference: Reference, options: ExportOptions) -> Noise:
+    """The same, kept in the cache: a search that was ended goes on from there."""
+    cache = Cache() if options.use_cache else None
+
+    def known(keep: frozenset[str]) -> float:
+        if cache is None:
+            return noise(keep)
+        key = key_of(
+            search=options.precision,
+            model=model.key,
+            samples=reference.samples.digest,
+            keep=sorted(keep),
+            bars=options.bars.to_dict(),
+        )
+        kept = cache.get(key)
+        if kept is None:
+            found = noise(keep)
+            folder = cache.begin()
+            write_json(folder / "noise.json", {"noise": str(found)})
+            kept = cache.put(key, folder, f"noise with {len(keep)} nodes in float32")
+        return float(read_json(kept / "noise.json")["noise"])
+
+    return known
 
 
 def as_onnx(source: Source, runner: StepRunner) -> Product:

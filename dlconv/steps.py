@@ -89,6 +89,12 @@ class StepRunner:
         self._lock = threading.Lock()
         self._done: dict[tuple[Converter, ...], Future[Product]] = {}
 
+    def asked(self, options: ExportOptions) -> StepRunner:
+        """A runner for the same source by other options."""
+        return StepRunner(
+            self._crew, self._cache, self._source, self._sample, self._listener, options, self._calibration
+        )
+
     def run(self, edges: tuple[Converter, ...], target: str) -> Product:
         """The product of a chain of edges. Raises the StepError of the first that failed, now or earlier."""
         if not edges:

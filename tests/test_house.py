@@ -41,14 +41,15 @@ LAYERS = (
     ("validators", "validators"),
     (
         "stages of the two lines",
-        "answering blame cache calibration candidate hardware kinds parting precision_noise probes receipt "
+        "answering blame cache calibration candidate hardware keep_search kinds parting precision_noise probes receipt "
         "reducing side_by_side source steps",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
         "attempts benching counterpart difference diffing doctor gating inspection judging parts pipeline planning "
-        "prefixes project project_draft project_keys recorded release repro repro_script sides testing timed verification",
+        "prefixes project project_draft project_keys recorded release repro repro_script sides testing timed "
+        "verification",
     ),
     ("doors", "__main__ cli reports trackers"),
 )

@@ -30,6 +30,10 @@ _OPTIONS = (
         metavar="FILE",
         help="Nodes of the ONNX graph that stay in float32, a name a line.",
     ),
+    click.option("--search", is_flag=True, help="Find the nodes that have to stay in float32, and write a keep-list."),
+    click.option(
+        "--search-budget", type=float, default=600.0, show_default=True, metavar="SECONDS", help="Of --search."
+    ),
     click.option(
         "--calibration",
         default="",
@@ -56,6 +60,8 @@ def precision_of(words: dict[str, Any]) -> dict[str, Any]:
     return {
         "precision": _named(words.pop("precision"), flags, weights_only=words.pop("weights_only")),
         "keep": () if keep_list is None else read_keep_list(keep_list),
+        "search": words.pop("search"),
+        "search_s": words.pop("search_budget"),
         "calibration": words.pop("calibration"),
         "allow_random_calibration": words.pop("allow_random_calibration"),
     }

@@ -36,6 +36,7 @@ class Converter:
     cost orders the routes: a route's cost is the sum over its edges, the least is tried first. 1 is the usual way;
     an alternative costs more by how often it was seen to be worse, and `why` says what it is good for.
     settings are the edge's own and part of the cache's key. is_last: what it makes is converted no further.
+    knows_nodes: it can keep nodes of the ONNX graph in float32.
     puts: the precision that it puts into a float32 model, "" for an edge that converts a model of one of the
     precisions `carries` and leaves it so.
     """
@@ -50,6 +51,7 @@ class Converter:
     variant: str = ""
     is_last: bool = False
     puts: str = ""
+    knows_nodes: bool = False
     carries: tuple[str, ...] = ("fp32",)
 
     @property
@@ -187,7 +189,9 @@ def _optimise(cost: int, level: str, why: str) -> Converter:
 
 def _reduced(precision: Precision, stem: str, why: str, cost: int = 1, variant: str = "", **settings: Any) -> Converter:
     """An edge that puts a precision into the ONNX graph, from where ONNX Runtime and other targets take it."""
-    return replace(_edge("onnx", "onnx", stem, "onnx", cost, why, variant, **settings), puts=precision)
+    return replace(
+        _edge("onnx", "onnx", stem, "onnx", cost, why, variant, **settings), puts=precision, knows_nodes=True
+    )
 
 
 def _quantised(precision: Precision, cost: int, why: str, **settings: Any) -> Converter:

@@ -7,6 +7,7 @@ that names, order and layouts are the source's. The toolchain's lock pins the re
 
 from __future__ import annotations
 
+import hashlib
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ def write(graph: Any, path: Path) -> None:
     problems += [f"no producer and no data: {name}" for name in _unbound(graph)]
     if problems:
         raise StepError("onnx2tf's graph is broken", problems=tuple(problems))
+    _share_constants(graph)
     builder.write_model_file(schema_tflite=schema, model_ir=graph, output_tflite_path=str(path))
 
 
@@ -126,6 +128,25 @@ def _agree(graph: Any) -> None:
             casts.append(operator_of(op_type="CAST", inputs=[name], outputs=[cast], options=told))
             operator.inputs[place] = cast
     graph.operators.extend(casts)
+
+
+def _share_constants(graph: Any) -> None:
+    """One tensor for all constants that are alike: builders turn a weight anew for each operator that it goes into."""
+    ends = {*graph.inputs, *graph.outputs}
+    first: dict[tuple[Any, ...], str] = {}
+    same: dict[str, str] = {}
+    for name, tensor in graph.tensors.items():
+        if not isinstance(tensor.data, np.ndarray) or tensor.is_variable or name in ends:
+            continue
+        content = hashlib.sha256(np.ascontiguousarray(tensor.data).tobytes()).digest()
+        quantised = repr(tensor.quantization)
+        alike = (tensor.dtype, tuple(tensor.shape), tensor.data.dtype.str, tensor.data.shape, quantised, content)
+        if first.setdefault(alike, name) != name:
+            same[name] = first[alike]
+    for operator in graph.operators:
+        operator.inputs[:] = [same.get(name, name) for name in operator.inputs]
+    for name in same:
+        del graph.tensors[name]
 
 
 def _unbound(graph: Any) -> list[str]:

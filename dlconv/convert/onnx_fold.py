@@ -96,10 +96,11 @@ def _replace(graph: Proto, values: dict[str, Array]) -> None:
         for name, value in values.items()
         if name not in made
     )
-    _set_nodes(graph, kept)
+    set_nodes(graph, kept)
 
 
-def _set_nodes(graph: Proto, nodes: list[Proto]) -> None:
+def set_nodes(graph: Proto, nodes: list[Proto]) -> None:
+    """Make these the graph's nodes."""
     copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
@@ -121,7 +122,7 @@ def _inline_branches(graph: Proto) -> int:
         nodes += [helper.make_node("Identity", [name], [to]) for name, to in zip(results, node.output, strict=True)]
         inlined += 1
     if inlined:
-        _set_nodes(graph, nodes)
+        set_nodes(graph, nodes)
     return inlined
 
 
@@ -129,7 +130,7 @@ def _unfolded(graph: Proto, node: Proto, which: str, nodes: list[Proto], mark: s
     """A branch of an If among the nodes of the graph; the names of its results."""
     branch = next(attribute.g for attribute in node.attribute if attribute.name == which)
     # Two branches may use one name for different things: inside, all names get the If's own.
-    _rename(branch, {name: f"{node.output[0]}/{mark}{name}" for name in _made_in(branch)})
+    rename(branch, {name: f"{node.output[0]}/{mark}{name}" for name in _made_in(branch)})
     graph.initializer.extend(branch.initializer)
     nodes.extend(branch.node)
     return [value.name for value in branch.output]
@@ -170,7 +171,7 @@ def _merge_branches(graph: Proto) -> list[tuple[int, str, str]]:
             nodes.append(helper.make_node("Where", [node.input[0], one, other], [to]))
             pairs.append((place, one, other))
     if pairs:
-        _set_nodes(graph, nodes)
+        set_nodes(graph, nodes)
     return pairs
 
 
@@ -178,7 +179,7 @@ def _made_in(graph: Proto) -> set[str]:
     return {name for node in graph.node for name in node.output if name} | {each.name for each in graph.initializer}
 
 
-def _rename(graph: Proto, names: dict[str, str]) -> None:
+def rename(graph: Proto, names: dict[str, str]) -> None:
     """Give tensors other names, in the graph and in those nested in it."""
     for value in (*graph.output, *graph.value_info, *graph.initializer):
         value.name = names.get(value.name, value.name)
@@ -187,7 +188,7 @@ def _rename(graph: Proto, names: dict[str, str]) -> None:
         node.output[:] = [names.get(name, name) for name in node.output]
         for nested in subgraphs_of(node):
             hidden = _made_in(nested) | {value.name for value in nested.input}
-            _rename(nested, {name: new for name, new in names.items() if name not in hidden})
+            rename(nested, {name: new for name, new in names.items() if name not in hidden})
 
 
 def _drop_unused(graph: Proto) -> None:
@@ -196,8 +197,8 @@ def _drop_unused(graph: Proto) -> None:
     for node in reversed(graph.node):
         if used & set(node.output):
             nodes.append(node)
-            used |= _used_by(node)
-    _set_nodes(graph, nodes[::-1])
+            used |= used_by(node)
+    set_nodes(graph, nodes[::-1])
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     if len(kept) < len(graph.initializer):
         copies = [type(tensor).FromString(tensor.SerializeToString()) for tensor in kept]
@@ -205,10 +206,11 @@ def _drop_unused(graph: Proto) -> None:
         graph.initializer.extend(copies)
 
 
-def _used_by(node: Proto) -> set[str]:
+def used_by(node: Proto) -> set[str]:
+    """The names that a node reads, in the graphs nested in it too."""
     names = set(node.input)
     for nested in subgraphs_of(node):
         names |= {value.name for value in nested.output}
         for inner in nested.node:
-            names |= _used_by(inner)
+            names |= used_by(inner)
     return names

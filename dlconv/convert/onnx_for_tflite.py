@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import onnx_fold, onnx_graph
+from dlconv.convert import onnx_fold, onnx_graph, onnx_unroll
 from dlconv.convert.onnx_einsum import spell_out_einsum
 from dlconv.convert.onnx_recurrent import spell_out_recurrent
 from dlconv.convert.onnx_rewriting import apply, attributes_of
@@ -41,7 +41,7 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> Prepared:
     """A copy of `model` with the inputs' shapes set, its constants folded, and mended.
 
     shapes: by input's name; a text leaves the dimension free. Raises Unsupported for conditions whose branches
-    cannot both be computed.
+    cannot both be computed, and for loops whose length is not known.
     """
     onnx: Any = import_module("onnx")
     copy = onnx.ModelProto()
@@ -50,8 +50,12 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> Prepared:
         copy = import_module("onnx.inliner").inline_local_functions(copy)
     copy.ir_version = max(copy.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
     _set_shapes(copy.graph, shapes)
-    copy, merged = onnx_fold.merge_branches(onnx_fold.fold(copy))
+    copy, unrolled = onnx_unroll.unroll(onnx_fold.fold(copy))
+    copy, merged = onnx_fold.merge_branches(copy)
+    onnx_unroll.refuse_loops(copy)
     counts = {"conditions chosen from both branches, which are both computed": merged} if merged else dict[str, int]()
+    if unrolled:
+        counts["loops of known length written out step by step"] = unrolled
     for what, mend in _MENDS.items():
         count = apply(copy.graph, mend, onnx_graph.opset_of(copy))
         if count:

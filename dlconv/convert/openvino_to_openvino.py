@@ -5,15 +5,11 @@ from __future__ import annotations
 import shutil
 
 from dlconv.convert.edge import Made, Step
-from dlconv.errors import RequestError
 
 _HINT = "INFERENCE_PRECISION_HINT=bf16"
 
 
 def convert(step: Step) -> Made:
-    """A copy of the IR; the precision is asked for where it is loaded, and a note says how. Raises RequestError for a
-    keep-list: the plugin lowers all of the model."""
-    if step.settings.get("keep"):
-        raise RequestError("OpenVINO lowers the whole model to bfloat16", mend="leave the keep-list out")
+    """A copy of the IR; the precision is asked for where it is loaded, and a note says how."""
     shutil.copytree(step.source.parent, step.out_dir, dirs_exist_ok=True)
     return Made(step.source.name, step.signature, (f"load it with {_HINT}: the file itself is in float32",))

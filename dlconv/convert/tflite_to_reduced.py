@@ -24,13 +24,8 @@ def convert(step: Step) -> Made:
     """The model with its weights in "recipe": "float16", "weights-int8" (a scale a channel, computed in float32) or
     "static-int8" (activations too, their ranges from the calibration samples, all of which are run).
 
-    Raises Unsupported for a keep-list, whose names are the ONNX graph's, and where there is nothing to reduce.
+    Raises Unsupported where there is nothing to reduce.
     """
-    if step.settings.get("keep"):
-        raise Unsupported(
-            "TFLite's quantiser knows no names of ONNX nodes: a keep-list does not reach it",
-            mend="leave the keep-list out, or choose another target",
-        )
     quantizers: Any = import_module("ai_edge_quantizer.quantizer")
     made = quantizers.Quantizer(_with_signature(step), _recipe(step.settings["recipe"]))
     ranges = None

@@ -90,6 +90,29 @@ def test_an_overflow_is_named_before_anything_is_built(dlconv: Callable[..., Any
     assert ran.code == 2 and "no such node" in ran.err
 
 
+def test_what_overflows_is_found_and_kept(dlconv: Callable[..., Any], tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    weights = [np.linalg.qr(random.standard_normal((16, 16)))[0] for _ in range(9)]
+    weights[4], weights[5] = weights[4] * 2.0**18, weights[5] / 2.0**18
+    tensors = ["x", *(f"h{number}" for number in range(8)), "y"]
+    nodes = [_node("MatMul", [tensors[n], f"w{n}"], [tensors[n + 1]], name=f"m{n}") for n in range(9)]
+    stored = [_stored(f"w{number}", weight.astype(np.float32)) for number, weight in enumerate(weights)]
+    path = _save(tmp_path, nodes, [_value("x", ["N", 16])], [_value("y", ["N", 16])], stored)
+    ran = dlconv("export", path, "--to", "onnx,openvino", "--fp16", "--search", "-o", tmp_path)
+    assert ran.code == 0 and "2 of 9 nodes stay in float32" in ran.out + ran.err, ran.err
+    lines = (tmp_path / "model-fp16.keep").read_text().splitlines()
+    assert lines[1:] == ["m4", "m5"]
+    receipt = receipt_of(tmp_path / "model-onnx-fp16")
+    assert receipt["reduction"]["keep"] == ["m4", "m5"]
+    assert receipt["evidence"]["account"]["operators"] == {"float16": 7, "float32": 2}
+    again = dlconv(
+        "export", path, "--to", "onnx", "--fp16", "--keep-list", tmp_path / "model-fp16.keep", "-o", tmp_path
+    )
+    assert again.code == 0, again.err
+    other = dlconv("export", path, "--to", "onnx,tflite", "--fp16", "--search", "-o", tmp_path / "none")
+    assert other.code == 2 and "leave tflite out" in other.err and not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
