@@ -180,7 +180,7 @@ def _onnx_on_the_way(
     told: Listener,
 ) -> tuple[Product, tuple[Converter, ...]]:
     """The last ONNX model that the edges pass before their end, and the edges that are left."""
-    runner = StepRunner(crew, cache, start, sample, told, options=ExportOptions((target,), Path()))
+    runner = StepRunner(crew, cache, start, (sample,), told, options=ExportOptions((target,), Path()))
     for end in range(len(edges) - 1, -1, -1):
         if (edges[end - 1].target if end else edges[0].source) in ("onnx", "onnx-as-given"):
             return runner.run(edges[:end], ""), edges[end:]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,7 +75,10 @@ _TINY = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was proved or not. detail says how it works, problems why it does not, mend what to do."""
+    """One thing that was proved or not. detail says how it works, problems why it does not, mend what to do.
+
+    is_gated: it is of a toolchain that is for hardware of its own.
+    """
 
     kind: Kind
     name: str
@@ -85,6 +88,7 @@ class Check:
     mend: str = ""
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
+    is_gated: bool = False
 
     @property
     def works(self) -> bool:
@@ -93,7 +97,7 @@ class Check:
     @property
     def is_optional(self) -> bool:
         """Whether a machine may do without it. What is here and broken it does not do without."""
-        return self.kind in _OPTIONAL and self.standing != "broken"
+        return (self.kind in _OPTIONAL or self.is_gated) and self.standing != "broken"
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able data."""
@@ -160,19 +164,22 @@ def _examine_toolchain(
     probes += [Probe("runtime", each.name, each.toolchain, f"{each.adapter}:probe") for each in added]
     edges = [edge for edge in whole_graph().edges if edge.toolchain == toolchain.name]
     where = locate(toolchain)
-    checks = [_check_toolchain(toolchain, where)]
+    is_gated = bool(toolchain.gate)
+    checks = [replace(_check_toolchain(toolchain, where), is_gated=is_gated)]
     tell(checks[0])
     if isinstance(where, Missing):
         lacks = (f"the toolchain {toolchain.name} is missing",)
         names = [(probe.kind, probe.name) for probe in probes]
         names += [("converter", edge.name) for edge in edges]
-        return checks + [Check(kind, name, "not here", problems=lacks, mend=where.mend) for kind, name in names]
+        absent = Check("runtime", "", "not here", problems=lacks, mend=where.mend, is_gated=is_gated)
+        return checks + [replace(absent, kind=kind, name=name) for kind, name in names]
     with _Bench(toolchain.name, where.interpreter, timeout_s, f"install it anew: {mend_of(toolchain)}") as bench:
         for probe in probes:
-            checks.append(bench.prove_after(probe, known))
+            checks.append(replace(bench.prove_after(probe, known), is_gated=is_gated))
             tell(checks[-1])
         for edge in edges:
-            checks.append(bench.prove("converter", edge.name, partial(bench.convert, edge)))
+            proved = bench.prove("converter", edge.name, partial(bench.convert, edge))
+            checks.append(replace(proved, is_gated=is_gated))
             tell(checks[-1])
     return checks
 

@@ -19,7 +19,7 @@ from dlconv.precisions import CALIBRATED, PRECISIONS, Precision
 Constant = int | float | bool | str | None
 """An argument of the source model that is no tensor."""
 
-TARGETS = ("onnx", "onnxruntime", "openvino", "tflite", "saved-model")
+TARGETS = ("onnx", "onnxruntime", "openvino", "tflite", "saved-model", "tensorrt")
 """What can be asked for with `--to`."""
 
 DTYPES = (

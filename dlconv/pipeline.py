@@ -62,7 +62,15 @@ class _Run:
         signature, options = self.source.signature, self.options
         names = [spec.name for spec in signature.outputs]
         labels = None if options.labels is None else read_labels(options.labels, names)
-        wanted = Wanted(signature, self.reference(), self.source.facts, options.bars, _asked_dims(options), labels)
+        wanted = Wanted(
+            signature,
+            self.reference(),
+            self.source.facts,
+            options.bars,
+            _asked_dims(options),
+            labels,
+            trust=True,  # what is run was made here, of what the user named
+        )
         if self.reduction is None:
             return wanted
         return replace(wanted, precision=options.precision, noise=self.reduction.floors)
@@ -132,7 +140,7 @@ def _export(
         crew,
         cache,
         Product(artifact.path.parent, artifact.path.name, source.signature, artifact.digest),
-        source.samples.samples[0],
+        source.samples.samples,
         told,
         options=options,
         calibration=calibrated,

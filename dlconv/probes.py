@@ -33,6 +33,10 @@ def _runtime(name: str, toolchain: str, module: str) -> Probe:
     return Probe("runtime", name, toolchain, f"dlconv.runtimes.{module}:probe")
 
 
+def _gpu_runtime(name: str, toolchain: str, module: str) -> Probe:
+    return Probe("runtime", name, toolchain, f"dlconv.runtimes.{module}:probe", (), "nvidia-driver")
+
+
 def _device(name: str, toolchain: str, function: str, **settings: Any) -> Probe:
     return Probe("device", name, toolchain, f"dlconv.runtimes.{function}", tuple(settings.items()))
 
@@ -54,6 +58,7 @@ PROBES: Final = (
     _runtime("tflite-runtime", "tflite-runtime", "tflite"),
     _runtime("tensorflow", "tensorflow", "tensorflow"),
     _runtime("jax", "jax", "jax"),
+    _gpu_runtime("tensorrt", "tensorrt", "tensorrt"),
     Probe("delegate", "xnnpack", "tflite", "dlconv.runtimes.tflite:probe_xnnpack"),
     _device("nvidia-driver", "", "nvidia_driver:probe"),
     _nvidia("cublas"),

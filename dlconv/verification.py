@@ -130,7 +130,7 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         checked.append(Check("files", Verdict("FAIL" if changes else "PASS", changes), figures=files))
         if changes:
             raise _Judged
-        met = misfit(bundle.target, receipt["environment"])
+        met = misfit(bundle.target, receipt["environment"], bundle.entry)
         if met:
             raise MachineError(met, mend="export it on this machine, or verify it on one like the one that made it")
         runtime = find_runtime(bundle.target)
@@ -139,7 +139,8 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         reference, wanted = bundle.reference(), bundle.source_signature
         labels = None if options.labels is None else read_labels(options.labels, [spec.name for spec in wanted.outputs])
         bars = bundle.bars if options.bars is None else options.bars
-        against = Wanted(wanted, reference, receipt["source"]["facts"], bars, labels=labels)
+        facts, trust = receipt["source"]["facts"], options.source.trust
+        against = Wanted(wanted, reference, facts, bars, labels=labels, trust=trust)
         if bundle.precision != "fp32":
             against = replace(against, precision=bundle.precision, noise=bundle.noise)
         return try_out(bundle.entry, bundle.signature, runtime, against, crew)

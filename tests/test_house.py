@@ -42,7 +42,7 @@ LAYERS = (
     (
         "stages of the two lines",
         "answering blame cache calibration candidate hardware kinds parting precision_noise probes receipt "
-        "reducing side_by_side source steps",
+        "reducing side_by_side source steps tensorrt_asked",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (

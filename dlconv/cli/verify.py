@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 )
 @latency_options
 @click.option("--allow-skip", metavar="TARGET[,...]", default="", help="Targets that this machine may lack.")
+@click.option("--trust", is_flag=True, help="Run code that an artifact holds: a TensorRT plan's own runtime, plugins.")
 @click.option("--project", type=click.Path(path_type=Path), metavar="FILE", help="The project file; else the nearest.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
@@ -53,6 +54,7 @@ def verify(
     seed: int,
     labels: Path | None,
     allow_skip: str,
+    trust: bool,
     project: Path | None,
     memory_limit: str | None,
     timeout_s: float,
@@ -88,7 +90,7 @@ def verify(
         frozenset(parse_targets(allow_skip)) if allow_skip else frozenset(),
         labels,
         tuple(parse_link(text) for text in links),
-        SourceOptions(tensors, constants, samples, draws, seed),
+        SourceOptions(tensors, constants, samples, draws, seed, trust=trust),
         Gate(
             Bars(latency=LatencyBars(max_ratio, p50_ms, p90_ms, p95_ms, p99_ms)).latency,
             baseline,

@@ -276,6 +276,10 @@ GRAPH: Final = ConversionGraph(
         _edge("torch-export", "tflite", "torch_export_to_tflite", "litert-torch", 6, _NO_ONNX_TFLITE),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 2, _LAYOUT, "layout", passes="layout"),
+        replace(
+            _edge("onnx", "tensorrt", "onnx_to_tensorrt", "tensorrt", 1, "TensorRT's own ONNX parser"),
+            carries=("fp32", "fp16", "int8"),
+        ),
         _edge("onnx", "saved-model", "onnx_to_saved_model", "onnx2tf-tensorflow", 1, "onnx2tf with TensorFlow"),
     )
 )

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dlconv.errors import DlconvError, MachineError
+from dlconv.errors import DlconvError, HardwareMissing, MachineError
 from dlconv.runtimes.nvidia_driver import Driver
 
 if TYPE_CHECKING:
@@ -50,6 +50,17 @@ class Gap:
 def gaps(gate: str) -> tuple[Gap, ...]:
     """What a gate finds missing on this machine; () for the name of no gate, ""."""
     return GATES[gate]() if gate else ()
+
+
+def check(gate: str) -> None:
+    """Raises HardwareMissing with all that a gate finds missing."""
+    found = gaps(gate)
+    if found:
+        raise HardwareMissing(
+            f"this machine lacks {' and '.join(gap.name for gap in found)}",
+            mend="\n".join(dict.fromkeys(gap.mend for gap in found)),
+            problems=tuple(f"{gap.name}: {gap.problem}" for gap in found),
+        )
 
 
 @cache
