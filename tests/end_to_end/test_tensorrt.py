@@ -37,8 +37,7 @@ def with_gpu(dlconv: Any, plant: Callable[..., Path], tmp_path: Path) -> Callabl
         info = site / f"tensorrt-{version}.dist-info"
         info.mkdir(parents=True, exist_ok=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tensorrt\nVersion: {version}\n")
-        generation = version if version.startswith("8") else ".".join(version.split(".")[:2])
-        known = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_TENSORRT": generation}
+        known = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_TENSORRT": ".".join(version.split(".")[:2])}
         paths = [str(FAKES), str(site), *filter(None, [dlconv.environment.get("PYTHONPATH")])]
         return replace(dlconv, environment={**dlconv.environment, **known, "PYTHONPATH": ":".join(paths)})(*words)
 
@@ -95,3 +94,17 @@ def test_a_plan_is_exported_verified_and_refused_elsewhere(
     replace(facts, is_version_compatible=True).write(bundle)
     tampered = with_gpu("11.4.0.106", "verify", bundle, "--trust")
     assert tampered.code == 1 and FACTS in tampered.out
+
+
+@pytest.mark.parametrize(("version", "precision"), [("8.6.1", "fp16"), ("11.4.0.106", "fp16"), ("10.16.1.11", "int8")])
+def test_a_precision_goes_through_the_graph_and_is_attested(
+    version: str, precision: str, with_gpu: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    words = ("--to", "tensorrt", "--precision", precision, "--samples", digits / "samples.npz", "-o", tmp_path)
+    made = with_gpu(version, "export", digits / "digits.onnx", *words)
+    assert made.code == 0, made.out + made.err
+    receipt = json.loads((tmp_path / f"digits-tensorrt-{precision}" / "dlconv.json").read_text())
+    kind = {"fp16": "float16", "int8": "int8"}[precision]
+    assert receipt["evidence"]["placement"]["precision"] == kind
+    assert receipt["evidence"]["account"]["ran"][kind] > 0
+    assert PlanFacts.of(tmp_path / f"digits-tensorrt-{precision}" / PLAN).precision == precision  # type: ignore[union-attr]
