@@ -185,7 +185,10 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
         _evidence(got, signature, wanted, fixed, runtime),
         wanted.bars,
         got["seconds"],
-        _limits(signature, wanted.facts, runtime, all_judged=len(fixed) == len(samples)),
+        (
+            *got["placement"].get("limits", ()),
+            *_limits(signature, wanted.facts, runtime, all_judged=len(fixed) == len(samples)),
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from dlconv.errors import DlconvError, HardwareMissing, PackagesMissing, Toolcha
 from dlconv.precisions import CALIBRATED
 from dlconv.probes import PROBES, Kind, Probe
 from dlconv.samples import save_npz, to_arrays
-from dlconv.workers import tiny_models
+from dlconv.workers import gates, tiny_models
 from dlconv.workers.toolchains import Located, Missing, Toolchain, every, get, locate, mend_of
 from dlconv.workers.worker import Worker
 
@@ -36,7 +36,7 @@ Standing = Literal["works", "not here", "broken"]
 """What was found of a thing. "not here": a package, a device or an extension of the CPU is missing; "broken": it is
 here, and failed the proof."""
 _MISSING = (HardwareMissing, PackagesMissing, ToolchainMissing)
-_OPTIONAL = ("delegate", "device")
+_OPTIONAL = ("provider", "delegate", "device")
 _ORDER = ("toolchain", "runtime", "converter", *_OPTIONAL)
 _Proof = tuple[str, dict[str, Any]]
 """How a thing works, and what is known of it."""
@@ -164,16 +164,15 @@ def _examine_toolchain(
     added = [each for each in plugins.runtimes().values() if each.toolchain == toolchain.name]
     probes += [Probe("runtime", each.name, each.toolchain, f"{each.adapter}:probe") for each in added]
     edges = [edge for edge in whole_graph().edges if edge.toolchain == toolchain.name]
-    where = locate(toolchain)
+    where, gaps = locate(toolchain), gates.gaps(toolchain.gate)
     is_gated = bool(toolchain.gate)
-    checks = [replace(_check_toolchain(toolchain, where), is_gated=is_gated)]
+    checks = [replace(_check_toolchain(toolchain, where, gaps), is_gated=is_gated)]
     tell(checks[0])
-    if isinstance(where, Missing):
+    if gaps or isinstance(where, Missing):
         lacks = (f"the toolchain {toolchain.name} is missing",)
         names = [(probe.kind, probe.name) for probe in probes]
         names += [("converter", edge.name) for edge in edges]
-        absent = Check("runtime", "", "not here", problems=lacks, mend=where.mend, is_gated=is_gated)
-        return checks + [replace(absent, kind=kind, name=name) for kind, name in names]
+        return checks + [replace(checks[0], kind=kind, name=name, problems=lacks) for kind, name in names]
     with _Bench(toolchain.name, where.interpreter, timeout_s, f"install it anew: {mend_of(toolchain)}") as bench:
         for probe in probes:
             checks.append(replace(bench.prove_after(probe, known), is_gated=is_gated))
@@ -185,9 +184,13 @@ def _examine_toolchain(
     return checks
 
 
-def _check_toolchain(toolchain: Toolchain, where: Located | Missing) -> Check:
+def _check_toolchain(toolchain: Toolchain, where: Located | Missing, gaps: tuple[gates.Gap, ...]) -> Check:
+    lacks, mends = tuple(f"{gap.name}: {gap.problem}" for gap in gaps), [gap.mend for gap in gaps]
     if isinstance(where, Missing):
-        return Check("toolchain", toolchain.name, "not here", problems=where.problems, mend=where.mend)
+        lacks, mends = (*lacks, *where.problems), [*mends, where.mend]
+    if lacks or isinstance(where, Missing):
+        mend = "; ".join(dict.fromkeys(mends))
+        return Check("toolchain", toolchain.name, "not here", "", lacks, mend)
     versions = ", ".join(f"{name} {version}" for name, version in where.versions.items())
     facts = {"origin": where.origin, "interpreter": str(where.interpreter), "versions": where.versions}
     return Check("toolchain", toolchain.name, "works", f"{versions} ({where.origin})", facts=facts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dlconv import plugins
+from dlconv import plugins, providers
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.model import Dim, TensorSpec, digest_of
@@ -69,6 +69,7 @@ class ExportOptions:
     precision: see `precisions`. keep: nodes of the ONNX graph that stay in float32, by name. calibration: samples to
     find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's;
     allow_random_calibration: drawn ones will do.
+    provider: what runs the onnxruntime target, out of `dlconv.providers.NAMES`, "" for the CPU.
     command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
@@ -98,6 +99,7 @@ class ExportOptions:
     via: str = ""
     edges: tuple[str, ...] = ()
     layout: Literal["", "nchw", "nhwc"] = ""
+    provider: str = ""
     command: str = ""
 
     @property
@@ -134,6 +136,7 @@ class ExportOptions:
             "layout": self.layout,
             **({"keep": sorted(self.keep)} if self.keep else {}),
             **({"calibration": self.calibration} if self.calibration else {}),
+            **({"provider": self.provider} if self.provider else {}),  # absent: digests of before it was known hold
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -151,6 +154,10 @@ class ExportOptions:
         ]
         if not self.targets:
             found.append(f"no target: choose of {', '.join(TARGETS)}")
+        if self.provider and self.provider not in providers.NAMES:
+            found.append(f"unknown provider {self.provider!r}: there are {', '.join(providers.NAMES)}")
+        elif self.provider and "onnxruntime" not in self.targets:
+            found.append(f"a provider ({self.provider}) runs the target onnxruntime, which is not among the targets")
         names = [spec.name for spec in self.inputs] + [name for name, _ in self.constants]
         found += [
             f"{name!r} is given {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1

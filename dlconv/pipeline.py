@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import answering, attempts, blame, bundle, calibration, candidate, formats, planning, reducing
+from dlconv import answering, attempts, blame, bundle, calibration, candidate, formats, planning, provided, reducing
 from dlconv import source as sources
 from dlconv.attempts import Attempt
 from dlconv.cache import Cache
@@ -85,7 +85,8 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     """Convert the model at `path` to each target, judge each result, and leave a bundle for each.
 
     Raises before any work: RequestError for a wrong file or wrong options, ToolchainMissing with all that is
-    missing, OutputError. What goes wrong with one target is that target's result, and no other's. A target whose
+    missing, MachineError where a provider does not run here, OutputError.
+    What goes wrong with one target is that target's result, and no other's. A target whose
     hardware is not here is SKIPPED where others can be made.
     """
     told = listener or Silence()
@@ -105,6 +106,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     crew = Crew(logs_folder(), slots=jobs, memory_limit_bytes=options.memory_limit_bytes, timeout_s=options.timeout_s)
     try:
         with crew:
+            provided.prove(options.provider, crew)
             made = _export(artifact, planned, places, options, crew, cache, told)
         skips = [_without(artifact, target, error, options) for target, error in without.items()]
         in_order = sorted((*made, *skips), key=lambda outcome: options.targets.index(outcome.target))
@@ -232,7 +234,7 @@ def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> Attempt:
     try:
         product = run.runner.run(edges, target)
         entry["steps"] = [record.to_dict() for record in product.records]
-        signature, runtime = product.signature, candidate.runtime_for(target)
+        signature, runtime = product.signature, provided.runtime_for(target, run.options.provider)
         trial = candidate.try_out(product.path, signature, runtime, run.wanted(), run.crew)
     except StepError as error:
         entry["reason"] = error.met
@@ -259,7 +261,7 @@ def _warm(planned: Plan, reader: str, crew: Crew, *, is_known: bool) -> None:
     A source that is known was exported before: its steps lie in the cache, most likely, and are only run again.
     """
     if is_known:
-        crew.warm(dict.fromkeys(candidate.runtime_for(goal.target).toolchain for goal in planned.targets))
+        crew.warm(dict.fromkeys(goal.toolchain for goal in planned.targets))
         return
     wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]
     crew.warm([reader])
@@ -284,7 +286,8 @@ def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
     # A directory's name has no suffix, though it may have a dot.
     suffix = "" if artifact.path.is_dir() else artifact.path.suffix
     name = options.name or artifact.path.name.removesuffix(suffix)
-    return options.output_dir / f"{name}-{target}-{options.precision}"
+    by = f"-{options.provider}" if target == provided.TARGET and options.provider not in ("", "cpu") else ""
+    return options.output_dir / f"{name}-{target}{by}-{options.precision}"
 
 
 def _install(planned: Plan, told: Listener) -> None:

@@ -161,6 +161,8 @@ class StepRunner:
             settings["precision"], settings["keep"] = self._options.precision, sorted(self._options.keep)
             settings["gpu"] = tensorrt_asked.gpu()
             settings["profiles"] = tensorrt_asked.profiles(before.signature, self._samples)
+        if self._options.provider and edge.target == "onnxruntime":
+            settings["provider"] = self._options.provider
         return settings
 
     def _run_edge(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlconv import providers
 from dlconv.cli.arguments import bars_of, bars_options, latency_options, parse_size
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     "--baseline", type=click.Path(path_type=Path), metavar="DIR", help="A bundle, or a folder of them, to time against."
 )
 @latency_options
+@click.option(
+    "--provider", type=click.Choice(providers.NAMES), help="ONNX Runtime's, in place of the one it was made for."
+)
 @click.option("--allow-skip", metavar="TARGET[,...]", default="", help="Targets that this machine may lack.")
 @click.option("--trust", is_flag=True, help="Run code that an artifact holds: a TensorRT plan's own runtime, plugins.")
 @click.option("--project", type=click.Path(path_type=Path), metavar="FILE", help="The project file; else the nearest.")
@@ -53,6 +57,7 @@ def verify(
     draws: int,
     seed: int,
     labels: Path | None,
+    provider: str | None,
     allow_skip: str,
     trust: bool,
     project: Path | None,
@@ -99,6 +104,7 @@ def verify(
         None if memory_limit is None else parse_size(memory_limit),
         timeout_s,
         jobs,
+        provider or "",
     )
     _check(bundles, against, project, options)
     with console.progress(reporting.verbosity) as listener:

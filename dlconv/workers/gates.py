@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from dlconv.errors import DlconvError, HardwareMissing, MachineError
 from dlconv.runtimes.nvidia_driver import Driver
+from dlconv.runtimes.rocm import DRIVER as ROCM
+from dlconv.runtimes.rocm import GET as GET_ROCM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,5 +101,12 @@ def _nvidia() -> tuple[Gap, ...]:
     return (Gap(DRIVER, answer.met, answer.mend), Gap(GPU, seen, mend))
 
 
-GATES: Final[Mapping[str, Callable[[], tuple[Gap, ...]]]] = {"nvidia": _nvidia}
+def _rocm() -> tuple[Gap, ...]:
+    # Without the kernel's driver HIP has nothing to ask; with it the provider's own proof does.
+    if ROCM.exists():
+        return ()
+    return (Gap("AMD GPU", f"its driver is not here: there is no {ROCM}", GET_ROCM),)
+
+
+GATES: Final[Mapping[str, Callable[[], tuple[Gap, ...]]]] = {"nvidia": _nvidia, "rocm": _rocm}
 """Each gate's question, by the name that toolchains know it by."""

@@ -112,9 +112,8 @@ class Marker:
 
 
 _TORCH = ("torch>=2.6,<2.14", "onnx>=1.19,<1.24", "onnxscript>=0.5.4,<0.8")
-_ORT = (
-    "onnxruntime>=1.22,<1.32 | onnxruntime-gpu>=1.22,<1.32 | onnxruntime-openvino>=1.22,<1.32 "
-    "| onnxruntime-directml>=1.22,<1.32"
+_ORT = " | ".join(
+    f"onnxruntime{kind}>=1.22,<1.32" for kind in ("", "-gpu", "-openvino", "-directml", "-migraphx", "-rocm", "-qnn")
 )
 _OPENVINO = "openvino>=2025.4,<2026.5"
 _TENSORFLOW = "tensorflow>=2.21,<2.22 | tensorflow-cpu>=2.21,<2.22"
@@ -135,6 +134,15 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         requirements=("onnx>=1.19,<1.24", _ORT, "onnxsim>=0.6.2,<0.9", "onnxslim>=0.1.70,<0.2"),
         extra="onnx",
         lock="onnx.txt",
+    ),
+    Toolchain(
+        name="onnxruntime-openvino",
+        purpose="runs ONNX models with ONNX Runtime, by its OpenVINO provider",
+        requirements=("onnxruntime-openvino>=1.22,<1.32", "onnx>=1.19,<1.24"),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="",
+        lock="onnxruntime-openvino.txt",
     ),
     Toolchain(
         name="openvino",
