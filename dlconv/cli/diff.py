@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CODES = {"TOGETHER": 0, "PARTED": 1}
 _PATH = click.Path(path_type=Path)
-_PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "float16": "float16", "bfloat16": "bfloat16"}
+_PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 
 
 @click.command()
