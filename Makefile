@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(VENV)/.packages-installed
 # Each in an environment of its own, beside .venv.
-TOOLCHAINS := $(patsubst %,$(VENV)/.%-installed,onnx2tf tensorflow jax onnx2tf-tensorflow tflite-runtime)
+TOOLCHAINS := $(patsubst %,$(VENV)/.%-installed,onnx2tf tensorflow jax onnx2tf-tensorflow tflite-runtime onnxruntime-openvino)
 TARGETS := onnx,onnxruntime,openvino,tflite
 # Files side by side on two cores; a file's tests share what its fixtures made.
 PYTEST_FLAGS ?= -n 2 --dist loadfile

@@ -54,6 +54,11 @@ class Bundle:
         return str(self.receipt["target"])
 
     @property
+    def provider(self) -> str:
+        """ONNX Runtime's, that it was made for; "" for the CPU, and for what ONNX Runtime does not run."""
+        return str(self.receipt.get("provider", ""))
+
+    @property
     def signature(self) -> Signature:
         """The artifact's, each tensor with its source's name and axes."""
         return Signature.from_dict(self.receipt["artifact"])

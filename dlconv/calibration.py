@@ -25,25 +25,34 @@ RECOMMENDED: Final = 32
 """Samples. Fewer leave ranges to chance: a note says so."""
 
 
-def of(options: ExportOptions, source: Source) -> SampleSet | None:
-    """The calibration samples that an export uses; None where its precision needs none.
-
-    They are those of `--calibration`, else the user's own `--samples`, else, where that is allowed, drawn ones. Raises
-    RequestError where there are none, SamplesError for what does not fit the source's signature.
-    """
+def check(options: ExportOptions) -> None:
+    """Raises, before any work, RequestError where there is nothing to calibrate on, SamplesError for no such file."""
     if options.precision not in CALIBRATED:
-        return None
+        return
     if options.calibration:
-        return SampleSet(read(options.calibration, source.signature), "user")
-    if source.samples.origin == "user":
-        return source.samples
-    if not options.allow_random_calibration:
+        _require_there(options.calibration)
+    elif options.samples is None and not options.allow_random_calibration:
         raise RequestError(
             f"{options.precision} needs calibration samples: ranges that random numbers give fit no real input",
             wanted=f"real inputs, {RECOMMENDED} or more",
             mend="--calibration FILE.npz|DIR|MODULE:FUNCTION, or --samples FILE.npz; "
             "--allow-random-calibration to do without, which the verdict tells",
         )
+
+
+def of(options: ExportOptions, source: Source) -> SampleSet | None:
+    """The calibration samples that an export uses; None where its precision needs none.
+
+    They are those of `--calibration`, else the user's own `--samples`, else, where that is allowed, drawn ones. Raises
+    as `check`, and SamplesError for what does not fit the source's signature.
+    """
+    if options.precision not in CALIBRATED:
+        return None
+    check(options)
+    if options.calibration:
+        return SampleSet(read(options.calibration, source.signature), "user")
+    if source.samples.origin == "user":
+        return source.samples
     sizes = sampling.sizes_of(source.signature, source.samples.samples)
     # Other numbers than the samples' own, or the judge would be shown what the ranges were fitted to.
     return sampling.draw(source.signature, RECOMMENDED, options.seed + 1000, sizes, {})
@@ -67,16 +76,20 @@ def read(text: str, signature: Signature) -> tuple[sampling.Sample, ...]:
 
     Raises SamplesError for what is none, or does not fit the signature; RequestError for a function that is not there.
     """
+    _require_there(text)
     path = Path(text)
     if path.exists():
         found = sampling.split(sampling.read_samples(path), signature, path)
-    elif ":" in text:
-        found = tuple(_fitting(each, signature, text) for each in _called(text))
     else:
-        raise SamplesError(f"there is no calibration file {text}", wanted="an .npz, a directory, or MODULE:FUNCTION")
+        found = tuple(_fitting(each, signature, text) for each in _called(text))
     if not found:
         raise SamplesError(f"there are no samples in {text}", wanted=f"{RECOMMENDED} or more")
     return found
+
+
+def _require_there(text: str) -> None:
+    if ":" not in text and not Path(text).exists():
+        raise SamplesError(f"there is no calibration file {text}", wanted="an .npz, a directory, or MODULE:FUNCTION")
 
 
 def _called(text: str) -> Iterable[Any]:

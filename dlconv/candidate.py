@@ -17,7 +17,7 @@ from dlconv.validators.judging import checks
 from dlconv.validators.pairing import to_artifact, to_source
 from dlconv.validators.parity import FACTORS, measure
 from dlconv.validators.verdict import joined
-from dlconv.workers import toolchains
+from dlconv.workers import gates, toolchains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,7 @@ RUNTIMES = {
     "openvino": TargetRuntime("openvino", "openvino", "dlconv.runtimes.openvino", {}, Format.OPENVINO),
     "tflite": TargetRuntime("tflite", "tflite", "dlconv.runtimes.tflite", {}, Format.TFLITE),
     "saved-model": TargetRuntime("tensorflow", "tensorflow", "dlconv.runtimes.tensorflow", {}, Format.SAVED_MODEL),
+    "tensorrt": TargetRuntime("tensorrt", "tensorrt", "dlconv.runtimes.tensorrt", {}, Format.TENSORRT),
 }
 
 
@@ -107,6 +108,7 @@ class Wanted:
     precision: of the artifact; noise: below fp32, the precision's own noise on this model, by output.
     facts: of the source ("stateful", "state"; "sequence": the samples, and so the answers, are steps of one sequence).
     dims: free dimensions that the artifact must have kept, since the user named them. labels: right classes by output.
+    trust: code that the artifact holds may run.
     """
 
     signature: Signature
@@ -117,6 +119,7 @@ class Wanted:
     labels: Mapping[str, np.ndarray[Any, Any]] | None = None
     precision: str = "fp32"
     noise: Mapping[str, float] = field(default_factory=dict)
+    trust: bool = False
 
     @property
     def floors(self) -> Mapping[str, float]:
@@ -159,7 +162,9 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
     signature: the artifact's, its tensors paired with the source's by `source` and `permutation`. Raises StepError
     where it cannot take the samples, and where the runtime cannot open it, or ends; MachineError without the runtime.
     """
-    located = toolchains.locate(toolchains.get(runtime.toolchain))
+    toolchain = toolchains.get(runtime.toolchain)
+    gates.check(toolchain.gate)
+    located = toolchains.locate(toolchain)
     if isinstance(located, toolchains.Missing):
         raise located.error()
     own = signature.own
@@ -180,7 +185,10 @@ def try_out(path: Path, signature: Signature, runtime: TargetRuntime, wanted: Wa
         _evidence(got, signature, wanted, fixed, runtime),
         wanted.bars,
         got["seconds"],
-        _limits(signature, wanted.facts, runtime, all_judged=len(fixed) == len(samples)),
+        (
+            *got["placement"].get("limits", ()),
+            *_limits(signature, wanted.facts, runtime, all_judged=len(fixed) == len(samples)),
+        ),
     )
 
 
@@ -236,6 +244,8 @@ def _settings(runtime: TargetRuntime, wanted: Wanted) -> dict[str, Any]:
         asked["account"] = True
     if wanted.precision == "bf16" and runtime.name == "openvino":
         asked["precision"] = "bfloat16"
+    if wanted.trust and runtime.format is Format.TENSORRT:
+        asked["trust"] = True
     return asked
 
 

@@ -15,6 +15,7 @@ from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.formats import Format
 from dlconv.model import Signature
 from dlconv.options import ExportOptions, SourceOptions
+from dlconv.precisions import dtype_of
 from dlconv.runtimes.state import read_initial
 from dlconv.steps import Product, StepRunner
 from dlconv.validators.matching import matched
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from dlconv.validators.matching import Link
     from dlconv.workers.crew import Crew
 
-PRECISIONS: Final = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
-"""As a receipt says them, and as they are called here."""
 _TARGETS: Final = {
     Format.ONNX: "onnx",
     Format.OPENVINO: "openvino",
@@ -103,9 +102,6 @@ def _of_bundle(
             f"{bundle.entry} --against {source.path}",
         )
     reference = bundle.reference()
-    precision = PRECISIONS.get(receipt["precision"])
-    if precision is None:
-        raise RequestError(f"the precision {receipt['precision']!r} is not known here", wanted=", ".join(PRECISIONS))
     (taken,) = [route for route in receipt["routes"] if route["outcome"] == "taken"]
     known = {edge.name: edge for edge in whole_graph().edges}
     settings = {step["edge"]: step["settings"] for step in taken["steps"]}
@@ -116,7 +112,9 @@ def _of_bundle(
     samples = reference.samples.samples[: options.draws]
     samples = _taken(bundle.signature, samples, bundle.place)
     product, rest = _onnx_on_the_way(start, edges, bundle.target, samples[0], crew, cache, told)
-    return Counterpart(product, rest, bundle.entry, bundle.signature, bundle.target, precision, samples)
+    return Counterpart(
+        product, rest, bundle.entry, bundle.signature, bundle.target, dtype_of(receipt["precision"]), samples
+    )
 
 
 def _of_file(
@@ -167,7 +165,9 @@ def _source_of(bundle: Bundle) -> Path:
 
 
 def _as_it_was(edge: Converter, settings: dict[str, Any]) -> Converter:
-    return replace(edge, settings=tuple(sorted(settings.items())) or edge.settings)
+    """The edge with the settings of then; the calibration's samples are not in a bundle."""
+    kept = {name: value for name, value in settings.items() if name != "calibration"}
+    return replace(edge, settings=tuple(sorted(kept.items())) or edge.settings)
 
 
 def _onnx_on_the_way(
@@ -179,10 +179,11 @@ def _onnx_on_the_way(
     cache: Cache,
     told: Listener,
 ) -> tuple[Product, tuple[Converter, ...]]:
-    """The last ONNX model that the edges pass before their end, and the edges that are left."""
-    runner = StepRunner(crew, cache, start, sample, told, options=ExportOptions((target,), Path()))
+    """The last ONNX model in float32 that the edges pass before their end, and the edges that are left."""
+    runner = StepRunner(crew, cache, start, (sample,), told, options=ExportOptions((target,), Path()))
     for end in range(len(edges) - 1, -1, -1):
-        if (edges[end - 1].target if end else edges[0].source) in ("onnx", "onnx-as-given"):
+        stage = edges[end - 1].target if end else edges[0].source
+        if stage in ("onnx", "onnx-as-given") and not any(edge.puts for edge in edges[:end]):
             return runner.run(edges[:end], ""), edges[end:]
     raise MachineError(
         f"the route {' -> '.join(edge.name for edge in edges)} passes no ONNX model, whose tensors could be compared",

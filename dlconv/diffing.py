@@ -157,6 +157,8 @@ def found_in(candidate: Path, against: Path | None, options: DiffOptions, crew: 
     )
     if options.repro is None or difference.first is None:
         return difference
+    if pair.candidate.emulates == "int8":
+        return replace(difference, notes=(*difference.notes, "no part was written: int8 is not emulated by casts"))
     conversion = None if matter.whole is None else matter.whole.conversion
     if conversion is not None and conversion.runtime.name not in SCRIPTED:
         note = f"no part was written: its script knows {', '.join(SCRIPTED)}, not {conversion.runtime.name}"

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,7 @@ from dlconv.errors import DlconvError, HardwareMissing, PackagesMissing, Toolcha
 from dlconv.precisions import CALIBRATED
 from dlconv.probes import PROBES, Kind, Probe
 from dlconv.samples import save_npz, to_arrays
-from dlconv.workers import tiny_models
+from dlconv.workers import gates, tiny_models
 from dlconv.workers.toolchains import Located, Missing, Toolchain, every, get, locate, mend_of
 from dlconv.workers.worker import Worker
 
@@ -36,7 +36,7 @@ Standing = Literal["works", "not here", "broken"]
 """What was found of a thing. "not here": a package, a device or an extension of the CPU is missing; "broken": it is
 here, and failed the proof."""
 _MISSING = (HardwareMissing, PackagesMissing, ToolchainMissing)
-_OPTIONAL = ("delegate", "device")
+_OPTIONAL = ("provider", "delegate", "device")
 _ORDER = ("toolchain", "runtime", "converter", *_OPTIONAL)
 _Proof = tuple[str, dict[str, Any]]
 """How a thing works, and what is known of it."""
@@ -64,6 +64,7 @@ _TINY = {
     "onnx": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
     "tflite": _Tiny("tiny.tflite", "write_tflite", signature=_NAMED),
     "openvino": _Tiny("tiny.xml", "write_openvino", "openvino", _NAMED),
+    "onnx-symmetric": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
     "onnx-as-given": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
     "tflite-as-given": _Tiny("tiny.tflite", "write_tflite"),
     "saved-model": _Tiny("tiny_saved_model", "write_saved_model", "tensorflow", _NAMED),
@@ -75,7 +76,10 @@ _TINY = {
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was proved or not. detail says how it works, problems why it does not, mend what to do."""
+    """One thing that was proved or not. detail says how it works, problems why it does not, mend what to do.
+
+    is_gated: it is of a toolchain that is for hardware of its own.
+    """
 
     kind: Kind
     name: str
@@ -85,6 +89,7 @@ class Check:
     mend: str = ""
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
+    is_gated: bool = False
 
     @property
     def works(self) -> bool:
@@ -93,7 +98,7 @@ class Check:
     @property
     def is_optional(self) -> bool:
         """Whether a machine may do without it. What is here and broken it does not do without."""
-        return self.kind in _OPTIONAL and self.standing != "broken"
+        return (self.kind in _OPTIONAL or self.is_gated) and self.standing != "broken"
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able data."""
@@ -159,27 +164,33 @@ def _examine_toolchain(
     added = [each for each in plugins.runtimes().values() if each.toolchain == toolchain.name]
     probes += [Probe("runtime", each.name, each.toolchain, f"{each.adapter}:probe") for each in added]
     edges = [edge for edge in whole_graph().edges if edge.toolchain == toolchain.name]
-    where = locate(toolchain)
-    checks = [_check_toolchain(toolchain, where)]
+    where, gaps = locate(toolchain), gates.gaps(toolchain.gate)
+    is_gated = bool(toolchain.gate)
+    checks = [replace(_check_toolchain(toolchain, where, gaps), is_gated=is_gated)]
     tell(checks[0])
-    if isinstance(where, Missing):
+    if gaps or isinstance(where, Missing):
         lacks = (f"the toolchain {toolchain.name} is missing",)
         names = [(probe.kind, probe.name) for probe in probes]
         names += [("converter", edge.name) for edge in edges]
-        return checks + [Check(kind, name, "not here", problems=lacks, mend=where.mend) for kind, name in names]
+        return checks + [replace(checks[0], kind=kind, name=name, problems=lacks) for kind, name in names]
     with _Bench(toolchain.name, where.interpreter, timeout_s, f"install it anew: {mend_of(toolchain)}") as bench:
         for probe in probes:
-            checks.append(bench.prove_after(probe, known))
+            checks.append(replace(bench.prove_after(probe, known), is_gated=is_gated))
             tell(checks[-1])
         for edge in edges:
-            checks.append(bench.prove("converter", edge.name, partial(bench.convert, edge)))
+            proved = bench.prove("converter", edge.name, partial(bench.convert, edge))
+            checks.append(replace(proved, is_gated=is_gated))
             tell(checks[-1])
     return checks
 
 
-def _check_toolchain(toolchain: Toolchain, where: Located | Missing) -> Check:
+def _check_toolchain(toolchain: Toolchain, where: Located | Missing, gaps: tuple[gates.Gap, ...]) -> Check:
+    lacks, mends = tuple(f"{gap.name}: {gap.problem}" for gap in gaps), [gap.mend for gap in gaps]
     if isinstance(where, Missing):
-        return Check("toolchain", toolchain.name, "not here", problems=where.problems, mend=where.mend)
+        lacks, mends = (*lacks, *where.problems), [*mends, where.mend]
+    if lacks or isinstance(where, Missing):
+        mend = "; ".join(dict.fromkeys(mends))
+        return Check("toolchain", toolchain.name, "not here", "", lacks, mend)
     versions = ", ".join(f"{name} {version}" for name, version in where.versions.items())
     facts = {"origin": where.origin, "interpreter": str(where.interpreter), "versions": where.versions}
     return Check("toolchain", toolchain.name, "works", f"{versions} ({where.origin})", facts=facts)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from dlconv import plugins
+from dlconv import plugins, providers
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.model import Dim, TensorSpec, digest_of
@@ -19,7 +19,7 @@ from dlconv.precisions import CALIBRATED, PRECISIONS, Precision
 Constant = int | float | bool | str | None
 """An argument of the source model that is no tensor."""
 
-TARGETS = ("onnx", "onnxruntime", "openvino", "tflite", "saved-model")
+TARGETS = ("onnx", "onnxruntime", "openvino", "tflite", "saved-model", "tensorrt")
 """What can be asked for with `--to`."""
 
 DTYPES = (
@@ -69,6 +69,7 @@ class ExportOptions:
     precision: see `precisions`. keep: nodes of the ONNX graph that stay in float32, by name. calibration: samples to
     find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's;
     allow_random_calibration: drawn ones will do. search: find what has to be kept, in at most search_s seconds.
+    provider: what runs the onnxruntime target, out of `dlconv.providers.NAMES`, "" for the CPU.
     command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
@@ -100,6 +101,7 @@ class ExportOptions:
     via: str = ""
     edges: tuple[str, ...] = ()
     layout: Literal["", "nchw", "nhwc"] = ""
+    provider: str = ""
     command: str = ""
 
     @property
@@ -137,6 +139,7 @@ class ExportOptions:
             **({"keep": sorted(self.keep)} if self.keep else {}),
             **({"search": self.bars.to_dict()} if self.search else {}),
             **({"calibration": self.calibration} if self.calibration else {}),
+            **({"provider": self.provider} if self.provider else {}),  # absent: digests of before it was known hold
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
@@ -154,6 +157,10 @@ class ExportOptions:
         ]
         if not self.targets:
             found.append(f"no target: choose of {', '.join(TARGETS)}")
+        if self.provider and self.provider not in providers.NAMES:
+            found.append(f"unknown provider {self.provider!r}: there are {', '.join(providers.NAMES)}")
+        elif self.provider and "onnxruntime" not in self.targets:
+            found.append(f"a provider ({self.provider}) runs the target onnxruntime, which is not among the targets")
         names = [spec.name for spec in self.inputs] + [name for name, _ in self.constants]
         found += [
             f"{name!r} is given {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1

@@ -118,5 +118,5 @@ class Report:
 
 def skipped(error: MachineError, reasons: Iterable[str] = ()) -> Verdict:
     """The verdict on what this machine cannot judge, with what is missing and what mends it."""
-    mend = (f"next: {error.mend}",) if error.mend else ()
+    mend = tuple(f"next: {line}" for line in error.mend.splitlines())
     return Verdict("SKIPPED", (error.met, *error.problems, *reasons, *mend))

@@ -63,7 +63,7 @@ class Conversion:
         signature = Signature(_specs(inputs), _specs(outputs))
         source = Product(part.parent, part.name, signature, digest_of(part))
         options = ExportOptions((self.target,), Path())
-        return StepRunner(self.crew, self.cache, source, inputs, self.told, options=options).run(self.edges, "")
+        return StepRunner(self.crew, self.cache, source, (inputs,), self.told, options=options).run(self.edges, "")
 
     def answers(self, path: Path, signature: Signature, samples: Sequence[Sample]) -> list[Sample]:
         """What the artifact gives, in the names and axes of what it was made of. Raises StepError where it does not

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import answering, attempts, blame, bundle, calibration, candidate, formats, planning, reducing
+from dlconv import answering, attempts, blame, bundle, calibration, candidate, formats, planning, provided, reducing
 from dlconv import source as sources
 from dlconv.attempts import Attempt
 from dlconv.cache import Cache
@@ -64,7 +64,15 @@ class _Run:
         signature, options = self.source.signature, self.options
         names = [spec.name for spec in signature.outputs]
         labels = None if options.labels is None else read_labels(options.labels, names)
-        wanted = Wanted(signature, self.reference(), self.source.facts, options.bars, _asked_dims(options), labels)
+        wanted = Wanted(
+            signature,
+            self.reference(),
+            self.source.facts,
+            options.bars,
+            _asked_dims(options),
+            labels,
+            trust=True,  # what is run was made here, of what the user named
+        )
         if self.reduction is None:
             return wanted
         return replace(wanted, precision=options.precision, noise=self.reduction.floors)
@@ -79,7 +87,8 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     """Convert the model at `path` to each target, judge each result, and leave a bundle for each.
 
     Raises before any work: RequestError for a wrong file or wrong options, ToolchainMissing with all that is
-    missing, OutputError. What goes wrong with one target is that target's result, and no other's. A target whose
+    missing, MachineError where a provider does not run here, OutputError.
+    What goes wrong with one target is that target's result, and no other's. A target whose
     hardware is not here is SKIPPED where others can be made.
     """
     told = listener or Silence()
@@ -90,6 +99,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
         _install(planned, told)
         planned = planning.make(found, options)
     planned, without = planned.split()
+    calibration.check(options)
     artifact = formats.open_artifact(path)  # last: its digest takes as long as the file is large
     places = {goal.target: _place(artifact, goal.target, options) for goal in planned.targets}
     for place in places.values():
@@ -99,6 +109,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     crew = Crew(logs_folder(), slots=jobs, memory_limit_bytes=options.memory_limit_bytes, timeout_s=options.timeout_s)
     try:
         with crew:
+            provided.prove(options.provider, crew)
             made = _export(artifact, planned, places, options, crew, cache, told)
         skips = [_without(artifact, target, error, options) for target, error in without.items()]
         in_order = sorted((*made, *skips), key=lambda outcome: options.targets.index(outcome.target))
@@ -134,7 +145,7 @@ def _export(
         crew,
         cache,
         Product(artifact.path.parent, artifact.path.name, source.signature, artifact.digest),
-        source.samples.samples[0],
+        source.samples.samples,
         told,
         options=options,
         calibration=calibrated,
@@ -247,7 +258,7 @@ def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> Attempt:
     try:
         product = run.runner.run(edges, target)
         entry["steps"] = [record.to_dict() for record in product.records]
-        signature, runtime = product.signature, candidate.runtime_for(target)
+        signature, runtime = product.signature, provided.runtime_for(target, run.options.provider)
         trial = candidate.try_out(product.path, signature, runtime, run.wanted(), run.crew)
     except StepError as error:
         entry["reason"] = error.met
@@ -274,7 +285,7 @@ def _warm(planned: Plan, reader: str, crew: Crew, *, is_known: bool) -> None:
     A source that is known was exported before: its steps lie in the cache, most likely, and are only run again.
     """
     if is_known:
-        crew.warm(dict.fromkeys(candidate.runtime_for(goal.target).toolchain for goal in planned.targets))
+        crew.warm(dict.fromkeys(goal.toolchain for goal in planned.targets))
         return
     wanted = [name for goal in planned.targets if goal.chosen is not None for name in goal.chosen.route.toolchains]
     crew.warm([reader])
@@ -296,7 +307,8 @@ def _without(artifact: Artifact, target: str, error: ToolchainMissing, options: 
 
 
 def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
-    return options.output_dir / f"{_name(artifact, options)}-{target}-{options.precision}"
+    by = f"-{options.provider}" if target == provided.TARGET and options.provider not in ("", "cpu") else ""
+    return options.output_dir / f"{_name(artifact, options)}-{target}{by}-{options.precision}"
 
 
 def _name(artifact: Artifact, options: ExportOptions) -> str:

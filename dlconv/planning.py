@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dlconv.candidate import runtime_for
 from dlconv.convert.graph import Route, whole_graph
 from dlconv.errors import RequestError, ToolchainMissing
 from dlconv.hardware import computes_bfloat16, cpu_name
 from dlconv.kinds import KINDS
+from dlconv.provided import TARGET, lacks, runtime_for
 from dlconv.workers import gates, toolchains
 
 if TYPE_CHECKING:
@@ -64,11 +64,13 @@ class PlannedRoute:
 
 @dataclass(frozen=True)
 class TargetPlan:
-    """The routes to one target in the order of trial. lacks: what is missing whatever the route is."""
+    """The routes to one target in the order of trial. lacks: what is missing whatever the route is. toolchain: of the
+    runtime that judges it."""
 
     target: str
     routes: tuple[PlannedRoute, ...]
     lacks: tuple[Lack, ...]
+    toolchain: str
 
     @property
     def chosen(self) -> PlannedRoute | None:
@@ -174,10 +176,12 @@ def _target_plan(
                 f"what puts {options.precision} into {target} knows no nodes of the ONNX graph: it can keep none",
                 mend=f"leave {target} out, or export it without a keep-list",
             )
+    toolchain = runtime_for(target, options.provider).toolchain
     always = (
         *lacks_of(KINDS[source].toolchain, "reading the source and its reference"),
-        *lacks_of(runtime_for(target).toolchain, f"running the {target} artifact"),
+        *lacks_of(toolchain, f"running the {target} artifact"),
         *_without_bfloat16(target, options.precision),
+        *(_lacks_of_provider(options.provider) if target == TARGET else ()),
     )
     planned: list[PlannedRoute] = []
     rank = 0
@@ -187,7 +191,12 @@ def _target_plan(
         )
         rank += not lacks
         planned.append(PlannedRoute(route, 0 if lacks else rank, lacks))
-    return TargetPlan(target, tuple(planned), always)
+    return TargetPlan(target, tuple(planned), always, toolchain)
+
+
+def _lacks_of_provider(provider: str) -> tuple[Lack, ...]:
+    # No hardware that a target may be skipped for: it was asked for by name.
+    return tuple(Lack(gap.name, f"the provider {provider}", gap.problem, gap.mend) for gap in lacks(provider))
 
 
 def _without_bfloat16(target: str, precision: str) -> tuple[Lack, ...]:

@@ -9,8 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-Kind = Literal["toolchain", "runtime", "converter", "delegate", "device"]
-"""What can be proved. A machine may do without delegates and devices."""
+from dlconv import providers
+
+Kind = Literal["toolchain", "runtime", "converter", "provider", "delegate", "device"]
+"""What can be proved. A machine may do without providers, delegates and devices."""
+
+_DRIVERS: Final = {"nvidia": "nvidia-driver", "rocm": "rocm"}
+"""By the gate that names the hardware, the probe of its driver."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,24 @@ def _runtime(name: str, toolchain: str, module: str) -> Probe:
     return Probe("runtime", name, toolchain, f"dlconv.runtimes.{module}:probe")
 
 
+def _gpu_runtime(name: str, toolchain: str, module: str) -> Probe:
+    return Probe("runtime", name, toolchain, f"dlconv.runtimes.{module}:probe", (), "nvidia-driver")
+
+
 def _device(name: str, toolchain: str, function: str, **settings: Any) -> Probe:
     return Probe("device", name, toolchain, f"dlconv.runtimes.{function}", tuple(settings.items()))
+
+
+def _provider(provider: providers.Provider) -> Probe:
+    function, settings = "dlconv.runtimes.onnxruntime:probe", (("provider", provider.name),)
+    return Probe(
+        "provider",
+        f"onnxruntime-{provider.name}",
+        provider.toolchain,
+        function,
+        settings,
+        _DRIVERS.get(provider.gate, ""),
+    )
 
 
 def _nvidia(name: str) -> Probe:
@@ -54,6 +75,8 @@ PROBES: Final = (
     _runtime("tflite-runtime", "tflite-runtime", "tflite"),
     _runtime("tensorflow", "tensorflow", "tensorflow"),
     _runtime("jax", "jax", "jax"),
+    _gpu_runtime("tensorrt", "tensorrt", "tensorrt"),
+    *(_provider(each) for each in providers.PROVIDERS if not each.is_cpu),
     Probe("delegate", "xnnpack", "tflite", "dlconv.runtimes.tflite:probe_xnnpack"),
     _device("nvidia-driver", "", "nvidia_driver:probe"),
     _nvidia("cublas"),

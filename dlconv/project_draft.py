@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dlconv.model import TensorSpec
     from dlconv.planning import Plan
 
-_USUAL = tuple(target for target in TARGETS if target != "saved-model")
+_USUAL = tuple(target for target in TARGETS if target not in ("saved-model", "tensorrt"))
 """A model goes back to its framework only when asked."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

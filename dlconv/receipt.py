@@ -42,7 +42,7 @@ def made(
         {"path": path.as_posix(), "digest": digest_of(folder / path), "size_bytes": (folder / path).stat().st_size}
         for path in deployed
     ]
-    product = candidate.product
+    product, provider = candidate.product, candidate.trial.placement.get("provider", "cpu")
     return {
         "schema": SCHEMA,
         "dlconv": __version__,
@@ -59,6 +59,7 @@ def made(
         "request": request,
         **({"command": command} if command else {}),
         "target": target,
+        **({"provider": provider} if provider != "cpu" else {}),
         "precision": candidate.trial.evidence.precision,
         **({"reduction": reduction} if reduction is not None else {}),
         "routes": routes,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dlconv.workers.crew import Crew
     from dlconv.workers.worker import Worker
 
-EMULATED: Final = ("float16", "bfloat16")
+EMULATED: Final = ("float16", "bfloat16", "int8")
 _LARGEST: Final = {"float16": 65504.0}
 
 

@@ -11,6 +11,7 @@ from dlconv.bundle import is_bundle, open_bundle
 from dlconv.candidate import find_runtime, narrowing, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.kinds import KINDS
+from dlconv.provided import by_provider, check, of_bundle
 from dlconv.runtimes.state import read_initial
 from dlconv.samples import read_samples, split
 from dlconv.validators.judging import checks
@@ -48,15 +49,17 @@ class Side:
     bundle: Bundle | None = None
 
 
-def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: Cache) -> Side:
+def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: Cache, provider: str = "") -> Side:
     """What lies at `path`: a bundle, on its own samples or on those of `options`; or a model file.
+
+    provider: ONNX Runtime's, that shall run it; "" for the one that it was made for.
 
     Raises RequestError for what nothing here runs, and where a bundle's file has changed; SamplesError or
     SignatureError where no samples fit.
     """
     path = path.absolute()  # workers have a directory of their own
     if is_bundle(path):
-        return side_of_bundle(open_bundle(path), name, options)
+        return side_of_bundle(open_bundle(path), name, options, provider)
     artifact = formats.open_model(path)
     runtime = runtime_of(artifact.format)
     if runtime is None:
@@ -64,6 +67,9 @@ def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: 
             f"{path} is {artifact.format.label}, which nothing here runs",
             wanted="a bundle, or " + ", ".join(kind.value for kind in KINDS),
         )
+    runtime = by_provider(runtime, provider)
+    if provider:
+        check(provider)
     studied = sources.study(artifact, options, crew, cache)
     size_bytes = sum(file.stat().st_size for file in formats.identify(path).files)
     samples = studied.samples.samples
@@ -83,7 +89,7 @@ def side_of_model(
     return Side(name, artifact.path, runtime, signature, own, numbers, size_bytes)
 
 
-def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = None) -> Side:
+def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = None, provider: str = "") -> Side:
     """A bundle, on the samples of its own that it takes; or on those in the file that `options` names."""
     changes = bundle.changes()
     if changes:
@@ -91,6 +97,7 @@ def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = No
     runtime = find_runtime(bundle.target)
     if runtime is None:
         raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
+    runtime = of_bundle(runtime, bundle.target, bundle.provider, provider)
     file = None if options is None else options.samples
     if file is None:
         samples = bundle.reference().samples.samples

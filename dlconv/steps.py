@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlconv import tensorrt_asked
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import FormatError, OutputError, StepError
 from dlconv.events import Event
@@ -74,7 +75,7 @@ class StepRunner:
         crew: Crew,
         cache: Cache,
         source: Product,
-        sample: Sample,
+        samples: tuple[Sample, ...],
         listener: Listener,
         options: ExportOptions,
         calibration: SampleSet | None = None,
@@ -82,7 +83,7 @@ class StepRunner:
         self._crew = crew
         self._cache = cache
         self._source = source
-        self._sample = sample
+        self._samples = samples
         self._listener = listener
         self._options = options
         self._calibration = calibration
@@ -92,7 +93,7 @@ class StepRunner:
     def asked(self, options: ExportOptions) -> StepRunner:
         """A runner for the same source by other options."""
         return StepRunner(
-            self._crew, self._cache, self._source, self._sample, self._listener, options, self._calibration
+            self._crew, self._cache, self._source, self._samples, self._listener, options, self._calibration
         )
 
     def run(self, edges: tuple[Converter, ...], target: str) -> Product:
@@ -125,8 +126,8 @@ class StepRunner:
         located = toolchains.locate(toolchains.get(edge.toolchain))
         if isinstance(located, toolchains.Missing):
             raise located.error()
-        settings = self._settings(edge)
-        key = _key(before, edge, settings, located.versions, self._sample)
+        settings = self._settings(edge, before)
+        key = _key(before, edge, settings, located.versions, self._samples[0])
         folder = self._cache.get(key) if self._options.use_cache else None
         if folder is not None:
             self._listener.on(Event("cached", target, f"{edge.name}: from the cache", data={"edge": edge.name}))
@@ -151,7 +152,7 @@ class StepRunner:
         product = _load(folder, key, before)
         return replace(product, records=(*before.records, replace(product.records[-1], cached=False)))
 
-    def _settings(self, edge: Converter) -> dict[str, Any]:
+    def _settings(self, edge: Converter, before: Product) -> dict[str, Any]:
         """The edge's own, and what the user asked of its kind."""
         settings = dict(edge.settings)
         if self._options.opset is not None and edge.target == "onnx-as-given":
@@ -162,6 +163,12 @@ class StepRunner:
             settings["keep"] = sorted(self._options.keep)
         if edge.puts in CALIBRATED and self._calibration is not None:
             settings["calibration"] = self._calibration.to_dict()
+        if edge.target == "tensorrt":
+            settings["precision"], settings["keep"] = self._options.precision, sorted(self._options.keep)
+            settings["gpu"] = tensorrt_asked.gpu()
+            settings["profiles"] = tensorrt_asked.profiles(before.signature, self._samples)
+        if self._options.provider and edge.target == "onnxruntime":
+            settings["provider"] = self._options.provider
         return settings
 
     def _run_edge(
@@ -169,7 +176,7 @@ class StepRunner:
     ) -> dict[str, Any]:
         out_dir = folder / "out"
         out_dir.mkdir()
-        sample = to_artifact(self._sample, before.signature)
+        sample = to_artifact(self._samples[0], before.signature)
         calibration = None
         if "calibration" in settings and self._calibration is not None:
             calibration = folder / "calibration.npz"

@@ -34,6 +34,7 @@ from dlconv.hardware import misfit
 from dlconv.kinds import KINDS
 from dlconv.options import SourceOptions
 from dlconv.outcome import Outcome, Report, skipped
+from dlconv.provided import by_provider, check, of_bundle
 from dlconv.receipt import environment, evidence_of, tensor_of
 from dlconv.samples import read_labels
 from dlconv.sides import side_of_model
@@ -58,7 +59,8 @@ class VerifyOptions:
 
     bars: None for those in the bundle's receipt. allow_skip: targets that this machine may lack. labels: right classes,
     an .npz. links: pairs of tensors of two models, and source: what is said of the reference; both where two models are
-    compared. gate: of latency. memory_limit_bytes and timeout_s (seconds) are of each worker; jobs: workers side by
+    compared. provider: ONNX Runtime's, that runs the artifacts in place of the one that they were made for. gate: of
+    latency. memory_limit_bytes and timeout_s (seconds) are of each worker; jobs: workers side by
     side.
     """
 
@@ -71,6 +73,7 @@ class VerifyOptions:
     memory_limit_bytes: int | None = None
     timeout_s: float = 1800
     jobs: int | None = None
+    provider: str = ""
 
 
 def verify(
@@ -101,7 +104,7 @@ def compare(candidate: Path, against: Path, options: VerifyOptions, listener: Li
     Raises RequestError where it cannot be known which tensor is which, SourceError where the reference does not run.
     """
     told = listener or Silence()
-    artifact, reference = _opened(candidate.absolute()), _opened(against.absolute())
+    artifact, reference = _opened(candidate.absolute(), options.provider), _opened(against.absolute())
     cache = Cache() if options.source.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
     try:
         with _crew(options) as crew:
@@ -119,7 +122,7 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         bundle.target,
         receipt["precision"],
         bundle.place,
-        again=shlex.join(("dlconv", "verify", str(bundle.place))),
+        again=shlex.join(("dlconv", "verify", str(bundle.place), *_by(options))),
         # What was measured when it was made says nothing of what lies here now.
         body={key: value for key, value in receipt.items() if key not in ("evidence", "verdict")},
     )
@@ -130,16 +133,18 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         checked.append(Check("files", Verdict("FAIL" if changes else "PASS", changes), figures=files))
         if changes:
             raise _Judged
-        met = misfit(bundle.target, receipt["environment"])
+        met = "" if bundle.provider else misfit(bundle.target, receipt["environment"], bundle.entry)
         if met:
             raise MachineError(met, mend="export it on this machine, or verify it on one like the one that made it")
         runtime = find_runtime(bundle.target)
         if runtime is None:
             raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
+        runtime = of_bundle(runtime, bundle.target, bundle.provider, options.provider)
         reference, wanted = bundle.reference(), bundle.source_signature
         labels = None if options.labels is None else read_labels(options.labels, [spec.name for spec in wanted.outputs])
         bars = bundle.bars if options.bars is None else options.bars
-        against = Wanted(wanted, reference, receipt["source"]["facts"], bars, labels=labels)
+        facts, trust = receipt["source"]["facts"], options.source.trust
+        against = Wanted(wanted, reference, facts, bars, labels=labels, trust=trust)
         if bundle.precision != "fp32":
             against = replace(against, precision=bundle.precision, noise=bundle.noise)
         return try_out(bundle.entry, bundle.signature, runtime, against, crew)
@@ -214,9 +219,14 @@ def _compare(
 def _again(artifact: _Model, reference: _Model, options: VerifyOptions) -> str:
     words = ["dlconv", "verify", str(artifact.path), "--against", str(reference.path)]
     words += [word for link in options.links for word in ("--map", str(link))]
+    words += _by(options)
     words += [] if options.source.samples is None else ["--samples", str(options.source.samples)]
     words += [word for spec in options.source.inputs for word in ("--input", str(spec))]
     return shlex.join(words)
+
+
+def _by(options: VerifyOptions) -> list[str]:
+    return ["--provider", options.provider] if options.provider else []
 
 
 def _raising(error: DlconvError) -> Callable[[list[Check]], Trial]:
@@ -280,19 +290,22 @@ class _Model:
     state: tuple[StateSpec, ...] = ()
 
 
-def _opened(path: Path) -> _Model:
+def _opened(path: Path, provider: str = "") -> _Model:
     if is_bundle(path):
         bundle = open_bundle(path)
         found = formats.open_model(bundle.entry)
-        return _Model(path, found, runtime_for(bundle.target), bundle.signature.state)
+        runtime = of_bundle(runtime_for(bundle.target), bundle.target, bundle.provider, provider)
+        return _Model(path, found, runtime, bundle.signature.state)
     found = formats.open_model(path)
-    runtime = runtime_of(found.format)
-    if runtime is None:
+    given = runtime_of(found.format)
+    if given is None:
         raise RequestError(
             f"{path} is {found.format.label}, which nothing here runs",
             wanted=", ".join(kind.value for kind in KINDS),
         )
-    return _Model(path, found, runtime)
+    if provider:
+        check(provider)
+    return _Model(path, found, by_provider(given, provider))
 
 
 def _said_of(candidate: _Model, reference: Signature, options: VerifyOptions) -> SourceOptions:

@@ -133,3 +133,20 @@ def test_a_tflite_file_shows_its_tensors_and_an_altered_one_is_found(
     assert found.first.operator.name == found.ranked[0].operator.name == node.name
     assert found.repro is not None and found.repro.shows  # by the file itself: what is converted now is right
     assert (tmp_path / "part" / "candidate" / "altered.tflite").is_file()
+
+
+@pytest.mark.onnx
+@pytest.mark.openvino
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_an_int8_bundle_is_compared_by_what_its_readers_take_with_the_float32_model(
+    target: str, digits: Path, tmp_path: Path, crew: Crew
+) -> None:
+    # The quantiser takes a Relu away, whose tensor is below zero until it is quantised.
+    source = Path(shutil.copy(digits / "digits.onnx", tmp_path / "digits.onnx"))
+    samples = digits / "samples.npz"
+    options = dlconv.ExportOptions((target,), tmp_path, samples=samples, name="digits", precision="int8")
+    assert dlconv.export(source, options).exit_code == 0
+    found = find(crew, tmp_path / f"digits-{target}-int8")
+    assert found.word == "TOGETHER" and found.precision == "int8" and found.reference.endswith("onnx_to_onnx[onnxsim]")
+    relus = [each for each in found.partings if each.operator.kind == "Relu"]
+    assert relus and all(each.tensor.error < 0.05 for each in relus)

@@ -35,14 +35,14 @@ LAYERS = (
     (
         "values",
         "archives bars errors events formats jaxfile jsonfile keeplist model options pickles plugins precisions "
-        "protobuf samples",
+        "protobuf providers samples",
     ),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
     (
         "stages of the two lines",
-        "answering blame cache calibration candidate hardware keep_search kinds parting precision_noise probes receipt "
-        "reducing side_by_side source steps",
+        "answering blame cache calibration candidate hardware keep_search kinds parting precision_noise probes "
+        "provided receipt reducing side_by_side source steps tensorrt_asked",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from dlconv import providers
 from dlconv.bars import EVERY, Bars, OutputBars
 from dlconv.cli.precision_options import precision_of, precision_options
 from dlconv.errors import RequestError
@@ -91,13 +92,18 @@ _LAYOUT = click.option(
     type=click.Choice(["nchw", "nhwc"]),
     help="Of the artifacts' image inputs; without, the source's own. The receipt states what was turned.",
 )
+_PROVIDER = click.option(
+    "--provider",
+    type=click.Choice(providers.NAMES),
+    help="What runs the target onnxruntime; without, the CPU. One that is not here, or takes no node, is an error.",
+)
 _OPSET = click.option("--opset", type=int, metavar="N", help="The ONNX opset; without, each route's own.")
 
 
 def wishes(command: _F) -> _F:
     """The options that say what is wanted, for `export` and `plan` alike."""
     command = precision_options(command)
-    for option in (_LAYOUT, _ROUTE, _VIA, _OPSET, _TRUST, _OUTPUTS, _ENTRY, _SAMPLES, _INPUT, _TO):
+    for option in (_PROVIDER, _LAYOUT, _ROUTE, _VIA, _OPSET, _TRUST, _OUTPUTS, _ENTRY, _SAMPLES, _INPUT, _TO):
         command = option(command)
     return command
 
@@ -110,6 +116,7 @@ def options_of(
     outputs: str,
     edges: str,
     layout: Literal["nchw", "nhwc"] | None,
+    provider: str | None,
     *,
     output_dir: Path = Path(),
     memory_limit: str | None = None,
@@ -128,6 +135,7 @@ def options_of(
         edges=_names(edges),
         layout=layout or "",
         **precision_of(further),
+        provider=provider or "",
         memory_limit_bytes=None if memory_limit is None else parse_size(memory_limit),
         **further,
     )

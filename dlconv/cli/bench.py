@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlconv import providers
 from dlconv.cli.arguments import latency_options, parse_size
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
@@ -27,6 +28,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--against", type=_PATH, metavar="ARTIFACT", help="The baseline; without, the first ARTIFACT.")
 @click.option("--samples", type=_PATH, metavar="FILE.npz|DIR", help="Inputs; else a bundle's own, or drawn ones.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE]", help="Sizes of a model file's inputs.")
+@click.option(
+    "--provider", type=click.Choice(providers.NAMES), help="ONNX Runtime's, for each ARTIFACT but not for --against."
+)
 @click.option("--threads", type=int, default=0, metavar="N", help="Of each runtime. Default: one a physical core.")
 @click.option("--cpus", metavar="N[,N...]", default="", help="CPUs to pin the processes to. Default: none.")
 @latency_options
@@ -46,6 +50,7 @@ def bench(
     against: Path | None,
     samples: Path | None,
     inputs: tuple[str, ...],
+    provider: str | None,
     threads: int,
     cpus: str,
     time_s: float,
@@ -90,7 +95,12 @@ def bench(
     if asked.max_ratio is not None and len(paths) < 2:
         raise RequestError("--max-ratio compares, and there is one artifact", mend="--against ARTIFACT")
     try:
-        sides = _opened(paths, SourceOptions(tensors, constants, samples, seed=seed), settings)
+        sides = _opened(
+            paths,
+            [""] * (len(paths) - len(artifacts)) + [provider or ""] * len(artifacts),
+            SourceOptions(tensors, constants, samples, seed=seed),
+            settings,
+        )
         with console.progress(reporting.verbosity) as listener:
             measured = measure(sides, settings, listener)
     except StepError as error:
@@ -117,7 +127,7 @@ def bench(
     return code
 
 
-def _opened(paths: tuple[Path, ...], options: SourceOptions, settings: Any) -> list[Side]:
+def _opened(paths: tuple[Path, ...], by: list[str], options: SourceOptions, settings: Any) -> list[Side]:
     from dlconv.cache import Cache
     from dlconv.sides import open_side
     from dlconv.workers.crew import Crew, logs_folder
@@ -129,7 +139,8 @@ def _opened(paths: tuple[Path, ...], options: SourceOptions, settings: Any) -> l
         names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
     limits = {"memory_limit_bytes": settings.memory_limit_bytes, "timeout_s": settings.timeout_s}
     with Crew(logs_folder(), slots=1, **limits) as crew:
-        return [open_side(path, name, options, crew, Cache()) for path, name in zip(paths, names, strict=True)]
+        cache, each = Cache(), zip(paths, names, by, strict=True)
+        return [open_side(path, name, options, crew, cache, provider) for path, name, provider in each]
 
 
 def _checks(sides: list[Side], measured: Measurement, asked: LatencyBars) -> tuple[Check, ...]:

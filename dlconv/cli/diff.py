@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dlconv.cli.arguments import parse_size
-from dlconv.cli.reporting import Reporting, reported
+from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import ConversionError, MachineError
 from dlconv.options import SourceOptions, parse_inputs
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CODES = {"TOGETHER": 0, "PARTED": 1}
 _PATH = click.Path(path_type=Path)
-_PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "float16": "float16", "bfloat16": "bfloat16"}
+_PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 
 
 @click.command()
@@ -35,6 +35,7 @@ _PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "float16": "float16", "bfl
 @click.option("--window", type=int, default=32, show_default=True, help="Operators whose tensors are held at a time.")
 @click.option("--top", type=int, default=12, show_default=True, help="Operators to list.")
 @click.option("-o", "--output-dir", "repro", type=_PATH, metavar="DIR", help="Leave the smallest part that shows it.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each call, in seconds.")
 @reported
@@ -52,6 +53,7 @@ def diff(
     window: int,
     top: int,
     repro: Path | None,
+    html: Path | None,
     memory_limit: str | None,
     timeout_s: float,
 ) -> int:
@@ -68,6 +70,10 @@ def diff(
     from dlconv.reports import console, differences
     from dlconv.validators.matching import parse_link
 
+    if html is not None:
+        from dlconv.reports.html import needs
+
+        needs.check()
     tensors, constants = parse_inputs(inputs)
     options = diffing.DiffOptions(
         precision=_PRECISIONS.get(precision or "", ""),
@@ -88,6 +94,11 @@ def diff(
         reporting.say(line, level=-1)
     code = _code(found)
     reporting.answer({"exit_code": code, **found.to_dict()})
+    if html is not None:
+        from dlconv.reports import as_json
+        from dlconv.reports.html import page
+
+        as_json.write(html, page.difference(found, command_line()))
     return code
 
 

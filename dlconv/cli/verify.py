@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlconv import providers
 from dlconv.cli.arguments import bars_of, bars_options, latency_options, parse_size
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
     "--baseline", type=click.Path(path_type=Path), metavar="DIR", help="A bundle, or a folder of them, to time against."
 )
 @latency_options
+@click.option(
+    "--provider", type=click.Choice(providers.NAMES), help="ONNX Runtime's, in place of the one it was made for."
+)
 @click.option("--allow-skip", metavar="TARGET[,...]", default="", help="Targets that this machine may lack.")
+@click.option("--trust", is_flag=True, help="Run code that an artifact holds: a TensorRT plan's own runtime, plugins.")
 @click.option("--project", type=click.Path(path_type=Path), metavar="FILE", help="The project file; else the nearest.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
@@ -52,7 +57,9 @@ def verify(
     draws: int,
     seed: int,
     labels: Path | None,
+    provider: str | None,
     allow_skip: str,
+    trust: bool,
     project: Path | None,
     memory_limit: str | None,
     timeout_s: float,
@@ -88,7 +95,7 @@ def verify(
         frozenset(parse_targets(allow_skip)) if allow_skip else frozenset(),
         labels,
         tuple(parse_link(text) for text in links),
-        SourceOptions(tensors, constants, samples, draws, seed),
+        SourceOptions(tensors, constants, samples, draws, seed, trust=trust),
         Gate(
             Bars(latency=LatencyBars(max_ratio, p50_ms, p90_ms, p95_ms, p99_ms)).latency,
             baseline,
@@ -97,6 +104,7 @@ def verify(
         None if memory_limit is None else parse_size(memory_limit),
         timeout_s,
         jobs,
+        provider or "",
     )
     _check(bundles, against, project, options)
     with console.progress(reporting.verbosity) as listener:

@@ -211,6 +211,8 @@ _IN_THE_GRAPH = ("fp32", "fp16", "int8", "fp16-weights", "int8-weights")
 
 _UNSIGNED = "weights in uint8: CPUs without VNNI sum int8 weights with saturation"
 
+_SYMMETRIC = "Q/DQ around zero, which TensorRT alone wants"
+
 _TF2ONNX = "tf2onnx"
 _TFLITE = "TensorFlow's own TFLite converter"
 _OPENVINO_TF = "OpenVINO's own TensorFlow frontend: no ONNX in between"
@@ -280,6 +282,31 @@ GRAPH: Final = ConversionGraph(
         _edge("torch-export", "tflite", "torch_export_to_tflite", "litert-torch", 6, _NO_ONNX_TFLITE),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 2, _LAYOUT, "layout", passes="layout"),
+        replace(
+            _edge("onnx", "tensorrt", "onnx_to_tensorrt", "tensorrt", 1, "TensorRT's own ONNX parser"),
+            carries=("fp32", "fp16"),
+        ),
+        replace(
+            _edge(
+                "onnx",
+                "onnx-symmetric",
+                "onnx_to_int8",
+                "onnx",
+                1,
+                _SYMMETRIC,
+                "symmetric",
+                method="minmax",
+                symmetric=True,
+            ),
+            puts="int8",
+            knows_nodes=True,
+        ),
+        replace(
+            _edge(
+                "onnx-symmetric", "tensorrt", "onnx_to_tensorrt", "tensorrt", 1, "TensorRT's own ONNX parser", "int8"
+            ),
+            carries=("int8",),
+        ),
         _edge("onnx", "saved-model", "onnx_to_saved_model", "onnx2tf-tensorflow", 1, "onnx2tf with TensorFlow"),
     )
 )

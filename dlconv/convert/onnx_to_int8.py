@@ -26,8 +26,9 @@ def convert(step: Step) -> Made:
     """The model with uint8 activations and weights in 8 bits, a scale a channel; inputs and outputs stay float32.
 
     settings: "method" ("minmax", "percentile" or "entropy": how a tensor's range is found from what it was on the
-    calibration samples), "weights" ("int8", symmetric, the default, or "uint8"), "keep", names of nodes that stay in
-    float32. Every calibration sample is run.
+    calibration samples), "weights" ("int8", symmetric, the default, or "uint8"), "symmetric" (True: all is int8 around
+    zero, weights have Q/DQ of their own, and a bias stays float32, as TensorRT wants it), "keep", names of nodes that
+    stay in float32. Every calibration sample is run.
     Raises Unsupported for a model whose opset is too old, or with nothing to quantise.
     """
     quantization: Any = import_module("onnxruntime.quantization")
@@ -36,6 +37,8 @@ def convert(step: Step) -> Made:
     if opset_of(model) < _BY_CHANNEL:
         raise Unsupported("Q/DQ have no channels before opset 13", mend=f"--opset {_BY_CHANNEL}, or a later one")
     is_signed = step.settings.get("weights", "int8") == "int8"
+    is_symmetric = bool(step.settings.get("symmetric", False))
+    kinds = quantization.QuantType
     keep = onnx_keep.kept(step.settings, model.graph)
     named = onnx_reduced.write(model, step.out_dir, step.signature).entry
     prepared = step.out_dir / _PREPARED
@@ -49,11 +52,17 @@ def convert(step: Step) -> Made:
         reader,
         op_types_to_quantize=list(QUANTISED),
         per_channel=True,
-        activation_type=quantization.QuantType.QUInt8,
-        weight_type=quantization.QuantType.QInt8 if is_signed else quantization.QuantType.QUInt8,
+        activation_type=kinds.QInt8 if is_symmetric else kinds.QUInt8,
+        weight_type=kinds.QInt8 if is_signed else kinds.QUInt8,
         nodes_to_exclude=keep,
         calibrate_method=_methods()[step.settings["method"]],
-        extra_options={"ActivationSymmetric": False, "WeightSymmetric": is_signed, "CalibTensorRangeSymmetric": False},
+        extra_options={
+            "ActivationSymmetric": is_symmetric,
+            "WeightSymmetric": is_signed,
+            "CalibTensorRangeSymmetric": False,
+            "AddQDQPairToWeight": is_symmetric,
+            "QuantizeBias": not is_symmetric,
+        },
     )
     made = onnx_reduced.load(step.out_dir / onnx_reduced.ENTRY)
     prepared.unlink()

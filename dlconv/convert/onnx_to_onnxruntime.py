@@ -1,4 +1,5 @@
-"""ONNX to the model that ONNX Runtime optimises for this machine's CPU."""
+"""ONNX to the model that ONNX Runtime optimises for this machine's CPU; for another provider, which compiles the model
+itself when it loads it, to the model that it shall be given."""
 
 from __future__ import annotations
 
@@ -7,12 +8,16 @@ from collections import Counter
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from dlconv import providers
 from dlconv.convert import onnx_clean, onnx_graph
 from dlconv.convert.edge import Made, Step, inherited
-from dlconv.errors import StepError
+from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes.onnxruntime import PROVIDER, session_options
+
+if TYPE_CHECKING:
+    from dlconv.model import Signature
 
 ENTRY = "model.onnx"
 _DATA = ENTRY + ".data"
@@ -25,8 +30,13 @@ def convert(step: Step) -> Made:
 
     It is saved as ONNX and not in the ORT format: that one ends at 2 GB, other tools cannot read it, and its kernels
     are pinned to it no less. It holds kernels laid out for this CPU, so it belongs to this machine.
-    settings: "level" ("all", "extended" or "basic").
+    For another provider than the CPU it is the model as it was: parts that such a one compiled cannot be saved, and
+    what is laid out for the CPU would keep it from taking the nodes.
+    settings: "level" ("all", "extended" or "basic"), "provider" ("cpu", the default, or another).
     """
+    provider = providers.find(step.settings.get("provider", ""))
+    if not provider.is_cpu:
+        return _as_it_is(step, provider)
     ort: Any = import_module("onnxruntime")
     model = onnx_graph.read_model(step.source)
     names = _names(onnx_graph.signature_of(model))
@@ -49,12 +59,28 @@ def convert(step: Step) -> Made:
     signature = onnx_graph.signature_of(made)
     if _names(signature) != names:
         raise StepError(f"ONNX Runtime changed the signature to {_names(signature)}", wanted=f"{names}")
-    signature = replace(
+    return Made(ENTRY, _inherited(signature, step.signature), _notes_on(made))
+
+
+def _as_it_is(step: Step, provider: providers.Provider) -> Made:
+    if step.settings.get("level", "all") != "all":
+        raise Unsupported(f"for {provider.execution} the model is left as it is: there is no other level of that")
+    model = onnx_graph.read_model(step.source)
+    onnx_clean.clean(model)
+    saved = onnx_clean.save_cleaned(model, step.source, step.out_dir / _CLEANED)
+    for path in list(saved.parent.iterdir()):
+        path.rename(step.out_dir / (ENTRY if path == saved else path.name))
+    saved.parent.rmdir()
+    signature = _inherited(onnx_graph.signature_of(model), step.signature)
+    return Made(ENTRY, signature, (f"{provider.execution} compiles it for {provider.device} when it is loaded",))
+
+
+def _inherited(signature: Signature, before: Signature) -> Signature:
+    return replace(
         signature,
-        inputs=inherited(signature.inputs, step.signature.inputs),
-        outputs=inherited(signature.outputs, step.signature.outputs),
+        inputs=inherited(signature.inputs, before.inputs),
+        outputs=inherited(signature.outputs, before.outputs),
     )
-    return Made(ENTRY, signature, _notes_on(made))
 
 
 def _stores_smaller(path: Path) -> bool:

@@ -17,24 +17,11 @@ _LONGEST_NAME = 48
 
 def lines(found: Difference, top: int) -> list[str]:
     """The verdict, the first parting, the operators with the most growth, the outputs, and where the repro lies."""
-    told = [f"{found.word}  {one_line(found.candidate)} against {one_line(found.reference)} ({found.arithmetic})", ""]
-    first, ranked = found.first, found.ranked
-    if found.word == "INCONCLUSIVE":
-        return [*told, "no tensor of one is known to be a tensor of the other: nothing was compared"]
-    grown = ranked[0]
-    if first is None:
-        told.append(f"no tensor is farther apart than {found.factor:g} times what {found.precision} explains")
-    else:
-        told.append(f"they part first at {_named(first)}: {_in_words(first)}")
-        if grown.place != first.place:
-            told.append(f"the error grows most at {_named(grown)}: {_in_words(grown)}")
-        if (worst := grown.tensor.worst) is not None:
-            told.append(
-                f"  {one_line(grown.tensor.name)}{list(worst.index)} of sample {worst.sample}: "
-                f"{worst.reference:.6g} is right, {worst.candidate:.6g} was given"
-            )
-        if len(grown.operators) > 1:
-            told.append(f"  somewhere in {len(grown.operators)} operators: the candidate shows no tensor between them")
+    head = f"{found.word}  {one_line(found.candidate)} against {one_line(found.reference)} ({found.arithmetic})"
+    told = [head, "", *sentences(found)]
+    if not found.partings:
+        return told
+    ranked = found.ranked
     shown = ranked[:top]
     heads = ("#", "operator", "kind", "growth", "error", "noise in", "noise out", "largest")
     rows = [
@@ -55,7 +42,27 @@ def lines(found: Difference, top: int) -> list[str]:
     told += [f"... and {left} operators with less growth"] if left else []
     told += ["", *_outputs(found.outputs)]
     told += ["", *_how(found), *(f"note: {one_line(note)}" for note in found.notes)]
-    told += _repro(found)
+    return [*told, *_repro(found)]
+
+
+def sentences(found: Difference) -> list[str]:
+    """Where they part first, where the error grows most, and the element that is farthest off there."""
+    first = found.first
+    if not found.partings:
+        return ["no tensor of one is known to be a tensor of the other: nothing was compared"]
+    if first is None:
+        return [f"no tensor is farther apart than {found.factor:g} times what {found.precision} explains"]
+    grown = found.ranked[0]
+    told = [f"they part first at {_named(first)}: {_in_words(first)}"]
+    if grown.place != first.place:
+        told.append(f"the error grows most at {_named(grown)}: {_in_words(grown)}")
+    if (worst := grown.tensor.worst) is not None:
+        told.append(
+            f"  {one_line(grown.tensor.name)}{list(worst.index)} of sample {worst.sample}: "
+            f"{worst.reference:.6g} is right, {worst.candidate:.6g} was given"
+        )
+    if len(grown.operators) > 1:
+        told.append(f"  somewhere in {len(grown.operators)} operators: the candidate shows no tensor between them")
     return told
 
 

@@ -101,11 +101,12 @@ def _call(library: ctypes.CDLL, function: str, *arguments: Any) -> None:
     if code in _NO_DEVICE:
         raise _no_gpu(str(library._name))
     if code:
-        met = f"the NVIDIA driver is broken: {function} answers {_error(library, code)}"
+        met = f"the NVIDIA driver is broken: {function} answers {error_name(library, code)}"
         raise MachineError(met, wanted="CUDA_SUCCESS (0)", mend=_RELOAD)
 
 
-def _error(library: ctypes.CDLL, code: int) -> str:
+def error_name(library: ctypes.CDLL, code: int) -> str:
+    """What the driver calls one of its errors: "CUDA_ERROR_OUT_OF_MEMORY (2)"."""
     text = ctypes.c_char_p()
     if library.cuGetErrorName(code, ctypes.byref(text)) or not text.value:
         return str(code)

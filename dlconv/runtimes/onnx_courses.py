@@ -13,6 +13,7 @@ from dlconv.runtimes.onnx_double import Double
 from dlconv.runtimes.onnx_plan import program_of
 from dlconv.runtimes.onnx_reference import refuse
 from dlconv.runtimes.onnx_rounded import Rounded
+from dlconv.runtimes.onnx_rounded_int8 import RoundedToInt8
 from dlconv.runtimes.onnx_walk import Walk
 from dlconv.runtimes.onnx_windows import OnnxWindows
 
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def open(path: str, arithmetic: str) -> Course:
-    """The model at `path` in "onnxruntime" (as the file has it), "float64", "float16" or "bfloat16" (emulated).
+    """The model at `path` in "onnxruntime" (as the file has it), "float64", "float16", "bfloat16" or "int8" (emulated;
+    int8 with the ranges of the samples that it runs on).
 
-    Raises Unsupported for models whose answers are random and, of the latter three, for what cannot be walked in them.
+    Raises Unsupported for models whose answers are random and, but for the first, for what cannot be walked so.
     """
     source = Path(path)
     refuse(read_model(source), "" if arithmetic == "onnxruntime" else f"a run node by node in {arithmetic}")
@@ -35,16 +37,22 @@ class WalkedCourse:
     """See `dlconv.runtimes.course.Course`."""
 
     def __init__(self, path: Path, arithmetic: str) -> None:
-        program = program_of(path)
-        self._weights = len(program.plan.weights)
-        self._rounded = None if arithmetic == "float64" else Rounded(program, arithmetic)
-        self._walk = Walk(program.plan, self._rounded or Double(program.opsets))
+        self._program = program_of(path)
+        self._arithmetic = arithmetic
+        self._weights = len(self._program.plan.weights)
         self._held = 0
 
     def begin(self, samples: list[Tensors], stops: list[list[str]]) -> None:
+        rounded = self._rounded(samples)
+        walk = Walk(self._program.plan, rounded or Double(self._program.opsets))
         self._stops = iter(stops)
         self._later = {name for stop in stops for name in stop}
-        self._runs: list[Iterator[dict[str, Any]]] = [self._walk.steps(self._given(sample)) for sample in samples]
+        self._runs: list[Iterator[dict[str, Any]]] = [
+            walk.steps(
+                {name: rounded.given(name, value) for name, value in sample.items()} if rounded else dict(sample)
+            )
+            for sample in samples
+        ]
         self._seen: list[Tensors] = [{} for _ in samples]
 
     def next(self) -> list[Tensors]:
@@ -62,7 +70,9 @@ class WalkedCourse:
     def held(self) -> int:
         return self._held
 
-    def _given(self, sample: Tensors) -> Tensors:
-        if self._rounded is None:
-            return dict(sample)
-        return {name: self._rounded.given(name, value) for name, value in sample.items()}
+    def _rounded(self, samples: list[Tensors]) -> Rounded | RoundedToInt8 | None:
+        if self._arithmetic == "float64":
+            return None
+        if self._arithmetic == "int8":
+            return RoundedToInt8(self._program, frozenset(), samples, is_stored_alone=False)
+        return Rounded(self._program, self._arithmetic)

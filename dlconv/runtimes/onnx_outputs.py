@@ -33,7 +33,8 @@ def opened(path: Path) -> Proto:
 
 def outline(path: str) -> dict[str, Any]:
     """The main graph as data: its "operators" in order, each with name, kind, inputs (no weights; what its subgraphs
-    read included) and outputs; its "inputs" and "outputs" by name; and the coarsest "precision" that it is stored in.
+    read included) and outputs; its "inputs" and "outputs" by name; the coarsest "precision" that it is stored in; and
+    "aliases": of a tensor that is only quantised, what its readers take for it.
     """
     model = opened(Path(path))
     graph = model.graph
@@ -51,6 +52,7 @@ def outline(path: str) -> dict[str, Any]:
         "inputs": [str(value.name) for value in inputs_of(graph)],
         "outputs": [str(value.name) for value in graph.output],
         "precision": _precision_of(graph),
+        "aliases": _quantised(graph),
     }
 
 
@@ -163,6 +165,22 @@ def _inner_names(node: Proto) -> set[str]:
 
 def _weights_of(graph: Proto) -> set[str]:
     return {tensor.name for tensor in graph.initializer} | {item.values.name for item in graph.sparse_initializer}
+
+
+def _quantised(graph: Proto) -> dict[str, str]:
+    """The dequantised tensor by the name of the one that is quantised, where nobody reads it as it is: a Relu before it
+    may be gone into the limits of the integers."""
+    readers: dict[str, list[Proto]] = {}
+    for node in graph.node:
+        for name in reads_of(node):
+            readers.setdefault(name, []).append(node)
+    known = {value.name for value in graph.output}
+    found: dict[str, str] = {}
+    for name, (node, *others) in readers.items():
+        after = readers.get(node.output[0], []) if node.op_type == "QuantizeLinear" and not others else []
+        if name not in known and node.input[0] == name and [each.op_type for each in after] == ["DequantizeLinear"]:
+            found[str(name)] = str(after[0].output[0])
+    return found
 
 
 def _precision_of(graph: Proto) -> str:

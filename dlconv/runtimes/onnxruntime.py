@@ -1,4 +1,8 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime: on the CPU, or by another of its execution providers that was asked for.
+
+ONNX Runtime takes the CPU where a provider is not in the package, does not start, or takes no node: with a warning,
+with a line in its log, and without a word. Here each of the three is an error.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.errors import SamplesError, Unsupported
+from dlconv import providers
+from dlconv.errors import MachineError, PackagesMissing, SamplesError, Unsupported
 from dlconv.runtimes import account, onnx_account
 
 if TYPE_CHECKING:
@@ -20,7 +25,8 @@ if TYPE_CHECKING:
     from dlconv.model import Signature
     from dlconv.runtimes.base import Tensors
 
-PROVIDER = "CPUExecutionProvider"
+PROVIDER = providers.CPU
+_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _ERRORS_ONLY = 3
 _COARSEST_FIRST = ("bfloat16", "float16", "float32", "float64")
 _FLOATS = {"float": "float32", "float16": "float16", "bfloat16": "bfloat16", "double": "float64"}
@@ -32,14 +38,21 @@ _TINY_MODEL = bytes.fromhex(
 )
 
 
-def probe() -> dict[str, Any]:
-    """Run a tiny model; returns {"version", "devices"}. Any exception means that ONNX Runtime does not work here."""
+def probe(provider: str = "cpu") -> dict[str, Any]:
+    """Run a tiny model on a provider; returns {"version", "devices"}. Any exception means that it does not work here:
+    those of `open` say why."""
     ort: Any = import_module("onnxruntime")
-    session = ort.InferenceSession(_TINY_MODEL, providers=[PROVIDER])
+    asked = providers.find(provider)
+    session = start(_TINY_MODEL, session_options("all", 0), asked)
     (answer,) = session.run(None, {"x": np.array([1.0, -2.0], np.float32)})
     if answer.tolist() != [1.0, 0.0]:
         raise Unsupported(f"ONNX Runtime answers {answer.tolist()} to Relu of [1, -2]", wanted="[1, 0]")
-    return {"version": str(ort.__version__), "devices": list(ort.get_available_providers())}
+    nodes = _assigned(session)
+    if nodes and not nodes[asked.execution]:
+        met = f"{asked.execution} starts, and leaves a model of one Relu to others: {_counted(nodes)}"
+        raise MachineError(met, wanted=f"{asked.device} runs it", mend="dlconv doctor tells which drivers work")
+    devices = list(ort.get_available_providers()) if asked.is_cpu else [f"{asked.device} by {asked.execution}"]
+    return {"version": str(ort.__version__), "devices": devices}
 
 
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OnnxRuntimeSession:
@@ -47,7 +60,11 @@ def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> On
 
     settings: "optimisation" ("none" or "all", the default), "threads" (0: as many as ONNX Runtime chooses), "trace"
     (True, the default; without, the first run is like all others, and `placement` does not know what ran), "account"
-    (True to tell what of the file is in which precision).
+    (True to tell what of the file is in which precision), "provider" ("cpu", the default, or another of
+    `dlconv.providers.NAMES`).
+
+    Raises PackagesMissing where this ONNX Runtime was built without the provider, MachineError where the provider does
+    not start, Unsupported where it takes no node of the model.
     """
     return OnnxRuntimeSession(Path(path), signature, settings)
 
@@ -64,8 +81,11 @@ class OnnxRuntimeSession:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(self._traces.name) / "trace")
         self._account = onnx_account.of(path) if settings.get("account") else None
-        self._session: Any = ort.InferenceSession(str(path), options, providers=[PROVIDER])
+        self._provider = providers.find(settings.get("provider", ""))
+        self._session: Any = start(path, options, self._provider)
         self._version = str(ort.__version__)
+        self._nodes = _assigned(self._session)
+        self._check_used()
         self._outputs = [spec.name for spec in signature.outputs] or [o.name for o in self._session.get_outputs()]
         self._inputs = {value.name for value in self._session.get_inputs()}
 
@@ -76,6 +96,8 @@ class OnnxRuntimeSession:
         if self._trace is None:
             self._trace = _read_trace(Path(self._session.end_profiling()))
             self._traces.cleanup()
+            self._nodes = self._nodes or Counter(str(event["args"].get("provider", "")) for event in self._trace)
+            self._check_used()
         return self._read(answers)
 
     def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
@@ -85,6 +107,21 @@ class OnnxRuntimeSession:
             self.run(inputs)
         run, outputs = self._session.run, self._outputs
         return lambda: run(outputs, inputs), self._read
+
+    def _limits(self) -> list[str]:
+        others = self._nodes - Counter({self._provider.execution: self._nodes[self._provider.execution]})
+        if not others:
+            return []
+        return [f"{self._provider.execution} leaves nodes of the model to others: {_counted(self._nodes)}"]
+
+    def _check_used(self) -> None:
+        asked = self._provider.execution
+        if self._nodes and not self._nodes[asked]:
+            raise Unsupported(
+                f"{asked} takes none of the model's nodes: {_counted(self._nodes)}",
+                wanted=f"nodes that run on {self._provider.device} by {asked}",
+                mend="another --provider; ONNX Runtime's page on this one lists the operators that it has",
+            )
 
     def _check_names(self, inputs: Tensors) -> None:
         if set(inputs) != self._inputs:
@@ -101,6 +138,9 @@ class OnnxRuntimeSession:
 
         precision is the coarsest that any operator gave a floating output in, "unknown" before the first run;
         precisions and providers count the operators; operators names the kernels (those of this CPU alone as well).
+        A part of the graph that a provider compiled is one operator there, and what is inside is not seen: nodes counts
+        the model's nodes by the provider that they were assigned to when it was loaded, shares are of all nodes, and
+        limits tells those that the provider left to another.
         """
         trace = self._trace or []
         precisions = Counter(dtype for event in trace for dtype in _float_outputs(event))
@@ -108,7 +148,11 @@ class OnnxRuntimeSession:
         return {
             "runtime": "onnxruntime",
             "version": self._version,
-            "device": "CPU",
+            "device": self._provider.device,
+            "provider": self._provider.name,
+            "nodes": dict(self._nodes),
+            "shares": {name: round(count / self._nodes.total(), 4) for name, count in self._nodes.items()},
+            "limits": self._limits(),
             "providers": dict(Counter(str(event["args"].get("provider", "")) for event in trace)),
             "precision": min(precisions, key=_COARSEST_FIRST.index, default="unknown"),
             "precisions": dict(precisions),
@@ -116,6 +160,48 @@ class OnnxRuntimeSession:
             "threads": max((_threads(event) for event in trace), default=0),
             **({} if self._account is None else {"account": {**self._account, "ran": _ran(trace)}}),
         }
+
+
+def start(model: Path | bytes, options: Any, provider: providers.Provider) -> Any:
+    """An InferenceSession on the provider, with the CPU for the nodes that it leaves; its nodes' places are recorded.
+
+    Raises PackagesMissing or MachineError where the provider would be left out.
+    """
+    ort: Any = import_module("onnxruntime")
+    available = ort.get_available_providers()
+    if provider.execution not in available:
+        raise PackagesMissing(
+            f"ONNX Runtime {ort.__version__} was built without {provider.execution}: it has {', '.join(available)}",
+            wanted=f"an ONNX Runtime with it ({', '.join(provider.packages) or 'in no package for Python'})",
+            mend=provider.mend,
+        )
+    options.add_session_config_entry(_ASSIGNMENT, "1")
+    chain = [name for name in provider.chain if name in available]
+    told = [dict(provider.options) if name == provider.execution else {} for name in chain]
+    given = model if isinstance(model, bytes) else str(model)
+    # Without the fallback: else what a provider fails at is done again on the CPU, and only printed.
+    session = ort.InferenceSession(given, options, providers=chain, provider_options=told, enable_fallback=0)
+    if provider.execution not in session.get_providers():
+        raise MachineError(
+            f"{provider.execution} does not start: ONNX Runtime would run on {', '.join(session.get_providers())}",
+            wanted=f"{provider.device}, its driver and its libraries",
+            mend="the log has the provider's own words; dlconv doctor tells which drivers and libraries work",
+        )
+    return session
+
+
+def _assigned(session: Any) -> Counter[str]:
+    """How many nodes each provider was given; none are known where ONNX Runtime is older than 1.24."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return Counter()
+    found: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        found[str(part.ep_name)] += len(part.get_nodes())
+    return found
+
+
+def _counted(nodes: Counter[str]) -> str:
+    return ", ".join(f"{count} of {nodes.total()} on {name}" for name, count in nodes.most_common())
 
 
 def session_options(optimisation: str, threads: int) -> Any:

@@ -23,7 +23,7 @@ def open(path: str, arithmetic: str) -> OpenVinoCourse:
 
 def outline(path: str) -> dict[str, Any]:
     """As `onnx_outputs.outline` tells a graph. "aliases": of a tensor with several names the one that stands here, by
-    each of them."""
+    each of them; of one that is only quantised, that of what its readers take for it."""
     model = import_openvino().Core().read_model(path)
     nodes = [node for node in model.get_ordered_ops() if node.get_type_name() not in _NO_OPERATORS]
     ports = [port for node in nodes for port in node.outputs()]
@@ -42,7 +42,7 @@ def outline(path: str) -> dict[str, Any]:
         "inputs": [_name_of(port) for port in model.inputs],
         "outputs": [_name_of(port) for port in model.outputs],
         "precision": _precision_of(model),
-        "aliases": {str(name): _name_of(port) for port in ports for name in port.get_names()},
+        "aliases": {str(name): _name_of(_seen(port)) for port in ports for name in port.get_names()},
     }
 
 
@@ -52,7 +52,7 @@ def cut(path: str, to: str, inputs: dict[str, list[Any]], outputs: dict[str, lis
     ov = import_openvino()
     ops: Any = import_module("openvino.opset13")
     model = ov.Core().read_model(path)
-    ports = {name: port for node in model.get_ordered_ops() for port in node.outputs() for name in port.get_names()}
+    ports = _ports_of(model)
     wanted = [ports[name] for name in outputs]
     given = []
     for name, (dtype, *sizes) in inputs.items():
@@ -85,8 +85,11 @@ class OpenVinoCourse:
         stop = next(self._stops)
         model = self._core.read_model(str(self._path))
         known = {name for port in model.outputs for name in port.get_names()}
-        if more := [name for name in stop if name not in known]:
-            model.add_outputs(more)
+        ports = _ports_of(model)
+        for name in stop:
+            if name not in known:
+                ports[name].add_names({name})
+                model.add_outputs([ports[name]])
         compiled = self._core.compile_model(model, "CPU", self._wishes)
         places = {name: place for place, port in enumerate(compiled.outputs) for name in port.get_names()}
         self._held = max(self._held, len(compiled.outputs))
@@ -102,6 +105,20 @@ class OpenVinoCourse:
             request.set_tensor(name, tensor)
         request.infer()
         return {name: np.array(request.get_output_tensor(place).data) for name, place in places.items()}
+
+
+def _ports_of(model: Any) -> dict[str, Any]:
+    """Every tensor by each of its names."""
+    ports = [port for node in model.get_ordered_ops() for port in node.outputs()]
+    return {str(name): port for port in ports for name in (*port.get_names(), _name_of(port))}
+
+
+def _seen(port: Any) -> Any:
+    """What the readers of a tensor take: where a FakeQuantize alone reads it, what that gives."""
+    readers = [each.get_node() for each in port.get_target_inputs()]
+    if [each.get_type_name() for each in readers] == ["FakeQuantize"]:
+        return readers[0].output(0)
+    return port
 
 
 def _is_stored(port: Any) -> bool:

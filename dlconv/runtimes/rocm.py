@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from dlconv.errors import HardwareMissing, MachineError
 
-_DRIVER: Final = Path("/dev/kfd")
+DRIVER: Final = Path("/dev/kfd")
 _FILES: Final = ("libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so")
 _NO_DEVICE: Final = 100  # hipErrorNoDevice
 _NAME_BYTES: Final = 256
-_GET: Final = "install ROCm and AMD's kernel driver (amdgpu-dkms) from AMD's package repository"
+GET: Final = "install ROCm and AMD's kernel driver (amdgpu-dkms) from AMD's package repository"
 
 
 def probe() -> dict[str, Any]:
@@ -20,8 +20,8 @@ def probe() -> dict[str, Any]:
 
     Raises HardwareMissing without the driver, the library or a GPU, MachineError where it does not start.
     """
-    if not _DRIVER.exists():
-        raise HardwareMissing(f"ROCm is not here: there is no {_DRIVER}", wanted="an AMD GPU and ROCm", mend=_GET)
+    if not DRIVER.exists():
+        raise HardwareMissing(f"ROCm is not here: there is no {DRIVER}", wanted="an AMD GPU and ROCm", mend=GET)
     library = _loaded()
     try:
         _call(library, "hipInit", 0)
@@ -31,7 +31,7 @@ def probe() -> dict[str, Any]:
         devices = [_name(library, index) for index in range(count.value)]
     except AttributeError as error:
         met = f"ROCm is broken: {library._name} is no library of HIP ({error})"
-        raise MachineError(met, wanted="AMD's library", mend=_GET) from error
+        raise MachineError(met, wanted="AMD's library", mend=GET) from error
     if not devices:
         raise HardwareMissing(f"{library._name} is here and sees no GPU", wanted="an AMD GPU", mend="rocminfo")
     number = version.value
@@ -48,7 +48,7 @@ def _loaded() -> ctypes.CDLL:
     raise HardwareMissing(
         f"ROCm is not here: none of {', '.join(_FILES)} can be loaded",
         wanted="HIP's library",
-        mend=_GET,
+        mend=GET,
         problems=tuple(problems),
     )
 

@@ -14,8 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dlconv.errors import DlconvError, MachineError
+from dlconv.errors import DlconvError, HardwareMissing, MachineError
 from dlconv.runtimes.nvidia_driver import Driver
+from dlconv.runtimes.rocm import DRIVER as ROCM
+from dlconv.runtimes.rocm import GET as GET_ROCM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,6 +52,17 @@ class Gap:
 def gaps(gate: str) -> tuple[Gap, ...]:
     """What a gate finds missing on this machine; () for the name of no gate, ""."""
     return GATES[gate]() if gate else ()
+
+
+def check(gate: str) -> None:
+    """Raises HardwareMissing with all that a gate finds missing."""
+    found = gaps(gate)
+    if found:
+        raise HardwareMissing(
+            f"this machine lacks {' and '.join(gap.name for gap in found)}",
+            mend="\n".join(dict.fromkeys(gap.mend for gap in found)),
+            problems=tuple(f"{gap.name}: {gap.problem}" for gap in found),
+        )
 
 
 @cache
@@ -88,5 +101,12 @@ def _nvidia() -> tuple[Gap, ...]:
     return (Gap(DRIVER, answer.met, answer.mend), Gap(GPU, seen, mend))
 
 
-GATES: Final[Mapping[str, Callable[[], tuple[Gap, ...]]]] = {"nvidia": _nvidia}
+def _rocm() -> tuple[Gap, ...]:
+    # Without the kernel's driver HIP has nothing to ask; with it the provider's own proof does.
+    if ROCM.exists():
+        return ()
+    return (Gap("AMD GPU", f"its driver is not here: there is no {ROCM}", GET_ROCM),)
+
+
+GATES: Final[Mapping[str, Callable[[], tuple[Gap, ...]]]] = {"nvidia": _nvidia, "rocm": _rocm}
 """Each gate's question, by the name that toolchains know it by."""

@@ -26,6 +26,9 @@ LOCKS = Path(__file__).with_name("locks")
 MARKER = "dlconv-toolchain.json"
 """Written last into a managed environment: its presence says that the installation came to its end."""
 
+_PYTHON = ">=3.11,<3.14"
+_CURRENT = ("3.12", "3.11", "3.13")
+
 
 @dataclass(frozen=True)
 class Toolchain:
@@ -45,10 +48,10 @@ class Toolchain:
     name: str
     purpose: str
     requirements: tuple[str, ...]
-    python: str
-    python_wanted: tuple[str, ...]
-    extra: str
-    lock: str
+    python: str = _PYTHON
+    python_wanted: tuple[str, ...] = _CURRENT
+    extra: str = ""
+    lock: str = ""
     is_complete: bool = True
     or_else: str = ""
     gate: str = ""
@@ -108,11 +111,9 @@ class Marker:
     size_bytes: int
 
 
-_CURRENT = ("3.12", "3.11", "3.13")
 _TORCH = ("torch>=2.6,<2.14", "onnx>=1.19,<1.24", "onnxscript>=0.5.4,<0.8")
-_ORT = (
-    "onnxruntime>=1.22,<1.32 | onnxruntime-gpu>=1.22,<1.32 | onnxruntime-openvino>=1.22,<1.32 "
-    "| onnxruntime-directml>=1.22,<1.32"
+_ORT = " | ".join(
+    f"onnxruntime{kind}>=1.22,<1.32" for kind in ("", "-gpu", "-openvino", "-directml", "-migraphx", "-rocm", "-qnn")
 )
 _OPENVINO = "openvino>=2025.4,<2026.5"
 _TENSORFLOW = "tensorflow>=2.21,<2.22 | tensorflow-cpu>=2.21,<2.22"
@@ -123,8 +124,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="torch",
         purpose="reads TorchScript and torch.export models, exports them to ONNX, computes their reference",
         requirements=_TORCH,
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="torch",
         lock="torch.txt",
         is_complete=False,
@@ -133,17 +132,22 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="onnx",
         purpose="checks, simplifies and optimises ONNX models and runs them with ONNX Runtime",
         requirements=("onnx>=1.19,<1.24", _ORT, "onnxsim>=0.6.2,<0.9", "onnxslim>=0.1.70,<0.2"),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="onnx",
         lock="onnx.txt",
+    ),
+    Toolchain(
+        name="onnxruntime-openvino",
+        purpose="runs ONNX models with ONNX Runtime, by its OpenVINO provider",
+        requirements=("onnxruntime-openvino>=1.22,<1.32", "onnx>=1.19,<1.24"),
+        python=">=3.11,<3.14",
+        python_wanted=_CURRENT,
+        extra="",
+        lock="onnxruntime-openvino.txt",
     ),
     Toolchain(
         name="openvino",
         purpose="converts ONNX, TensorFlow and TFLite models to OpenVINO's IR and runs it",
         requirements=(_OPENVINO,),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="openvino",
         lock="openvino.txt",
     ),
@@ -151,8 +155,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="torch-openvino",
         purpose="converts TorchScript to OpenVINO's IR by OpenVINO's own frontend",
         requirements=(_TORCH[0], _OPENVINO),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="torch,openvino",
         lock="torch-openvino.txt",
         is_complete=False,
@@ -161,8 +163,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="tflite",
         purpose="runs TFLite models",
         requirements=("ai-edge-litert>=2.1,<2.4",),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="tflite",
         lock="tflite.txt",
         or_else="tflite-runtime",
@@ -180,10 +180,15 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="ai-edge-quantizer",
         purpose="puts float16 and int8 into TFLite models",
         requirements=("ai-edge-quantizer>=0.10,<0.11",),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="quantizer",
         lock="ai-edge-quantizer.txt",
+    ),
+    Toolchain(
+        name="tensorrt",
+        purpose="builds TensorRT plans of ONNX models for this machine's NVIDIA GPU and runs them",
+        requirements=("tensorrt>=8.5,<12 | tensorrt-cu13>=10,<12 | tensorrt-cu12>=10,<12", "onnx>=1.19,<1.24"),
+        extra="tensorrt",
+        gate="nvidia",
     ),
     Toolchain(
         name="onnx2tf",
@@ -198,8 +203,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="tensorflow",
         purpose="reads TensorFlow and Keras models, converts them, computes their reference; reads TFLite into ONNX",
         requirements=(_TENSORFLOW, _KERAS, "tf-keras>=2.21,<2.22", "tf2onnx>=1.17,<1.18", "onnx>=1.19,<1.24"),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="tensorflow",
         lock="tensorflow.txt",
     ),
@@ -207,8 +210,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="torch-keras",
         purpose="exports Keras models to ONNX through Keras' PyTorch backend",
         requirements=(*_TORCH, _KERAS),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="torch,keras",
         lock="torch-keras.txt",
         is_complete=False,
@@ -224,8 +225,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
             "tf2onnx>=1.17,<1.18",
             "onnx>=1.19,<1.24",
         ),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
         extra="jax",
         lock="jax.txt",
     ),

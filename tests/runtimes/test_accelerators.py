@@ -88,7 +88,7 @@ def test_rocm_is_asked_by_hip(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rocm, "_FILES", (str(plant("accelerators.c", "libamdhip64.so.6", **defines)),))
-    monkeypatch.setattr(rocm, "_DRIVER", tmp_path)
+    monkeypatch.setattr(rocm, "DRIVER", tmp_path)
     if error is None:
         assert rocm.probe() == {"version": "HIP 6.3", "devices": ["Planted"]}
         return
@@ -98,10 +98,10 @@ def test_rocm_is_asked_by_hip(
 
 
 def test_without_amds_driver_no_library_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rocm, "_DRIVER", tmp_path / "kfd")
+    monkeypatch.setattr(rocm, "DRIVER", tmp_path / "kfd")
     with pytest.raises(HardwareMissing, match="there is no"):
         rocm.probe()
-    monkeypatch.setattr(rocm, "_DRIVER", tmp_path)
+    monkeypatch.setattr(rocm, "DRIVER", tmp_path)
     monkeypatch.setattr(rocm, "_FILES", ("libamdhip64.so.none",))
     with pytest.raises(HardwareMissing, match="can be loaded") as met:
         rocm.probe()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv import __version__
 from dlconv.errors import InternalError
+from dlconv.reports import differences
 from dlconv.reports.html import needs, plots, views
 from dlconv.reports.html.comparison import compared
 from dlconv.reports.table import duration, one_line, size
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
+    from dlconv.difference import Difference
     from dlconv.inspection import Inspection
     from dlconv.outcome import Report
     from dlconv.recorded import Timing
 
 TEMPLATES = Path(__file__).parent / "templates"
+_MOST_OPERATORS = 25
 
 
 def document(report: Report, timings: Sequence[Timing] = (), baseline: Report | None = None, command: str = "") -> str:
@@ -70,6 +73,20 @@ def inspection(found: Inspection) -> str:
         operators_svg=plots.operators(found.operators or {}, "Operators", "nodes", "operators"),
         dtypes=parameters.get("by_dtype") or {},
         operators=sorted((found.operators or {}).items(), key=lambda pair: (-pair[1], pair[0])),
+    )
+
+
+def difference(found: Difference, command: str = "") -> str:
+    """The page of a comparison: where two models part, the noise along the graph, the operators by growth."""
+    return _rendered(
+        "differences.html.j2",
+        found=found,
+        headline=f"{found.word.capitalize()}: {found.candidate}",
+        sentences=differences.sentences(found),
+        noise_svg=plots.noise(found, "noise"),
+        ranked=found.ranked,
+        most=_MOST_OPERATORS,
+        command=command,
     )
 
 

@@ -14,6 +14,7 @@ from dlconv.validators.spread import Spread
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dlconv.difference import Difference
     from dlconv.validators.latency import LatencyEvidence, SideEvidence
 
 MOST_ROWS: Final = 40
@@ -268,3 +269,36 @@ def operators(counts: Mapping[str, float], title: str, label: str, key: str, mos
 
     told = ", ".join(f"{name} {count:,.6g}" for name, count in ranked)
     return svg(draw, title, told, key, height=0.7 + 0.2 * len(ranked))
+
+
+def noise(found: Difference, key: str) -> str:
+    """The noise of every compared operator in the order of the graph, against the factor beyond which it is parted."""
+    if not found.partings:
+        return ""
+    finite = [each.tensor.noise for each in found.partings if 0 < each.tensor.noise < math.inf]
+    most, least = max([found.factor, *finite]) * 4, min([1.0, *finite]) / 4
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.set_yscale("log")
+        _logarithmic(axes.yaxis)
+        heights = [min(max(each.tensor.noise, least), most) for each in found.partings]
+        places = [each.place for each in found.partings]
+        axes.plot(places, heights, color=INK["first"], linewidth=1.2, marker=".", markersize=4)
+        endless = [place for place, each in zip(places, found.partings, strict=True) if math.isinf(each.tensor.noise)]
+        axes.plot(endless, [most] * len(endless), "X", color=INK["bad"], markersize=6)
+        axes.axhline(found.factor, color=INK["ink"], linewidth=1.2)
+        top = found.ranked[0]
+        if found.first is not None:
+            height = min(max(top.tensor.noise, least), most)
+            place = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
+            axes.annotate(plain(top.operator.kind), (top.place, height), **place)
+        axes.set_ylim(least / 2, most * 3)
+        axes.set_xlabel("operator")
+        axes.set_ylabel("noise")
+
+    beyond = sum(each.tensor.noise > found.factor for each in found.partings)
+    told = (
+        f"{len(found.partings)} operators, {beyond} beyond {found.factor:g}; growth up to {found.ranked[0].growth:.3g}"
+    )
+    return svg(draw, "Noise along the graph", told, key)

@@ -51,7 +51,8 @@ def test_what_is_missing_is_told(plan: Plan) -> None:
     edge = ("onnx", "tflite")
     assert gone[edge].kind == "missing" and "lacks onnx2tf" in gone[edge].lines
     assert there[edge].kind == "taken" or "lacks onnx2tf" in there[edge].lines  # whatever this machine has
-    (node,) = [node for node in of_plan(lacking(plan, "onnx2tf")).nodes if node.key == "tflite"]
+    neither = lacking(lacking(plan, "onnx2tf"), "litert-torch")
+    (node,) = [node for node in of_plan(neither).nodes if node.key == "tflite"]
     assert node.kind == "missing" and "out of reach" in node.lines
 
 

@@ -1,0 +1,244 @@
+"""TensorRT, from 8.5 to 11, on the first NVIDIA GPU that is visible. No other package is needed."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlconv.errors import MachineError, SamplesError, StepError
+from dlconv.runtimes import tensorrt_api as api
+from dlconv.runtimes.cuda import Clock, Device, Memory
+from dlconv.runtimes.tensorrt_inspect import inspected
+from dlconv.runtimes.tensorrt_outputs import Outputs
+from dlconv.runtimes.tensorrt_plan import WEIGHTS, PlanFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dlconv.model import Signature
+    from dlconv.runtimes.base import Tensors
+
+_TIMES = ("upload_ms", "compute_ms", "download_ms")
+
+
+def probe() -> dict[str, Any]:
+    """Build and run a tiny engine; returns {"version", "devices"}. Any exception means that TensorRT does not work."""
+    trt, driver = api.load()
+    log = api.new_log(trt)
+    builder = api.made(trt, "Builder", log)
+    network, _ = api.new_network(trt, builder)
+    layer = network.add_activation(network.add_input("x", trt.DataType.FLOAT, (2,)), trt.ActivationType.RELU)
+    layer.get_output(0).name = "y"
+    network.mark_output(layer.get_output(0))
+    plan = builder.build_serialized_network(network, builder.create_builder_config())
+    if plan is None:
+        raise api.refused(trt, "builds no engine of one operator", log, "")
+    answer = TensorRTSession(trt, driver, bytes(plan), None, Path(), {}).run({"x": np.array([1, -2], np.float32)})
+    if answer["y"].tolist() != [1.0, 0.0]:
+        raise StepError(f"TensorRT answers {answer['y'].tolist()} to Relu of [1, -2]", wanted="[1, 0]")
+    return {"version": str(trt.__version__), "devices": [gpu.name for gpu in driver.gpus]}
+
+
+def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> TensorRTSession:
+    """Load the plan at `path`.
+
+    settings: "trust" (False, the default; a plan that holds code, or plugins beside it, is opened only with it),
+    "threads" has no meaning here. Raises MachineError for a plan of another GPU or TensorRT, before it is deserialised.
+    """
+    trt, driver = api.load()
+    place = Path(path)
+    facts = PlanFacts.of(place)
+    if facts is not None:
+        gpu = driver.gpus[0]
+        misfit = facts.misfit(str(trt.__version__), gpu.name, gpu.compute_capability)
+        if misfit:
+            raise MachineError(misfit, mend="export the model on this machine")
+        _check_trust(facts, trusted=bool(settings.get("trust")))
+    return TensorRTSession(trt, driver, place.read_bytes(), facts, place.parent, settings)
+
+
+def _check_trust(facts: PlanFacts, *, trusted: bool) -> None:
+    if facts.holds_code and not trusted:
+        what = "the runtime that it carries for other versions" if facts.is_version_compatible else "its plugins"
+        raise MachineError(f"opening the plan runs code: {what}", mend="--trust, if you know where it is from")
+
+
+class TensorRTSession:
+    """A loaded plan. Inputs are written to the GPU, outputs read from it, around each run; times are told apart."""
+
+    def __init__(
+        self, trt: Any, driver: Any, plan: bytes, facts: PlanFacts | None, folder: Path, settings: dict[str, Any]
+    ) -> None:
+        self._trt, self._driver, self._facts = trt, driver, facts
+        self._device = Device()
+        self._clock = Clock(self._device, len(_TIMES) + 1)
+        self._log = api.new_log(trt)
+        self._plugins = [ctypes.CDLL(str(folder / name)) for name in (facts.plugins if facts else ())]
+        self._runtime = api.made(trt, "Runtime", self._log)
+        if settings.get("trust") and hasattr(self._runtime, "engine_host_code_allowed"):
+            self._runtime.engine_host_code_allowed = True
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise api.refused(trt, "does not open the plan", self._log, "export the model again, on this machine")
+        if facts is not None and facts.is_stripped:
+            _refit(trt, self._engine, folder / WEIGHTS, self._log)
+        if facts is not None and facts.is_streamed:
+            self._engine.weight_streaming_budget_v2 = self._engine.get_weight_streaming_automatic_budget()
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise api.refused(trt, "makes no execution context", self._log, "use a GPU with more memory")
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        is_input = {name: self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
+        self._inputs = {name: self._dtype(name) for name in names if is_input[name]}
+        self._outputs = Outputs(
+            trt, self._context, self._device, {name: self._dtype(name) for name in names if not is_input[name]}
+        )
+        self._times: dict[str, list[float]] = defaultdict(list)
+        self._held: list[Any] = []
+
+    def run(self, inputs: Tensors) -> Tensors:
+        """The outputs by name, as TensorRT gives them. Raises SamplesError if the inputs do not fit the plan."""
+        self._clock.mark(0)
+        self._held = self._bind(inputs)
+        self._outputs.bind()
+        self._clock.mark(1)
+        self._enqueue()
+        self._clock.mark(2)
+        outputs = self._outputs.read(lambda: self._clock.mark(3))
+        for name, value in zip(_TIMES, self._clock.intervals_ms(), strict=True):
+            self._times[name].append(value)
+        return outputs
+
+    def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
+        """See `dlconv.runtimes.base.Timeable`. What is timed is without transfers: `placement` tells of those."""
+        held = self._bind(inputs)
+        self._outputs.bind()
+        addresses = [
+            (name, memory.address if isinstance(memory, Memory) else memory.ctypes.data) for name, memory in held
+        ]
+        set_address, enqueue, wait = self._context.set_tensor_address, self._enqueue, self._device.wait
+
+        def call() -> Any:
+            for name, address in addresses:  # another sample's may have been bound since
+                set_address(name, address)
+            enqueue()
+            wait()
+            return held
+
+        return call, lambda _: self._outputs.read()
+
+    def placement(self) -> dict[str, Any]:
+        """What the engine's inspector tells, and the GPU's own clock: medians of all runs, transfers apart."""
+        gpu, found = self._driver.gpus[0], inspected(self._trt, self._engine)
+        memory = getattr(self._engine, "device_memory_size_v2", None)
+        return {
+            "runtime": "tensorrt",
+            "version": str(self._trt.__version__),
+            "device": gpu.name,
+            "compute_capability": gpu.compute_capability,
+            "driver": self._driver.version,
+            "cuda": self._driver.cuda,
+            "precision": found.precision,
+            "account": {"operators": found.precisions, "weights": {}, "ran": found.precisions},
+            "layers": found.layers,
+            "fused_layers": found.fused,
+            "memory_bytes": int(self._engine.device_memory_size if memory is None else memory),
+            "profiles": int(self._engine.num_optimization_profiles),
+            "times": {name: round(median(values), 4) for name, values in self._times.items()},
+        }
+
+    def _dtype(self, name: str) -> np.dtype[Any]:
+        return api.array_type(api.dtype_of(self._engine.get_tensor_dtype(name)))
+
+    def _bind(self, inputs: Tensors) -> list[tuple[str, Any]]:
+        """The inputs on the GPU (values that decide shapes: on the host), at addresses that the context knows."""
+        if set(inputs) != set(self._inputs):
+            raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
+        arrays = {name: _fitting(name, array, self._inputs[name]) for name, array in inputs.items()}
+        self._choose_profile({name: array.shape for name, array in arrays.items()})
+        held: list[tuple[str, Any]] = []
+        for name, array in arrays.items():
+            if not self._context.set_input_shape(name, array.shape):
+                raise SamplesError(f"{name} has shape {list(array.shape)}, which the plan does not take")
+            if self._engine.get_tensor_location(name) == self._trt.TensorLocation.HOST:
+                held.append((name, array))
+                self._context.set_tensor_address(name, array.ctypes.data)
+                continue
+            memory = Memory(self._device, array.nbytes)
+            memory.write(array)
+            held.append((name, memory))
+            self._context.set_tensor_address(name, memory.address)
+        self._device.wait()
+        unknown = self._context.infer_shapes()
+        if unknown:
+            raise SamplesError(f"the shapes of {', '.join(unknown)} do not follow from the inputs")
+        return held
+
+    def _choose_profile(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """The profile that takes the shapes, and of several the one whose optimum is nearest."""
+        fits: dict[int, int] = {}
+        for index in range(self._engine.num_optimization_profiles):
+            limits = {name: self._limits(name, index) for name in shapes}
+            if all(_is_within(shape, *limits[name][::2]) for name, shape in shapes.items()):
+                fits[index] = sum(
+                    abs(size - best)
+                    for name, shape in shapes.items()
+                    for size, best in zip(shape, limits[name][1], strict=True)
+                )
+        if not fits:
+            ends = {name: self._limits(name, 0)[::2] for name in shapes}
+            given = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            raise SamplesError(
+                f"no profile of the plan takes {given}",
+                wanted=", ".join(f"{name} {list(least)} to {list(most)}" for name, (least, most) in ends.items()),
+                mend="export with samples of these sizes, or with a range: --input NAME:1..32x3x224x224",
+            )
+        nearest = min(fits, key=lambda index: (fits[index], index))
+        if self._context.active_optimization_profile != nearest:
+            if not self._context.set_optimization_profile_async(nearest, self._device.stream):
+                raise api.refused(self._trt, f"does not take profile {nearest}", self._log)
+            self._device.wait()
+
+    def _limits(self, name: str, index: int) -> list[tuple[int, ...]]:
+        if -1 not in api.shape_of(self._engine.get_tensor_shape(name)):
+            return [api.shape_of(self._engine.get_tensor_shape(name))] * 3
+        return [api.shape_of(dims) for dims in self._engine.get_tensor_profile_shape(name, index)]
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._device.stream):
+            raise api.refused(self._trt, "does not run the plan", self._log)
+
+
+def _refit(trt: Any, engine: Any, weights: Path, log: Any) -> None:
+    """Give a stripped engine the weights of its ONNX model."""
+    if not hasattr(trt, "OnnxParserRefitter"):
+        raise api.lacking(trt, "way to give a stripped plan its weights", "OnnxParserRefitter")
+    refitter = trt.Refitter(engine, log)
+    if not trt.OnnxParserRefitter(refitter, log).refit_from_file(str(weights)) or not refitter.refit_cuda_engine():
+        raise api.refused(trt, "does not take the weights of the stripped plan", log, "export the model again")
+    missing = refitter.get_missing_weights()
+    if missing:
+        raise StepError(f"the stripped plan lacks weights: {', '.join(missing[:5])}", mend="export the model again")
+
+
+def _is_within(shape: tuple[int, ...], least: tuple[int, ...], most: tuple[int, ...]) -> bool:
+    if len(shape) != len(least):
+        return False
+    return all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))
+
+
+def _fitting(name: str, array: np.ndarray[Any, Any], wanted: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The array as the engine takes it: TensorRT 8 has int32 for int64. Raises SamplesError where it does not fit."""
+    if array.dtype != wanted and array.dtype.kind in "iu" and wanted.kind in "iu":
+        bounds = np.iinfo(wanted)
+        if array.size and (array.min() < bounds.min or array.max() > bounds.max):
+            raise SamplesError(f"{name} has values from {array.min()} to {array.max()}", wanted=f"values of {wanted}")
+        array = array.astype(wanted)
+    if array.dtype != wanted:
+        raise SamplesError(f"{name} is {array.dtype}", wanted=f"{wanted}")
+    return np.require(array, requirements="C")

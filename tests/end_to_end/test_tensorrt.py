@@ -1,0 +1,110 @@
+"""The command with TensorRT: on a machine without a GPU as it is, and on one that has a planted driver and a fake of
+TensorRT, which show that the line holds from export to verify, and nothing of what TensorRT computes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+import dlconv as package
+from dlconv.runtimes.tensorrt_plan import FACTS, PLAN, PlanFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FAKES = Path(__file__).parents[1] / "fakes"
+pytestmark = [pytest.mark.onnx, pytest.mark.skipif(sys.platform != "linux", reason="the driver is planted as an .so")]
+
+
+@pytest.fixture
+def bare() -> None:
+    if Path("/proc/driver/nvidia/version").exists():
+        pytest.skip("this machine has an NVIDIA driver")
+
+
+@pytest.fixture
+def with_gpu(dlconv: Any, plant: Callable[..., Path], tmp_path: Path) -> Callable[..., Any]:
+    """The command on a machine with a driver, a GPU and a TensorRT of the version that is named."""
+
+    def ran(version: str, *words: object) -> Any:
+        site = tmp_path / f"site-{version}"
+        info = site / f"tensorrt-{version}.dist-info"
+        info.mkdir(parents=True, exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: tensorrt\nVersion: {version}\n")
+        known = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_TENSORRT": ".".join(version.split(".")[:2])}
+        paths = [str(FAKES), str(site), *filter(None, [dlconv.environment.get("PYTHONPATH")])]
+        return replace(dlconv, environment={**dlconv.environment, **known, "PYTHONPATH": ":".join(paths)})(*words)
+
+    library = plant("libcuda.c", "libcuda.so.1", WAY=0)
+    return ran
+
+
+def test_without_a_gpu_all_that_is_missing_is_told_and_nothing_is_done(
+    bare: None, dlconv: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    ran = dlconv("export", digits / "digits.pt", "--to", "tensorrt", "-o", tmp_path / "out")
+    assert ran.code == 3
+    for word in ("NVIDIA driver", "libcuda.so.1", "NVIDIA GPU", "tensorrt<12,>=8.5", "pip install 'tensorrt>=8.5,<12'"):
+        assert word in ran.err
+    assert not (tmp_path / "out").exists() and "--install" not in ran.err
+
+
+def test_without_a_gpu_the_others_are_made(
+    bare: None, dlconv: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    ran = dlconv("export", digits / "digits.onnx", "--to", "tensorrt,onnx", "-o", tmp_path / "out", "--json", "-")
+    assert ran.code == 0, ran.err
+    assert [(each["target"], each["word"]) for each in ran.data["outcomes"]] == [
+        ("tensorrt", "SKIPPED"),
+        ("onnx", "PASS"),
+    ]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["digits-onnx-fp32"]
+    assert "pip install 'tensorrt" in " ".join(ran.data["outcomes"][0]["verdict"]["reasons"])
+
+
+def test_a_plan_is_exported_verified_and_refused_elsewhere(
+    with_gpu: Callable[..., Any], dlconv: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    made = with_gpu("11.4.0.106", "export", digits / "digits.onnx", "--to", "tensorrt", "-o", tmp_path, "--draws", "3")
+    assert made.code == 0, made.out + made.err
+    bundle = tmp_path / "digits-tensorrt-fp32"
+    receipt = json.loads((bundle / "dlconv.json").read_text())
+    jsonschema.validate(receipt, json.loads((Path(package.__file__).parent / "receipt.schema.json").read_text()))
+    assert receipt["artifact"]["entry"] == PLAN and receipt["evidence"]["runtime"] == "tensorrt"
+    placed = receipt["evidence"]["placement"]
+    assert (placed["device"], placed["compute_capability"], placed["cuda"]) == ("Planted A", "9.0", "12.4")
+    assert receipt["environment"]["packages"]["tensorrt"] == placed["version"] == "11.4.0.106"
+    assert "Planted A" in receipt["routes"][0]["steps"][-1]["settings"]["gpu"]
+
+    assert with_gpu("11.4.0.106", "verify", bundle).code == 0
+    other = with_gpu("10.16.1.11", "verify", bundle)
+    assert other.code == 3 and "SKIPPED" in other.out
+    assert "built by TensorRT 11.4.0.106, and this is TensorRT 10.16.1.11" in other.out
+    none = dlconv("verify", bundle)
+    assert none.code == 3 and "NVIDIA" in none.out
+
+    facts = PlanFacts.of(bundle / PLAN)
+    assert facts is not None
+    replace(facts, is_version_compatible=True).write(bundle)
+    tampered = with_gpu("11.4.0.106", "verify", bundle, "--trust")
+    assert tampered.code == 1 and FACTS in tampered.out
+
+
+@pytest.mark.parametrize(("version", "precision"), [("8.6.1", "fp16"), ("11.4.0.106", "fp16"), ("10.16.1.11", "int8")])
+def test_a_precision_goes_through_the_graph_and_is_attested(
+    version: str, precision: str, with_gpu: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    words = ("--to", "tensorrt", "--precision", precision, "--samples", digits / "samples.npz", "-o", tmp_path)
+    made = with_gpu(version, "export", digits / "digits.onnx", *words)
+    assert made.code == 0, made.out + made.err
+    receipt = json.loads((tmp_path / f"digits-tensorrt-{precision}" / "dlconv.json").read_text())
+    kind = {"fp16": "float16", "int8": "int8"}[precision]
+    assert receipt["evidence"]["placement"]["precision"] == kind
+    assert receipt["evidence"]["account"]["ran"][kind] > 0
+    assert PlanFacts.of(tmp_path / f"digits-tensorrt-{precision}" / PLAN).precision == precision  # type: ignore[union-attr]

@@ -1,0 +1,388 @@
+"""The edge and the adapter for TensorRT, against a fake of each generation: the names and the rules are the real ones.
+
+Nothing here shows what TensorRT computes: only that dlconv calls each version as that version wants to be called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dlconv.convert.edge import Step
+from dlconv.errors import MachineError, RequestError, SamplesError, StepError, Unsupported
+from dlconv.model import Signature, TensorSpec
+from dlconv.runtimes import nvidia_driver
+from dlconv.runtimes.tensorrt_plan import FACTS, PLAN, WEIGHTS, PlanFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dlconv.convert.edge import Made
+
+FAKES = Path(__file__).parents[1] / "fakes"
+GENERATIONS = ("8.5", "8.6", "10.16", "11.0", "11.4")
+pytestmark = [pytest.mark.onnx, pytest.mark.skipif(sys.platform != "linux", reason="the driver is planted as an .so")]
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((2, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def become(
+    plant: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[str], Any]]:
+    """`become("8.5")`: that TensorRT is here, with a GPU, whose memory has all to be given back in the end."""
+    driver = plant("libcuda.c", "libcuda.so.1", WAY=0)
+    monkeypatch.setitem(nvidia_driver.LIBRARIES, sys.platform, str(driver))
+    monkeypatch.setenv("DLCONV_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(str(FAKES))
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "tensorrt"]:
+            del sys.modules[name]
+
+    def made(generation: str) -> Any:
+        forget()
+        monkeypatch.setenv("FAKE_TENSORRT", generation)
+        return importlib.import_module("tensorrt")
+
+    yield made
+    forget()
+    gc.collect()
+    assert ctypes.CDLL(str(driver)).planted_live() == 0, "memory of the GPU was not given back"
+
+
+@pytest.fixture(params=GENERATIONS)
+def trt(request: pytest.FixtureRequest, become: Callable[[str], Any]) -> Any:
+    return become(request.param)
+
+
+def save(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], weights: dict[str, Any]) -> Path:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node(kind, ins, outs, name=f"{kind}_{number}") for number, (kind, ins, outs) in enumerate(nodes)],
+        "planted",
+        [info(*each) for each in inputs],
+        [info(*each) for each in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def dense(folder: Path, batch: int | str = 2, kind: Any = np.float32) -> tuple[Path, Signature]:
+    """x @ w, and Relu of it. In float16 between two casts, if so asked."""
+    w = RNG.standard_normal((3, 4)).astype(kind)
+    nodes = [("MatMul", ["x", "w"], ["m"]), ("Relu", ["m"], ["y"])]
+    if kind is np.float16:
+        return half(folder, w)
+    path = save(folder / "dense.onnx", nodes, [("x", 1, [batch, 3])], [("y", 1, [batch, 4])], {"w": w})
+    specs = [TensorSpec(name, "float32", (batch, size)) for name, size in (("x", 3), ("y", 4))]
+    return path, Signature((specs[0],), (specs[1],))
+
+
+def half(folder: Path, w: Any) -> tuple[Path, Signature]:
+    import onnx
+
+    nodes = [("Cast", ["x"], ["h"]), ("MatMul", ["h", "w"], ["m"]), ("Cast", ["m"], ["y"])]
+    path = save(folder / "half.onnx", nodes, [("x", 1, [2, 3])], [("y", 1, [2, 4])], {"w": w})
+    model = onnx.load(path)
+    for node, kind in ((model.graph.node[0], 10), (model.graph.node[2], 1)):
+        node.attribute.append(onnx.helper.make_attribute("to", kind))
+    onnx.save(model, path)
+    return path, Signature((TensorSpec("x", "float32", (2, 3)),), (TensorSpec("y", "float32", (2, 4)),))
+
+
+def convert(path: Path, signature: Signature, out: Path, sample: dict[str, Any], **settings: Any) -> Made:
+    from dlconv.convert import onnx_to_tensorrt
+
+    out.mkdir(exist_ok=True)
+    return onnx_to_tensorrt.convert(Step(path, out, signature, sample, settings))
+
+
+def session(out: Path, made: Made, **settings: Any) -> Any:
+    from dlconv.runtimes import tensorrt as adapter
+
+    return adapter.open(out / made.entry, made.signature, settings)
+
+
+def head_of(out: Path) -> dict[str, Any]:
+    """What the fake builder was told."""
+    data = (out / PLAN).read_bytes()
+    size = int.from_bytes(data[4:12], "little")
+    found: dict[str, Any] = json.loads(data[12 : 12 + size])
+    return found
+
+
+def answer(path: Path, inputs: dict[str, Any]) -> list[Any]:
+    import onnxruntime
+
+    return list(onnxruntime.InferenceSession(str(path)).run(None, inputs))
+
+
+def test_a_plan_is_built_runs_and_tells_of_itself(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path)
+    made = convert(path, signature, tmp_path / "out", {"x": X})
+    assert made.entry == PLAN and made.signature == signature
+    opened = session(tmp_path / "out", made)
+    got = opened.run({"x": X})
+    np.testing.assert_array_equal(got["y"], answer(path, {"x": X})[0])
+    told = opened.placement()
+    assert (told["device"], told["compute_capability"], told["precision"]) == ("Planted A", "9.0", "float32")
+    assert told["version"] == trt.__version__ and told["cuda"] == "12.4"
+    assert set(told["times"]) == {"upload_ms", "compute_ms", "download_ms"} and min(told["times"].values()) > 0
+    assert "TF32" not in head_of(tmp_path / "out")["flags"]
+    facts = PlanFacts.of(tmp_path / "out" / PLAN)
+    assert facts is not None and facts.tensorrt == trt.__version__ and facts.gpu == "Planted A"
+
+
+def test_the_probe_builds_and_runs_an_operator(trt: Any) -> None:
+    from dlconv.runtimes import tensorrt as adapter
+
+    assert adapter.probe() == {"version": trt.__version__, "devices": ["Planted A", "Planted B"]}
+
+
+def test_free_sizes_become_profiles_and_the_nearest_is_used(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path, "N")
+    with pytest.raises(StepError, match="nobody told their range"):
+        convert(path, signature, tmp_path / "out", {"x": X})
+    profiles = [{"x": [[1, 3], [2, 3], [8, 3]]}, {"x": [[1, 3], [6, 3], [8, 3]]}]
+    made = convert(path, signature, tmp_path / "out", {"x": X}, profiles=profiles)
+    assert made.signature.inputs[0].shape == ("N", 3) and made.signature.outputs[0].shape == ("N", 4)
+    opened = session(tmp_path / "out", made)
+    for size, profile in ((1, 0), (7, 1), (2, 0), (8, 1)):
+        x = RNG.standard_normal((size, 3)).astype(np.float32)
+        np.testing.assert_array_equal(opened.run({"x": x})["y"], answer(path, {"x": x})[0])
+        assert opened._context.active_optimization_profile == profile
+    with pytest.raises(SamplesError, match="no profile") as refused:
+        opened.run({"x": np.zeros((9, 3), np.float32)})
+    assert "[1, 3] to [8, 3]" in refused.value.wanted
+
+
+def test_calls_that_are_timed_keep_their_own_inputs(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path)
+    made = convert(path, signature, tmp_path / "out", {"x": X})
+    opened = session(tmp_path / "out", made)
+    pairs = [opened.bound({"x": X * scale}) for scale in (1, -2)]
+    for scale, (call, read) in zip((1, -2), pairs, strict=True):
+        np.testing.assert_array_equal(read(call())["y"], answer(path, {"x": X * np.float32(scale)})[0])
+
+
+def test_shapes_that_depend_on_the_data_are_asked_for(trt: Any, tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", [("NonZero", ["x"], ["y"])], [("x", 1, [2, 3])], [("y", 7, [2, "K"])], {})
+    signature = Signature((TensorSpec("x", "float32", (2, 3)),), (TensorSpec("y", "int64", (2, "K")),))
+    made = convert(path, signature, tmp_path / "out", {"x": X})
+    is_8 = trt.__version__.startswith("8")
+    assert made.signature.outputs[0].dtype == ("int32" if is_8 else "int64")
+    opened = session(tmp_path / "out", made)
+    for x in (np.array([[0, 1, 0], [0, 0, 2]], np.float32), X, np.zeros((2, 3), np.float32)):
+        got = opened.run({"x": x})["y"]
+        np.testing.assert_array_equal(got, np.array(np.nonzero(x)))
+        assert got.dtype == made.signature.outputs[0].dtype
+
+
+def test_integers_are_narrowed_where_they_fit_and_refused_where_not(trt: Any, tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", [("Add", ["ids", "one"], ["y"])], [("ids", 7, [2])], [("y", 7, [2])], {"one": [1]})
+    signature = Signature((TensorSpec("ids", "int64", (2,)),), (TensorSpec("y", "int64", (2,)),))
+    made = convert(path, signature, tmp_path / "out", {"ids": np.array([1, 2])})
+    opened = session(tmp_path / "out", made)
+    assert opened.run({"ids": np.array([5, -7])})["y"].tolist() == [6, -6]
+    wide = np.array([5, 1 << 40])
+    stored = save(
+        tmp_path / "w.onnx", [("Add", ["ids", "w"], ["y"])], [("ids", 7, [2])], [("y", 7, [2])], {"w": [1 << 40]}
+    )
+    if trt.__version__.startswith("8"):
+        with pytest.raises(SamplesError, match="values from 5"):
+            opened.run({"ids": wide})
+        with pytest.raises(Unsupported) as refused:
+            convert(stored, signature, tmp_path / "out", {"ids": wide})
+        assert refused.value.problems == (f"w: {1 << 40}",)
+    else:
+        assert opened.run({"ids": wide})["y"].tolist() == [6, (1 << 40) + 1]
+        convert(stored, signature, tmp_path / "out", {"ids": wide})
+
+
+def test_ends_of_slices_are_no_numbers(become: Callable[[str], Any], tmp_path: Path) -> None:
+    become("8.5")
+    weights = {"a": np.array([1]), "b": np.array([np.iinfo(np.int64).max])}
+    path = save(tmp_path / "m.onnx", [("Slice", ["x", "a", "b"], ["y"])], [("x", 1, [4])], [("y", 1, [3])], weights)
+    signature = Signature((TensorSpec("x", "float32", (4,)),), (TensorSpec("y", "float32", (3,)),))
+    assert convert(path, signature, tmp_path / "out", {"x": np.ones(4, np.float32)}).entry == PLAN
+
+
+def test_every_node_that_is_not_taken_is_named(trt: Any, tmp_path: Path) -> None:
+    nodes = [("Det", ["x"], ["d"]), ("Det", ["x"], ["e"]), ("Unique", ["x"], ["u"]), ("Add", ["d", "e"], ["y"])]
+    path = save(tmp_path / "m.onnx", nodes, [("x", 1, [2, 2])], [("y", 1, [])], {})
+    with pytest.raises(Unsupported) as refused:
+        convert(path, Signature(()), tmp_path / "out", {})
+    assert refused.value.problems == ("Det: Det_0, Det_1", "Unique: Unique_2")
+    path = save(tmp_path / "m.onnx", [("Mod", ["x", "x"], ["y"])], [("x", 6, [2])], [("y", 6, [2])], {})
+    with pytest.raises(Unsupported) as refused:
+        convert(path, Signature(()), tmp_path / "out", {})
+    assert refused.value.problems == ("node 0 Mod_0 (Mod): Mod is not taken like this",)
+
+
+def test_a_build_that_gives_nothing_is_an_error(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path)
+    with pytest.raises(StepError, match="workspace too small"):
+        convert(path, signature, tmp_path / "out", {"x": X}, trt={"workspace_bytes": 1})
+
+
+def test_float16_is_in_the_graph_where_types_are_and_else_allowed(trt: Any, tmp_path: Path) -> None:
+    plain, signature = dense(tmp_path)
+    typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    if typed:
+        with pytest.raises(StepError, match="the graph has no fp16 tensor"):
+            convert(plain, signature, tmp_path / "out", {"x": X}, precision="fp16")
+        path, signature = dense(tmp_path, kind=np.float16)
+        made = convert(path, signature, tmp_path / "out", {"x": X}, precision="fp16")
+    else:
+        made = convert(plain, signature, tmp_path / "out", {"x": X}, precision="fp16", keep=["MatMul_0"])
+        assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= set(head_of(tmp_path / "out")["flags"])
+        assert dict(head_of(tmp_path / "out")["layers"]) == {"MatMul_0": "FLOAT", "Relu_1": "HALF"}
+    told = session(tmp_path / "out", made).placement()
+    assert told["precision"] == "float16" and told["account"]["ran"]["float16"] >= 1
+
+
+def test_what_was_asked_for_and_not_given_fails(become: Callable[[str], Any], tmp_path: Path) -> None:
+    become("8.5")
+    path, signature = dense(tmp_path)
+    with pytest.raises(StepError, match="no layer in it: it has 2 float32"):
+        convert(path, signature, tmp_path / "out", {"x": X}, precision="fp16", keep=["MatMul_0", "Relu_1"])
+    with pytest.raises(Unsupported, match="has no bf16"):
+        convert(path, signature, tmp_path / "out", {"x": X}, precision="bf16")
+
+
+OPTIONS: dict[str, tuple[dict[str, Any], str, set[str]]] = {
+    "tf32": ({"tf32": True}, "TF32", set(GENERATIONS)),
+    "refit": ({"refit": True}, "REFIT", set(GENERATIONS)),
+    "version": ({"version_compatible": True}, "VERSION_COMPATIBLE", set(GENERATIONS) - {"8.5"}),
+    "level": ({"level": 1}, "builder_optimization_level=1", set(GENERATIONS) - {"8.5"}),
+    "ampere": ({"hardware": "ampere-plus"}, "hardware_compatibility_level=1", set(GENERATIONS) - {"8.5"}),
+    "same": ({"hardware": "same-compute-capability"}, "hardware_compatibility_level=2", {"10.16", "11.0", "11.4"}),
+    "strip": ({"strip": True}, "STRIP_PLAN", {"10.16", "11.0", "11.4"}),
+    "stream": ({"weight_streaming": True}, "WEIGHT_STREAMING", {"10.16", "11.0", "11.4"}),
+}
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_is_done_or_refused_and_never_dropped(
+    name: str, generation: str, become: Callable[[str], Any], tmp_path: Path
+) -> None:
+    become(generation)
+    options, mark, knowing = OPTIONS[name]
+    path, signature = dense(tmp_path)
+    if generation not in knowing:
+        with pytest.raises(Unsupported, match=r"^TensorRT .* has no "):
+            convert(path, signature, tmp_path / "out", {"x": X}, trt=options)
+        return
+    made = convert(path, signature, tmp_path / "out", {"x": X}, trt=options)
+    head = head_of(tmp_path / "out")
+    assert mark in [*head["flags"], *(f"{name}={value}" for name, value in head["settings"].items())]
+    opened = session(tmp_path / "out", made, trust=True)
+    np.testing.assert_array_equal(opened.run({"x": X})["y"], answer(path, {"x": X})[0])
+    assert (tmp_path / "out" / WEIGHTS).exists() == (name == "strip")
+
+
+def test_code_in_a_plan_runs_with_trust_alone(become: Callable[[str], Any], tmp_path: Path) -> None:
+    become("11.4")
+    path, signature = dense(tmp_path)
+    made = convert(path, signature, tmp_path / "out", {"x": X}, trt={"version_compatible": True})
+    with pytest.raises(MachineError, match="runs code") as refused:
+        session(tmp_path / "out", made)
+    assert "--trust" in refused.value.mend
+    (tmp_path / "out" / FACTS).unlink()  # TensorRT itself does not let it run either
+    with pytest.raises(StepError, match="host code"):
+        session(tmp_path / "out", made)
+    with pytest.raises(RequestError, match="cannot be loaded"):
+        convert(path, signature, tmp_path / "out", {"x": X}, trt={"plugins": [str(tmp_path / "no.so")]})
+
+
+def test_a_plan_of_another_gpu_or_version_is_refused_before_it_is_read(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path)
+    made = convert(path, signature, tmp_path / "out", {"x": X})
+    facts = PlanFacts.of(tmp_path / "out" / PLAN)
+    assert facts is not None
+    (tmp_path / "out" / PLAN).write_bytes(b"whoever reads this fails otherwise")
+    for other, says in (
+        (replace(facts, gpu="Planted C", compute_capability="8.0"), "built for Planted C (compute capability 8.0)"),
+        (replace(facts, tensorrt="9.1.0"), f"built by TensorRT 9.1.0, and this is TensorRT {trt.__version__}"),
+        (replace(facts, system="Plan 9"), "built on Plan 9"),
+    ):
+        other.write(tmp_path / "out")
+        with pytest.raises(MachineError) as refused:
+            session(tmp_path / "out", made)
+        assert says in refused.value.met and "this is" in refused.value.met
+    (tmp_path / "out" / FACTS).unlink()
+    with pytest.raises(StepError, match="kMAGIC_TAG"):
+        session(tmp_path / "out", made)
+
+
+def test_timings_are_kept_for_this_gpu_driver_and_version(
+    become: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, signature = dense(tmp_path)
+    found = []
+    for generation in ("11.0", "11.0", "11.4"):
+        become(generation)
+        convert(path, signature, tmp_path / "out", {"x": X})
+        found.append({file.name for file in (tmp_path / "home" / "cache" / "tensorrt").iterdir()})
+    assert found[0] == found[1] and len(found[2]) == 2
+    for file in (tmp_path / "home" / "cache" / "tensorrt").iterdir():
+        file.write_bytes(b"damaged")
+    assert convert(path, signature, tmp_path / "out", {"x": X}).entry == PLAN
+    convert(path, signature, tmp_path / "out", {"x": X}, trt={"timing_cache": False})
+
+
+@pytest.mark.parametrize(
+    ("generation", "plant_misuse", "says"),
+    [
+        ("8.5", "no explicit batch", "does not take the model"),
+        ("11.4", "a flag that is gone", "FP16"),
+        ("8.5", "a member that is not yet there", "STRONGLY_TYPED"),
+    ],
+)
+def test_a_planted_misuse_is_found(
+    generation: str,
+    plant_misuse: str,
+    says: str,
+    become: Callable[[str], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That the fakes can fail: the same calls, one of them wrong."""
+    from dlconv.convert import onnx_to_tensorrt
+    from dlconv.runtimes import tensorrt_api
+
+    fake = become(generation)
+    path, signature = dense(tmp_path)
+    if plant_misuse == "no explicit batch":
+        monkeypatch.setattr(tensorrt_api, "new_network", lambda trt, builder: (builder.create_network(0), False))
+    elif plant_misuse == "a flag that is gone":
+        plain = onnx_to_tensorrt.configured
+
+        def wrong(trt: Any, builder: Any, options: Any) -> Any:
+            config = plain(trt, builder, options)
+            config.set_flag(trt.BuilderFlag.FP16)
+            return config
+
+        monkeypatch.setattr(onnx_to_tensorrt, "configured", wrong)
+    else:
+        flag = fake.NetworkDefinitionCreationFlag
+        monkeypatch.setattr(
+            tensorrt_api, "new_network", lambda trt, builder: (builder.create_network(1 << flag.STRONGLY_TYPED), True)
+        )
+    with pytest.raises((Unsupported, AttributeError), match=says):
+        convert(path, signature, tmp_path / "out", {"x": X})
