@@ -70,6 +70,7 @@ class ExportOptions:
     find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's;
     allow_random_calibration: drawn ones will do.
     provider: what runs the onnxruntime target, out of `dlconv.providers.NAMES`, "" for the CPU.
+    require: of the targets and the provider, those that may not be left out where their hardware is not here.
     command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
@@ -100,6 +101,7 @@ class ExportOptions:
     edges: tuple[str, ...] = ()
     layout: Literal["", "nchw", "nhwc"] = ""
     provider: str = ""
+    require: frozenset[str] = frozenset()
     command: str = ""
 
     @property
@@ -158,6 +160,10 @@ class ExportOptions:
             found.append(f"unknown provider {self.provider!r}: there are {', '.join(providers.NAMES)}")
         elif self.provider and "onnxruntime" not in self.targets:
             found.append(f"a provider ({self.provider}) runs the target onnxruntime, which is not among the targets")
+        found += [
+            f"{name} is required and not asked for: it is neither a target nor the provider"
+            for name in sorted(self.require - {*self.targets, self.provider})
+        ]
         names = [spec.name for spec in self.inputs] + [name for name, _ in self.constants]
         found += [
             f"{name!r} is given {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1
@@ -203,6 +209,19 @@ def parse_targets(text: str) -> tuple[str, ...]:
     if unknown or not names:
         met = f"unknown target {', '.join(map(repr, unknown))}" if unknown else "no target is named"
         raise RequestError(met, wanted=f"of {', '.join(every_target())}, joined by commas", mend="--to onnx,openvino")
+    return names
+
+
+def parse_required(text: str) -> frozenset[str]:
+    """The targets and providers in a list joined by commas. Raises RequestError for what is neither."""
+    names = frozenset(word.strip() for word in text.split(",") if word.strip())
+    unknown = sorted(name for name in names if not is_target(name) and name not in providers.NAMES)
+    if unknown:
+        raise RequestError(
+            f"{', '.join(map(repr, unknown))} is no target and no provider",
+            wanted=f"of {', '.join((*every_target(), *providers.NAMES))}, joined by commas",
+            mend="--require tensorrt",
+        )
     return names
 
 
