@@ -8,13 +8,15 @@ import json
 import keyword
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dlconv import plugins, providers
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.model import Dim, TensorSpec, digest_of
 from dlconv.precisions import CALIBRATED, PRECISIONS, Precision
+from dlconv.sizes import RangedDim
+from dlconv.tensorrt_options import TensorRTOptions
 
 Constant = int | float | bool | str | None
 """An argument of the source model that is no tensor."""
@@ -31,7 +33,7 @@ DTYPES = (
 
 _GRAMMAR = (
     "NAME:SHAPE[:DTYPE], sizes or names joined by x or by commas: x:1x3x224x224, ids:1xS:int64, x:N,3,max_px; "
-    "a scalar: t:scalar:int64; an argument that is no tensor: NAME=VALUE, sr=16000"
+    "a range: x:1..32x3 or x:N=1..32,3; a scalar: t:scalar:int64; an argument that is no tensor: NAME=VALUE, sr=16000"
 )
 _SCALARS = ("", "scalar")
 
@@ -71,6 +73,8 @@ class ExportOptions:
     allow_random_calibration: drawn ones will do.
     provider: what runs the onnxruntime target, out of `dlconv.providers.NAMES`, "" for the CPU.
     require: of the targets and the provider, those that may not be left out where their hardware is not here.
+    tensorrt: what is asked of TensorRT besides. optima: shapes of inputs that it shall be fastest at; several of one
+    input are several profiles.
     command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
@@ -102,6 +106,8 @@ class ExportOptions:
     layout: Literal["", "nchw", "nhwc"] = ""
     provider: str = ""
     require: frozenset[str] = frozenset()
+    tensorrt: TensorRTOptions = field(default_factory=TensorRTOptions)
+    optima: tuple[TensorSpec, ...] = ()
     command: str = ""
 
     @property
@@ -139,8 +145,19 @@ class ExportOptions:
             **({"keep": sorted(self.keep)} if self.keep else {}),
             **({"calibration": self.calibration} if self.calibration else {}),
             **({"provider": self.provider} if self.provider else {}),  # absent: digests of before it was known hold
+            **self._of_tensorrt(),
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    def _of_tensorrt(self) -> dict[str, Any]:
+        """What is in the digest only where it was said: other targets have no such words."""
+        told = {
+            "ranges": ranges_of(self.inputs),
+            "tensorrt": self.tensorrt.to_dict(),
+            "plugins": [digest_of(path) for path in self.tensorrt.plugins],
+            "optima": [spec.to_dict() for spec in self.optima],
+        }
+        return {name: value for name, value in told.items() if value}
 
     def __post_init__(self) -> None:
         """Raises RequestError, with all that is wrong at once."""
@@ -185,6 +202,8 @@ class ExportOptions:
             found.append("a keep-list says what stays in float32 beside a lower precision, and none is asked for")
         if self.precision not in CALIBRATED and (self.calibration or self.allow_random_calibration):
             found.append(f"calibration is for int8: {self.precision} needs none")
+        if "tensorrt" not in self.targets and (self.optima or self.tensorrt != TensorRTOptions()):
+            found.append("options of TensorRT are given, and tensorrt is no target")
         if not self.timeout_s > 0:
             found.append(f"timeout_s is {self.timeout_s}: it must be more than 0")
         if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name or "\\" in self.name):
@@ -248,6 +267,23 @@ def parse_input(text: str) -> TensorSpec | tuple[str, Constant]:
     return TensorSpec(_named(head, text), "", _shape(last, text))
 
 
+def parse_optima(texts: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+    """What all `--opt`s say. Raises RequestError for what is no name with sizes."""
+    found: list[TensorSpec] = []
+    for text in texts:
+        spec = parse_input(text)
+        if not isinstance(spec, TensorSpec) or spec.dtype or spec.is_dynamic:
+            raise RequestError(f"--opt {text!r} is no shape", wanted="NAME:SHAPE in sizes", mend="--opt x:8x3x224x224")
+        found.append(spec)
+    return tuple(found)
+
+
+def ranges_of(inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, int]]:
+    """The least and the most of the free sizes that were given a range, by name."""
+    dims = [dim for spec in inputs for dim in spec.shape or () if isinstance(dim, RangedDim)]
+    return {str(dim): (dim.least, dim.most) for dim in dims}
+
+
 def parse_inputs(texts: tuple[str, ...]) -> tuple[tuple[TensorSpec, ...], tuple[tuple[str, Constant], ...]]:
     """All `--input`s, as tensors and constants. Raises RequestError for the first that is wrong."""
     parsed = [parse_input(text) for text in texts]
@@ -277,6 +313,12 @@ def _looks_like_dtype(word: str) -> bool:
 
 
 def _dim(word: str, text: str) -> Dim:
+    try:
+        ranged = RangedDim.of(word)
+    except ValueError as error:
+        raise _refusal(text, f"has a size that cannot be: {error}") from error
+    if ranged is not None:
+        return ranged
     if word.isascii() and word.isdigit():
         return int(word)
     if word.isascii() and word.isidentifier() and not keyword.iskeyword(word):

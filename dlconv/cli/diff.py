@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dlconv.cli.arguments import parse_size
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import ConversionError, MachineError
 from dlconv.options import SourceOptions, parse_inputs
+from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
     from dlconv.difference import Difference

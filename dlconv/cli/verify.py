@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlconv import providers
-from dlconv.cli.arguments import bars_of, bars_options, latency_options, parse_size
+from dlconv.cli.arguments import bars_of, bars_options, latency_options
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import RequestError
 from dlconv.options import SourceOptions, parse_inputs, parse_required, parse_targets
+from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
     from dlconv.events import Listener

@@ -307,7 +307,7 @@ def test_code_in_a_plan_runs_with_trust_alone(become: Callable[[str], Any], tmp_
     with pytest.raises(StepError, match="host code"):
         session(tmp_path / "out", made)
     with pytest.raises(RequestError, match="cannot be loaded"):
-        convert(path, signature, tmp_path / "out", {"x": X}, trt={"plugins": [str(tmp_path / "no.so")]})
+        convert(path, signature, tmp_path / "out", {"x": X}, plugin_paths=[str(tmp_path / "no.so")])
 
 
 def test_a_plan_of_another_gpu_or_version_is_refused_before_it_is_read(trt: Any, tmp_path: Path) -> None:
