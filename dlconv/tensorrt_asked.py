@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 OWN: Final = ("plugin_paths",)
 """Settings that are of this machine alone: no receipt has them."""
 
+_SHORT: Final = 64
+
 Shapes = dict[str, list[list[int]]]
 """The least, best and largest shape of each input with a free size: an optimisation profile."""
 
@@ -30,6 +32,7 @@ def settings(options: ExportOptions, signature: Signature, samples: tuple[Sample
         "keep": sorted(options.keep),
         "gpu": _gpu(),
         "profiles": profiles(signature, samples, options.optima),
+        "values": values(signature, samples),
     }
     if asked.to_dict():
         told["trt"] = asked.to_dict()
@@ -79,6 +82,19 @@ def profiles(signature: Signature, samples: tuple[Sample, ...], optima: tuple[Te
         if ranges
         else []
     )
+
+
+def values(signature: Signature, samples: tuple[Sample, ...]) -> Shapes:
+    """The least, first and largest values of each short list of integers: where such an input decides shapes, TensorRT
+    wants their range as it wants that of sizes."""
+    given = [to_artifact(sample, signature) for sample in samples]
+    lists = {spec.name: [sample[spec.name] for sample in given] for spec in signature.own.inputs}
+    return {
+        name: _range([[int(value) for value in array.ravel()] for array in arrays])
+        for name, arrays in lists.items()
+        if all(array.dtype.kind in "iu" and array.ndim < 2 and array.size <= _SHORT for array in arrays)
+        if len({array.shape for array in arrays}) == 1
+    }
 
 
 def _sources(signature: Signature) -> set[str]:

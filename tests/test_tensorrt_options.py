@@ -123,6 +123,13 @@ def test_profiles_take_every_sample_and_an_optimum_each() -> None:
     assert tensorrt_asked.profiles(fixed, samples[:1], ()) == []
 
 
+def test_values_that_may_decide_shapes_have_a_range() -> None:
+    inputs = (*SIGNATURE.inputs, TensorSpec("size", "int64", (2,)), TensorSpec("k", "int32", ()))
+    given = (([4, 9], 1), ([8, 2], 5))
+    samples = tuple({**sample(2, 3, 5), "size": np.array(size), "k": np.array(k, np.int32)} for size, k in given)
+    assert tensorrt_asked.values(Signature(inputs), samples) == {"size": [[4, 2], [4, 9], [8, 9]], "k": [[1], [1], [5]]}
+
+
 @pytest.mark.parametrize(
     ("opt", "says"), [("x:33x3x1", "not from"), ("x:8x3", "not from"), ("t:2", "no input with a free")]
 )

@@ -31,7 +31,8 @@ def convert(step: Step) -> Made:
     too, which its weights are taken from. The signature is the engine's own.
 
     settings: "precision" ("fp32", "fp16", "bf16", "int8"), "keep" (nodes that stay float32), "profiles" (a mapping each
-    of inputs to their least, best and largest shape), "trt" (`TensorRTOptions.to_dict`), "plugin_paths" (libraries).
+    of inputs to their least, best and largest shape), "values" (the same of integers that
+    may decide shapes), "trt" (`TensorRTOptions.to_dict`), "plugin_paths" (libraries).
     Raises Unsupported for what TensorRT cannot take, each node named, or this version does not have; StepError where
     the build fails, or gave another precision than was asked for.
     """
@@ -59,7 +60,7 @@ def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, An
     parser = parsed(trt, network, step.source, log, has_plugins=bool(step.settings.get("plugin_paths")))
     config = configured(trt, builder, options)
     set_precision(trt, network, config, precision, tuple(step.settings.get("keep", ())), typed=typed)
-    add_profiles(builder, config, network, step.settings.get("profiles", ()))
+    add_profiles(builder, config, network, step.settings.get("profiles", ()), step.settings.get("values", {}))
     monitor = progress(trt)
     if monitor is not None:
         config.progress_monitor = monitor
