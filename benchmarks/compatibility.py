@@ -4,7 +4,7 @@
 
 FOLDER holds MANIFEST.tsv, whose columns `path` and `format` name the models. Results are kept in
 benchmarks/results/NAME.jsonl; what is there already is not run again, but for what --again and --only name. --keep
-takes the bundles, which `by_hand_tensorflow.py` and `authors_twins.py` read.
+takes the bundles, which `by_hand_tensorflow.py` reads.
 """
 
 from __future__ import annotations

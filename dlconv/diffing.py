@@ -92,7 +92,7 @@ class DiffOptions:
     source: SourceOptions = field(default_factory=lambda: SourceOptions(draws=4))
     links: tuple[Link, ...] = ()
     factor: float | None = None
-    window: int = 32
+    window: int = 8
     repro: Path | None = None
     memory_limit_bytes: int | None = None
     timeout_s: float = 1800

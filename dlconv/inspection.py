@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.errors import DlconvError
 from dlconv.formats import Format, digest, identify
 from dlconv.model import Signature
+from dlconv.runtimes.tensorrt_plan import PlanFacts
 
 if TYPE_CHECKING:
     from dlconv.formats import Found
@@ -88,6 +89,11 @@ def inspect(path: Path | str, *, timeout_s: float = 300.0) -> Inspection:
             known = _read(found, timeout_s)
         except DlconvError as error:
             trouble = error
+    if found.format is Format.TENSORRT and (facts := PlanFacts.of(found.path)) is not None:
+        known = {
+            "plan": facts.to_dict(),
+            "notes": (str(facts),),
+        }  # a plan itself is of one version: what lies beside it tells of it anywhere
     common = {"opset", "operators", "parameters", "buffers", "inputs", "outputs", "signature", "notes"}
     return Inspection(
         path=found.path,

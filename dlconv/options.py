@@ -8,13 +8,15 @@ import json
 import keyword
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dlconv import plugins, providers
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.model import Dim, TensorSpec, digest_of
 from dlconv.precisions import CALIBRATED, PRECISIONS, Precision
+from dlconv.sizes import RangedDim
+from dlconv.tensorrt_options import TensorRTOptions
 
 Constant = int | float | bool | str | None
 """An argument of the source model that is no tensor."""
@@ -31,7 +33,7 @@ DTYPES = (
 
 _GRAMMAR = (
     "NAME:SHAPE[:DTYPE], sizes or names joined by x or by commas: x:1x3x224x224, ids:1xS:int64, x:N,3,max_px; "
-    "a scalar: t:scalar:int64; an argument that is no tensor: NAME=VALUE, sr=16000"
+    "a range: x:1..32x3 or x:N=1..32,3; a scalar: t:scalar:int64; an argument that is no tensor: NAME=VALUE, sr=16000"
 )
 _SCALARS = ("", "scalar")
 
@@ -70,6 +72,9 @@ class ExportOptions:
     find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's;
     allow_random_calibration: drawn ones will do. search: find what has to be kept, in at most search_s seconds.
     provider: what runs the onnxruntime target, out of `dlconv.providers.NAMES`, "" for the CPU.
+    require: of the targets and the provider, those that may not be left out where their hardware is not here.
+    tensorrt: what is asked of TensorRT besides. optima: shapes of inputs that it shall be fastest at; several of one
+    input are several profiles.
     command: the command line that asked for it, for the receipt; "" where it was a program.
     """
 
@@ -102,6 +107,9 @@ class ExportOptions:
     edges: tuple[str, ...] = ()
     layout: Literal["", "nchw", "nhwc"] = ""
     provider: str = ""
+    require: frozenset[str] = frozenset()
+    tensorrt: TensorRTOptions = field(default_factory=TensorRTOptions)
+    optima: tuple[TensorSpec, ...] = ()
     command: str = ""
 
     @property
@@ -140,8 +148,19 @@ class ExportOptions:
             **({"search": self.bars.to_dict()} if self.search else {}),
             **({"calibration": self.calibration} if self.calibration else {}),
             **({"provider": self.provider} if self.provider else {}),  # absent: digests of before it was known hold
+            **self._of_tensorrt(),
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    def _of_tensorrt(self) -> dict[str, Any]:
+        """What is in the digest only where it was said: other targets have no such words."""
+        told = {
+            "ranges": ranges_of(self.inputs),
+            "tensorrt": self.tensorrt.to_dict(),
+            "plugins": [digest_of(path) for path in self.tensorrt.plugins],
+            "optima": [spec.to_dict() for spec in self.optima],
+        }
+        return {name: value for name, value in told.items() if value}
 
     def __post_init__(self) -> None:
         """Raises RequestError, with all that is wrong at once."""
@@ -161,6 +180,10 @@ class ExportOptions:
             found.append(f"unknown provider {self.provider!r}: there are {', '.join(providers.NAMES)}")
         elif self.provider and "onnxruntime" not in self.targets:
             found.append(f"a provider ({self.provider}) runs the target onnxruntime, which is not among the targets")
+        found += [
+            f"{name} is required and not asked for: it is neither a target nor the provider"
+            for name in sorted(self.require - {*self.targets, self.provider})
+        ]
         names = [spec.name for spec in self.inputs] + [name for name, _ in self.constants]
         found += [
             f"{name!r} is given {names.count(name)} times" for name in dict.fromkeys(names) if names.count(name) > 1
@@ -184,6 +207,8 @@ class ExportOptions:
             found.append("a keep-list says what stays in float32 beside a lower precision, and none is asked for")
         if self.precision not in CALIBRATED and (self.calibration or self.allow_random_calibration):
             found.append(f"calibration is for int8: {self.precision} needs none")
+        if "tensorrt" not in self.targets and (self.optima or self.tensorrt != TensorRTOptions()):
+            found.append("options of TensorRT are given, and tensorrt is no target")
         if not self.timeout_s > 0:
             found.append(f"timeout_s is {self.timeout_s}: it must be more than 0")
         if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name or "\\" in self.name):
@@ -211,6 +236,19 @@ def parse_targets(text: str) -> tuple[str, ...]:
     return names
 
 
+def parse_required(text: str) -> frozenset[str]:
+    """The targets and providers in a list joined by commas. Raises RequestError for what is neither."""
+    names = frozenset(word.strip() for word in text.split(",") if word.strip())
+    unknown = sorted(name for name in names if not is_target(name) and name not in providers.NAMES)
+    if unknown:
+        raise RequestError(
+            f"{', '.join(map(repr, unknown))} is no target and no provider",
+            wanted=f"of {', '.join((*every_target(), *providers.NAMES))}, joined by commas",
+            mend="--require tensorrt",
+        )
+    return names
+
+
 def parse_input(text: str) -> TensorSpec | tuple[str, Constant]:
     """What one `--input` says: a tensor (dtype "" where it leaves that open) or the value of another argument.
 
@@ -232,6 +270,23 @@ def parse_input(text: str) -> TensorSpec | tuple[str, Constant]:
     if _looks_like_dtype(last) or ("x" in (before := head.rpartition(":")[2]) and _is_sized(before)):
         raise _refusal(text, f"has an unknown dtype {last!r}: there are {', '.join(DTYPES)}")
     return TensorSpec(_named(head, text), "", _shape(last, text))
+
+
+def parse_optima(texts: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+    """What all `--opt`s say. Raises RequestError for what is no name with sizes."""
+    found: list[TensorSpec] = []
+    for text in texts:
+        spec = parse_input(text)
+        if not isinstance(spec, TensorSpec) or spec.dtype or spec.is_dynamic:
+            raise RequestError(f"--opt {text!r} is no shape", wanted="NAME:SHAPE in sizes", mend="--opt x:8x3x224x224")
+        found.append(spec)
+    return tuple(found)
+
+
+def ranges_of(inputs: tuple[TensorSpec, ...]) -> dict[str, tuple[int, int]]:
+    """The least and the most of the free sizes that were given a range, by name."""
+    dims = [dim for spec in inputs for dim in spec.shape or () if isinstance(dim, RangedDim)]
+    return {str(dim): (dim.least, dim.most) for dim in dims}
 
 
 def parse_inputs(texts: tuple[str, ...]) -> tuple[tuple[TensorSpec, ...], tuple[tuple[str, Constant], ...]]:
@@ -263,6 +318,12 @@ def _looks_like_dtype(word: str) -> bool:
 
 
 def _dim(word: str, text: str) -> Dim:
+    try:
+        ranged = RangedDim.of(word)
+    except ValueError as error:
+        raise _refusal(text, f"has a size that cannot be: {error}") from error
+    if ranged is not None:
+        return ranged
     if word.isascii() and word.isdigit():
         return int(word)
     if word.isascii() and word.isidentifier() and not keyword.iskeyword(word):

@@ -88,8 +88,8 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
 
     Raises before any work: RequestError for a wrong file or wrong options, ToolchainMissing with all that is
     missing, MachineError where a provider does not run here, OutputError.
-    What goes wrong with one target is that target's result, and no other's. A target whose
-    hardware is not here is SKIPPED where others can be made.
+    What goes wrong with one target is that target's result, and no other's. A target whose hardware is not here is
+    SKIPPED where others can be made, unless it is required.
     """
     told = listener or Silence()
     path = path.absolute()  # workers have a directory of their own
@@ -98,7 +98,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     if options.install:
         _install(planned, told)
         planned = planning.make(found, options)
-    planned, without = planned.split()
+    planned, without = planned.split(options.require)
     calibration.check(options)
     artifact = formats.open_artifact(path)  # last: its digest takes as long as the file is large
     places = {goal.target: _place(artifact, goal.target, options) for goal in planned.targets}

@@ -14,7 +14,7 @@ from dlconv.provided import TARGET, lacks, runtime_for
 from dlconv.workers import gates, toolchains
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from dlconv.formats import Format
     from dlconv.options import ExportOptions
@@ -121,13 +121,15 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         return {"source": self.source.value, "targets": [target.to_dict() for target in self.targets]}
 
-    def split(self) -> tuple[Plan, dict[str, ToolchainMissing]]:
+    def split(self, required: Iterable[str] = ()) -> tuple[Plan, dict[str, ToolchainMissing]]:
         """The plan of what can be made here, and the error of each target that lacks its hardware.
 
-        Raises ToolchainMissing, with everything that is missing, where no target is left or another lacks something.
+        Raises ToolchainMissing, with everything that is missing, where no target is left, one that is required is not
+        left, or another lacks something.
         """
         rest = tuple(target for target in self.targets if not target.lacks_hardware)
-        if not rest or any(target.needed for target in rest):
+        is_short = any(target.target in required for target in self.targets if target.lacks_hardware)
+        if is_short or not rest or any(target.needed for target in rest):
             self.check()
         without = {target.target: _missing((target,)) for target in self.targets if target not in rest}
         return replace(self, targets=rest), {name: error for name, error in without.items() if error is not None}

@@ -13,6 +13,8 @@ from dlconv.workers.gates import Gap
 from dlconv.workers.requirements import installed_here
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dlconv.candidate import TargetRuntime
     from dlconv.providers import Provider
     from dlconv.workers.crew import Crew
@@ -82,6 +84,14 @@ def check(provider: str) -> None:
             mend="\n".join(dict.fromkeys(gap.mend for gap in gaps)),
             problems=tuple(f"{gap.name}: {gap.problem}" for gap in gaps),
         )
+
+
+def check_required(required: frozenset[str], names: Iterable[Iterable[str]]) -> None:
+    """Raises RequestError for a required target or provider that none of the artifacts has; names: of each."""
+    strange = sorted(required.difference(*names))
+    if strange:
+        met = f"{', '.join(strange)} is required, and nothing of it is named"
+        raise RequestError(met, mend="name a bundle of it, or leave it out of --require")
 
 
 def prove(provider: str, crew: Crew) -> None:

@@ -12,6 +12,7 @@ from dlconv.bundle import is_bundle, open_bundle
 from dlconv.errors import DlconvError, ToolchainMissing
 from dlconv.gating import gated
 from dlconv.outcome import Outcome, Report, skipped
+from dlconv.provided import check_required
 from dlconv.verification import verify
 
 if TYPE_CHECKING:
@@ -28,13 +29,14 @@ def verify_project(project: Project, options: VerifyOptions, listener: Listener 
     A bundle that was just exported was just judged: it is not run again. What this machine lacks a toolchain for is
     SKIPPED, which is no pass unless it is allowed.
     """
+    check_required(options.require, [model.targets for model in project.models])
     outcomes = [
         outcome
         for model in project.models
         for precision in model.precisions
         for outcome in _release(model, precision, options, listener)
     ]
-    return Report(tuple(outcomes), project.allowed(options.allow_skip))
+    return Report(tuple(outcomes), project.allowed(options.allow_skip) - options.require)
 
 
 def _release(

@@ -15,14 +15,18 @@ from dlconv.formats import Format
 from dlconv.jsonfile import read_json, write_json
 from dlconv.kinds import KINDS, Kind
 from dlconv.model import Signature
+from dlconv.options import ranges_of
 from dlconv.samples import SampleSet
 from dlconv.validators.parity import Answers
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dlconv.cache import Cache
     from dlconv.model import Artifact
     from dlconv.options import SourceOptions
+    from dlconv.samples import Sample
     from dlconv.workers.crew import Crew
 
 
@@ -96,6 +100,7 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
     if artifact.format is not Format.TORCHSCRIPT:
         signature = apply_inputs(signature, options.inputs)
     bounds = {name: (int(low), int(high)) for name, (low, high) in found.get("bounds", {}).items()}
+    ranges = {dim: ends for dim, ends in ranges_of(options.inputs).items() if dim in _free(signature)}
     sizes = _sizes(signature, {dim: _traced_size(ran) for dim, ran in found.get("sizes", {}).items()})
     if artifact.format is Format.ONNX and sizes and given is None:
         asked = {"signature": signature.to_dict(), "bounds": found.get("bounds", {})}
@@ -105,9 +110,11 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
         if not user:
             raise SamplesError(f"there are no samples in {options.samples}", wanted="at least one")
         chosen = SampleSet(user, "user")
+        _require_within(signature, user, ranges)
     else:
+        sizes |= {dim: min(max(sizes[dim], least), most) for dim, (least, most) in ranges.items()}
         chosen = sampling.draw(signature, options.draws, options.seed, sizes, bounds)
-    chosen = _with_other_sizes(chosen, signature, options.seed, bounds)
+    chosen = _with_other_sizes(chosen, signature, options.seed, bounds, ranges)
     facts = {name: found[name] for name in FACTS if name in found}
     notes = tuple(found.get("notes", ()))
     return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts)
@@ -198,17 +205,44 @@ def _sizes(signature: Signature, found: dict[str, int]) -> dict[str, int]:
     return sizes
 
 
+def _free(signature: Signature) -> set[str]:
+    return {dim for spec in signature.inputs for dim in spec.shape or () if isinstance(dim, str)}
+
+
+def _require_within(signature: Signature, samples: Sequence[Sample], ranges: Mapping[str, tuple[int, int]]) -> None:
+    """Raises SamplesError for samples of sizes that the user's own ranges leave out."""
+    strange = [
+        f"sample {number}: axis {axis} of {spec.name} is {sample[spec.name].shape[axis]}, not from %d to %d"
+        % ranges[dim]
+        for number, sample in enumerate(samples)
+        for spec in signature.inputs
+        for axis, dim in enumerate(spec.shape or ())
+        if isinstance(dim, str) and dim in ranges
+        if not ranges[dim][0] <= sample[spec.name].shape[axis] <= ranges[dim][1]
+    ]
+    if strange:
+        raise SamplesError(
+            "samples are of sizes that --input leaves out", mend="widen the range", problems=tuple(strange[:8])
+        )
+
+
 def _with_other_sizes(
-    chosen: SampleSet, signature: Signature, seed: int, bounds: dict[str, tuple[int, int]]
+    chosen: SampleSet,
+    signature: Signature,
+    seed: int,
+    bounds: dict[str, tuple[int, int]],
+    ranges: dict[str, tuple[int, int]],
 ) -> SampleSet:
-    """Two more where dimensions are free: all at size one, and all at more than the traced size.
+    """Two more where dimensions are free: all at size one, and all at more than the traced size; where they have a
+    range, at its ends.
 
     Of the user's samples they are made; random numbers beside them would be judged, and are what no user ever gives.
     """
     traced = sampling.sizes_of(signature, chosen.samples)
     if not traced:
         return chosen
-    others = (dict.fromkeys(traced, 1), {dim: size + max(1, size // 2) for dim, size in traced.items()})
+    ends = {dim: ranges.get(dim, (1, size + max(1, size // 2))) for dim, size in traced.items()}
+    others = ({dim: least for dim, (least, _) in ends.items()}, {dim: most for dim, (_, most) in ends.items()})
     if chosen.origin == "user":
         more = [sampling.resized(chosen.samples, signature, sizes) for sizes in others]
     else:

@@ -164,9 +164,7 @@ class StepRunner:
         if edge.puts in CALIBRATED and self._calibration is not None:
             settings["calibration"] = self._calibration.to_dict()
         if edge.target == "tensorrt":
-            settings["precision"], settings["keep"] = self._options.precision, sorted(self._options.keep)
-            settings["gpu"] = tensorrt_asked.gpu()
-            settings["profiles"] = tensorrt_asked.profiles(before.signature, self._samples)
+            settings |= tensorrt_asked.settings(self._options, before.signature, self._samples)
         if self._options.provider and edge.target == "onnxruntime":
             settings["provider"] = self._options.provider
         return settings
@@ -194,7 +192,7 @@ class StepRunner:
                 "edge": edge.name,
                 "toolchain": edge.toolchain,
                 "versions": versions,
-                "settings": settings,
+                "settings": {name: value for name, value in settings.items() if name not in tensorrt_asked.OWN},
                 "seconds": round(time.perf_counter() - start, 3),
                 "peak_memory_bytes": worker.peak_memory_bytes,
                 "notes": done["made"]["notes"],

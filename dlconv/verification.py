@@ -34,7 +34,7 @@ from dlconv.hardware import misfit
 from dlconv.kinds import KINDS
 from dlconv.options import SourceOptions
 from dlconv.outcome import Outcome, Report, skipped
-from dlconv.provided import by_provider, check, of_bundle
+from dlconv.provided import by_provider, check, check_required, of_bundle
 from dlconv.receipt import environment, evidence_of, tensor_of
 from dlconv.samples import read_labels
 from dlconv.sides import side_of_model
@@ -59,9 +59,9 @@ class VerifyOptions:
 
     bars: None for those in the bundle's receipt. allow_skip: targets that this machine may lack. labels: right classes,
     an .npz. links: pairs of tensors of two models, and source: what is said of the reference; both where two models are
-    compared. provider: ONNX Runtime's, that runs the artifacts in place of the one that they were made for. gate: of
-    latency. memory_limit_bytes and timeout_s (seconds) are of each worker; jobs: workers side by
-    side.
+    compared. require: targets and providers that it may not lack, whatever is allowed. provider: ONNX Runtime's,
+    that runs the artifacts in place of the one that they were made for. gate: of latency. memory_limit_bytes and
+    timeout_s (seconds) are of each worker; jobs: workers side by side.
     """
 
     bars: Bars | None = None
@@ -74,6 +74,7 @@ class VerifyOptions:
     timeout_s: float = 1800
     jobs: int | None = None
     provider: str = ""
+    require: frozenset[str] = frozenset()
 
 
 def verify(
@@ -86,6 +87,12 @@ def verify(
     """
     told = listener or Silence()
     bundles = [open_bundle(place) for place in places]
+    names = [{bundle.target, options.provider or bundle.provider} for bundle in bundles]
+    check_required(options.require, names)
+    # What runs by a required provider is required.
+    required = options.require | {
+        each.target for each, own in zip(bundles, names, strict=True) if own & options.require
+    }
     with _crew(options) as crew, ThreadPoolExecutor(max(1, len(bundles)), thread_name_prefix="dlconv") as pool:
         try:
             running = [pool.submit(_verify_bundle, bundle, options, crew, told) for bundle in bundles]
@@ -95,7 +102,8 @@ def verify(
             raise
     latency = [bundle.bars.latency if options.bars is None else options.bars.latency for bundle in bundles]
     pairs = zip(outcomes, latency, strict=True)
-    return Report(tuple(gated(outcome, options.gate, own, source, told) for outcome, own in pairs), options.allow_skip)
+    judged = tuple(gated(outcome, options.gate, own, source, told) for outcome, own in pairs)
+    return Report(judged, options.allow_skip - required)
 
 
 def compare(candidate: Path, against: Path, options: VerifyOptions, listener: Listener | None = None) -> Report:
@@ -105,10 +113,13 @@ def compare(candidate: Path, against: Path, options: VerifyOptions, listener: Li
     """
     told = listener or Silence()
     artifact, reference = _opened(candidate.absolute(), options.provider), _opened(against.absolute())
+    check_required(options.require, [(artifact.artifact.format.value, artifact.runtime.name, options.provider)])
     cache = Cache() if options.source.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
     try:
         with _crew(options) as crew:
-            return Report((_compare(artifact, reference, options, crew, cache, told),), options.allow_skip)
+            return Report(
+                (_compare(artifact, reference, options, crew, cache, told),), options.allow_skip - options.require
+            )
     finally:
         if not options.source.use_cache:
             cache.remove()

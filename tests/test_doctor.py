@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from dlconv.convert.graph import GRAPH
 from dlconv.doctor import Check, Diagnosis, examine
 from dlconv.probes import PROBES, Probe
 from dlconv.reports.diagnosis import lines
+from dlconv.workers import gates
 from dlconv.workers.toolchains import TOOLCHAINS, Located, get, locate
 
 if TYPE_CHECKING:
@@ -118,3 +120,21 @@ def test_the_command_outlives_a_driver_that_ends_its_process(
     assert done.return_value == 3 and "nvidia-driver cannot work:" in done.output
     found = {check["name"]: check for check in json.loads(told.read_text())["checks"]}
     assert found["nvidia-driver"]["standing"] == "broken" and found["rocm"]["standing"] in ("works", "not here")
+
+
+@pytest.mark.onnx
+def test_a_toolchain_whose_hardware_is_not_here_is_not_even_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlconv import doctor
+
+    gap = gates.Gap("a device", "none is here", "plug one in")
+    monkeypatch.setattr(gates, "GATES", {"planted": lambda: (gap,)})
+    monkeypatch.setattr(doctor, "every", lambda: (replace(get("onnx"), gate="planted"),))
+    monkeypatch.setattr(doctor, "PROBES", (Probe("runtime", "crashes", "onnx", "os:abort"),))
+    monkeypatch.setattr(doctor, "whole_graph", lambda: type(GRAPH)(()))
+    diagnosis = examine()
+    assert [(check.name, check.standing) for check in diagnosis.checks] == [
+        ("onnx", "not here"),
+        ("crashes", "not here"),
+    ]
+    assert diagnosis.checks[0].problems == ("a device: none is here",) and diagnosis.is_healthy
+    assert all(check.mend == "plug one in" for check in diagnosis.checks)

@@ -35,7 +35,7 @@ LAYERS = (
     (
         "values",
         "archives bars errors events formats jaxfile jsonfile keeplist model options pickles plugins precisions "
-        "protobuf providers samples",
+        "protobuf providers samples sizes tensorrt_options",
     ),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),

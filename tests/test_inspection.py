@@ -10,6 +10,7 @@ from dlconv.errors import FormatError, ToolchainMissing
 from dlconv.formats import Format
 from dlconv.inspection import inspect
 from dlconv.reports.inspection import lines
+from dlconv.runtimes.tensorrt_plan import PlanFacts
 from dlconv.workers import tiny_models
 
 
@@ -97,3 +98,17 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"")
     with pytest.raises(FormatError, match="empty"):
         dlconv.inspect(tmp_path / "x")
+
+
+def test_a_plan_is_told_by_what_lies_beside_it(tmp_path: Path) -> None:
+    plan = tmp_path / "model.plan"
+    plan.write_bytes(b"ftrt" + bytes(64))
+    assert inspect(plan).notes == ()
+    PlanFacts("11.4.0", "Planted A", "9.0", "550.54", "12.4", "fp16", "Linux").write(tmp_path)
+    found = inspect(plan)
+    assert found.format is Format.TENSORRT and found.further["plan"]["gpu"] == "Planted A"
+    told = "fp16, built by TensorRT 11.4.0 on Linux for Planted A, compute capability 9.0"
+    assert any(told in line for line in lines(found))
+    (tmp_path / "plan.json").write_text("[]")
+    with pytest.raises(FormatError, match="does not tell of the plan"):
+        inspect(plan)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dlconv import pipeline, planning
-from dlconv.errors import ToolchainMissing
+from dlconv.errors import RequestError, ToolchainMissing
 from dlconv.formats import Format
-from dlconv.options import ExportOptions
+from dlconv.options import ExportOptions, parse_required
 from dlconv.workers import gates, toolchains
 
 
@@ -63,3 +63,26 @@ def test_an_export_tells_what_it_left_out_and_passes(gated: None, digits: Path, 
     with pytest.raises(ToolchainMissing):
         pipeline.export(digits / "digits.onnx", ExportOptions(("openvino",), tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.onnx
+def test_what_is_required_is_not_left_out(gated: None, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(ToolchainMissing, match="openvino") as refused:
+        plan("onnx", "openvino").split(frozenset({"openvino"}))
+    assert refused.value.exit_code == 3 and refused.value.mend == "plug one in"
+    rest, _ = plan("onnx", "openvino").split(frozenset({"onnx"}))
+    assert [goal.target for goal in rest.targets] == ["onnx"]
+    with pytest.raises(ToolchainMissing):
+        options = ExportOptions(("onnx", "openvino"), tmp_path, require=frozenset({"openvino"}))
+        pipeline.export(digits / "digits.onnx", options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_required_is_asked_for() -> None:
+    with pytest.raises(RequestError) as met:
+        ExportOptions(("onnx",), Path("out"), require=frozenset({"tensorrt", "cuda", "onnx"}))
+    assert [problem.split()[0] for problem in met.value.problems] == ["cuda", "tensorrt"]
+    ExportOptions(("onnxruntime",), Path("out"), provider="cuda", require=frozenset({"onnxruntime", "cuda"}))
+    assert parse_required("tensorrt, cuda") == {"tensorrt", "cuda"} and parse_required("") == frozenset()
+    with pytest.raises(RequestError, match="'cudnn' is no target and no provider"):
+        parse_required("onnx,cudnn")

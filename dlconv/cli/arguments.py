@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -13,26 +12,14 @@ from dlconv import providers
 from dlconv.bars import EVERY, Bars, OutputBars
 from dlconv.cli.precision_options import precision_of, precision_options
 from dlconv.errors import RequestError
-from dlconv.options import TARGETS, ExportOptions, parse_inputs, parse_targets
+from dlconv.options import TARGETS, ExportOptions, parse_inputs, parse_optima, parse_targets
+from dlconv.sizes import parse_size
+from dlconv.tensorrt_options import parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
-
-_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
-_BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
-
-
-def parse_size(text: str) -> int:
-    """A number of bytes, as "8G", "512MiB" or "1000000". Raises RequestError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", text, re.IGNORECASE)
-    factor = (_UNITS | _BINARY).get(match[2].lower()) if match else None
-    if match is None or factor is None:
-        raise RequestError(
-            f"{text!r} is no size", wanted="a number of bytes, with a unit if you like", mend="8G, 512MiB"
-        )
-    return int(float(match[1]) * factor)
 
 
 def _complete_targets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -55,8 +42,8 @@ _INPUT = click.option(
     "inputs",
     multiple=True,
     metavar="NAME:SHAPE[:DTYPE]",
-    help="An input of the model: x:1x3x224x224, ids:1xS:int64 (S: a free size), t:scalar:int64; or sr=16000, an "
-    "argument that is no tensor. Without, they are inferred. May be repeated.",
+    help="An input of the model: x:1x3x224x224, ids:1xS:int64 (S: a free size), x:1..32x3 (its range), t:scalar:int64; "
+    "or sr=16000, an argument that is no tensor. Without, they are inferred. May be repeated.",
 )
 _SAMPLES = click.option(
     "--samples",
@@ -97,13 +84,40 @@ _PROVIDER = click.option(
     type=click.Choice(providers.NAMES),
     help="What runs the target onnxruntime; without, the CPU. One that is not here, or takes no node, is an error.",
 )
+_OPT = click.option(
+    "--opt",
+    "optima",
+    multiple=True,
+    metavar="NAME:SHAPE",
+    help="TensorRT: the size to be fastest at; again for the same input: one more profile.",
+)
+_TRT = click.option(
+    "--trt",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="TensorRT: workspace=4G, level=3, tf32=on, strip=on, ...; docs/tensorrt.md lists them. May be repeated.",
+)
 _OPSET = click.option("--opset", type=int, metavar="N", help="The ONNX opset; without, each route's own.")
 
 
 def wishes(command: _F) -> _F:
     """The options that say what is wanted, for `export` and `plan` alike."""
     command = precision_options(command)
-    for option in (_PROVIDER, _LAYOUT, _ROUTE, _VIA, _OPSET, _TRUST, _OUTPUTS, _ENTRY, _SAMPLES, _INPUT, _TO):
+    for option in (
+        _TRT,
+        _OPT,
+        _PROVIDER,
+        _LAYOUT,
+        _ROUTE,
+        _VIA,
+        _OPSET,
+        _TRUST,
+        _OUTPUTS,
+        _ENTRY,
+        _SAMPLES,
+        _INPUT,
+        _TO,
+    ):
         command = option(command)
     return command
 
@@ -117,6 +131,8 @@ def options_of(
     edges: str,
     layout: Literal["nchw", "nhwc"] | None,
     provider: str | None,
+    optima: tuple[str, ...],
+    trt: tuple[str, ...],
     *,
     output_dir: Path = Path(),
     memory_limit: str | None = None,
@@ -134,6 +150,8 @@ def options_of(
         outputs=_names(outputs),
         edges=_names(edges),
         layout=layout or "",
+        optima=parse_optima(optima),
+        tensorrt=parse_options(trt),
         **precision_of(further),
         provider=provider or "",
         memory_limit_bytes=None if memory_limit is None else parse_size(memory_limit),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlconv import providers
-from dlconv.cli.arguments import latency_options, parse_size
+from dlconv.cli.arguments import latency_options
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
 from dlconv.options import SourceOptions, parse_inputs
+from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
     from dlconv.bars import LatencyBars

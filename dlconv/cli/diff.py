@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dlconv.cli.arguments import parse_size
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import ConversionError, MachineError
 from dlconv.options import SourceOptions, parse_inputs
+from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
     from dlconv.difference import Difference
@@ -32,7 +32,7 @@ _PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 @click.option("--draws", type=int, default=4, show_default=True, help="Samples: drawn, or the first of those given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
 @click.option("--factor", type=float, help="Noise beyond which tensors are parted; else as float32 is judged by.")
-@click.option("--window", type=int, default=32, show_default=True, help="Operators whose tensors are held at a time.")
+@click.option("--window", type=int, default=8, show_default=True, help="Operators whose tensors are held at a time.")
 @click.option("--top", type=int, default=12, show_default=True, help="Operators to list.")
 @click.option("-o", "--output-dir", "repro", type=_PATH, metavar="DIR", help="Leave the smallest part that shows it.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")

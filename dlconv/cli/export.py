@@ -10,6 +10,7 @@ import click
 from dlconv.cli.arguments import MODEL, options_of, wishes
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
+from dlconv.options import parse_required
 
 if TYPE_CHECKING:
     from dlconv.reports.release import ReportFiles
@@ -32,18 +33,24 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
 @click.option("--cache/--no-cache", "use_cache", default=True, help="Use earlier steps, or do every step anew.")
 @click.option("--install", is_flag=True, help="Install the toolchains that are missing.")
+@click.option(
+    "--require",
+    default="",
+    metavar="NAME[,...]",
+    help="Targets whose absent hardware is exit code 3 before any work; without, they are SKIPPED beside others.",
+)
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
 @click.option("--jobs", type=int, metavar="N", help="Workers side by side; without, as many as fit.")
 @release_options
 @reported
-def export(reporting: Reporting, files: ReportFiles, model: Path, **words: Any) -> int:
+def export(reporting: Reporting, files: ReportFiles, model: Path, require: str, **words: Any) -> int:
     """Convert MODEL, and prove that each result is the same model.
 
     MODEL is a TorchScript archive, a torch.export program (.pt2) or an ONNX model. Each target becomes a bundle: a
     directory with the deployable files, the receipt dlconv.json, the samples and the reference's answers.
     """
-    options = options_of(**words, command=files.command)
+    options = options_of(**words, require=parse_required(require), command=files.command)
     from dlconv import pipeline
     from dlconv.reports import console
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlconv import providers
-from dlconv.cli.arguments import bars_of, bars_options, latency_options, parse_size
+from dlconv.cli.arguments import bars_of, bars_options, latency_options
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import RequestError
-from dlconv.options import SourceOptions, parse_inputs, parse_targets
+from dlconv.options import SourceOptions, parse_inputs, parse_required, parse_targets
+from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
     from dlconv.events import Listener
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-skip", metavar="TARGET[,...]", default="", help="Targets that this machine may lack.")
 @click.option("--trust", is_flag=True, help="Run code that an artifact holds: a TensorRT plan's own runtime, plugins.")
+@click.option("--require", metavar="NAME[,...]", default="", help="Targets, providers that it may not lack, even so.")
 @click.option("--project", type=click.Path(path_type=Path), metavar="FILE", help="The project file; else the nearest.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
@@ -59,6 +61,7 @@ def verify(
     labels: Path | None,
     provider: str | None,
     allow_skip: str,
+    require: str,
     trust: bool,
     project: Path | None,
     memory_limit: str | None,
@@ -105,7 +108,10 @@ def verify(
         timeout_s,
         jobs,
         provider or "",
+        parse_required(require),
     )
+    if both := options.allow_skip & options.require:
+        raise RequestError(f"{', '.join(sorted(both))} is under --allow-skip and --require", mend="choose one of them")
     _check(bundles, against, project, options)
     with console.progress(reporting.verbosity) as listener:
         report = _verified(bundles, against, project, options, listener)

@@ -19,6 +19,8 @@ from dlconv.runtimes.tensorrt_inspect import Attested, inspected
 from dlconv.runtimes.tensorrt_plan import PLAN, WEIGHTS, PlanFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dlconv.runtimes.nvidia_driver import Driver
 
 _COMPUTED = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
@@ -29,7 +31,8 @@ def convert(step: Step) -> Made:
     too, which its weights are taken from. The signature is the engine's own.
 
     settings: "precision" ("fp32", "fp16", "bf16", "int8"), "keep" (nodes that stay float32), "profiles" (a mapping each
-    of inputs to their least, best and largest shape), "trt" (what `--trt` says, by `tensorrt_config`'s names).
+    of inputs to their least, best and largest shape), "values" (the same of integers that
+    may decide shapes), "trt" (`TensorRTOptions.to_dict`), "plugin_paths" (libraries).
     Raises Unsupported for what TensorRT cannot take, each node named, or this version does not have; StepError where
     the build fails, or gave another precision than was asked for.
     """
@@ -37,7 +40,7 @@ def convert(step: Step) -> Made:
     precision = str(step.settings.get("precision", "fp32"))
     trt, driver = api.load()
     log = api.new_log(trt)
-    plugins = _plugins(options, step.out_dir)
+    plugins = _plugins(step.settings.get("plugin_paths", ()), step.out_dir)
     plan = _build(step, trt, driver, log, options, precision)
     (step.out_dir / PLAN).write_bytes(plan)
     facts = _facts(trt, driver, options, precision, plugins)
@@ -54,10 +57,10 @@ def convert(step: Step) -> Made:
 def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, Any], precision: str) -> bytes:
     builder = api.made(trt, "Builder", log)
     network, typed = api.new_network(trt, builder)
-    parser = parsed(trt, network, step.source, log)
+    parser = parsed(trt, network, step.source, log, has_plugins=bool(step.settings.get("plugin_paths")))
     config = configured(trt, builder, options)
     set_precision(trt, network, config, precision, tuple(step.settings.get("keep", ())), typed=typed)
-    add_profiles(builder, config, network, step.settings.get("profiles", ()))
+    add_profiles(builder, config, network, step.settings.get("profiles", ()), step.settings.get("values", {}))
     monitor = progress(trt)
     if monitor is not None:
         config.progress_monitor = monitor
@@ -74,15 +77,15 @@ def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, An
     return bytes(plan)
 
 
-def _plugins(options: dict[str, Any], out_dir: Path) -> tuple[str, ...]:
+def _plugins(paths: Sequence[str], out_dir: Path) -> tuple[str, ...]:
     """Load the libraries of plugins, which register themselves, and put them beside the plan."""
-    for name in options.get("plugins", ()):
+    for name in paths:
         try:
             ctypes.CDLL(name)
         except OSError as error:
             raise RequestError(f"the plugin {name} cannot be loaded: {error}", wanted="a library of plugins") from error
         shutil.copyfile(name, out_dir / Path(name).name)
-    return tuple(Path(name).name for name in options.get("plugins", ()))
+    return tuple(Path(name).name for name in paths)
 
 
 def _facts(trt: Any, driver: Driver, options: dict[str, Any], precision: str, plugins: tuple[str, ...]) -> PlanFacts:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from dlconv.runtimes.nvidia_driver import Driver
 
+    Profile = Mapping[str, Sequence[Sequence[int]]]
+    """By input, the least, best and largest shape (or values, of an input that decides shapes)."""
+
 _FLAGS: Final = {
     "version_compatible": ("VERSION_COMPATIBLE", "plans for other versions"),
     "refit": ("REFIT", "refitting"),
@@ -25,9 +28,6 @@ _FLAGS: Final = {
 """Options that are one flag of the builder's each, and what to call what it does."""
 _LEVELS: Final = {"ampere-plus": "AMPERE_PLUS", "same-compute-capability": "SAME_COMPUTE_CAPABILITY"}
 _DETAILED: Final = "DETAILED"
-
-Profile = "Mapping[str, Sequence[Sequence[int]]]"
-"""The least, best and largest shape of each input."""
 
 
 def configured(trt: Any, builder: Any, options: Mapping[str, Any]) -> Any:
@@ -65,22 +65,29 @@ def _use_dla(trt: Any, builder: Any, config: Any, options: Mapping[str, Any]) ->
         config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
 
 
-def add_profiles(
-    builder: Any, config: Any, network: Any, profiles: Sequence[Mapping[str, Sequence[Sequence[int]]]]
-) -> None:
+def add_profiles(builder: Any, config: Any, network: Any, profiles: Sequence[Profile], values: Profile) -> None:
     """The ranges of free sizes, and of the values of inputs that decide shapes. Raises StepError for a free size that
     no profile tells, which TensorRT could not build."""
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     free = [one for one in inputs if one.is_shape_tensor or -1 in api.shape_of(one.shape)]
-    untold = [one.name for one in free if not profiles or any(one.name not in profile for profile in profiles)]
+    if values and not profiles:
+        profiles = [{}]
+    untold = [
+        one.name
+        for one in free
+        if not (one.is_shape_tensor and one.name in values)
+        and not all(one.name in profile for profile in profiles or [{}])
+    ]
     if untold:
         met = f"the sizes of {', '.join(untold)} are free, and nobody told their range"
         raise StepError(met, mend="--input NAME:1..32x3x224x224 tells it")
     for told in profiles if free else ():
         profile = builder.create_optimization_profile()
         for one in free:
-            put = profile.set_shape_input if one.is_shape_tensor else profile.set_shape
-            put(one.name, *(tuple(shape) for shape in told[one.name]))
+            if one.is_shape_tensor:
+                profile.set_shape_input(one.name, *(tuple(ends) for ends in values[one.name]))
+            else:
+                profile.set_shape(one.name, *(tuple(shape) for shape in told[one.name]))
         if config.add_optimization_profile(profile) < 0:
             raise StepError("TensorRT does not take an optimisation profile", wanted=f"{dict(told)}")
 

@@ -25,17 +25,19 @@ _FLAGS: Final = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
 _TYPES: Final = {"fp16": ("HALF",), "bf16": ("BF16",), "int8": ("INT8",)}
 
 
-def parsed(trt: Any, network: Any, path: Path, log: Any) -> Any:
+def parsed(trt: Any, network: Any, path: Path, log: Any, *, has_plugins: bool = False) -> Any:
     """Fill the network from the ONNX model at `path`; the parser, which has to live as long as the network.
 
-    Raises Unsupported with every node that TensorRT cannot take, and the reason.
+    Raises Unsupported with every node that TensorRT cannot take, and the reason. Of operators that are not ONNX's own
+    the parser alone knows whether a plugin has them; so of all, where the user brings plugins.
     """
     model = onnx_graph.read_model(path)
     parser = api.made(trt, "OnnxParser", log, network)
     strange = defaultdict[str, list[str]](list)
     own = {function.name for function in model.functions}
     for node in onnx_graph.nodes_of(model.graph):
-        if node.op_type not in own and not parser.supports_operator(node.op_type):
+        is_onnx = node.domain in ("", "ai.onnx") and not has_plugins
+        if is_onnx and node.op_type not in own and not parser.supports_operator(node.op_type):
             strange[node.op_type].append(node.name or ", ".join(node.output))
     if strange:
         raise Unsupported(

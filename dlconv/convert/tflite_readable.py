@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dlconv.errors import Unsupported
 from dlconv.model import Signature
 from dlconv.runtimes import tflite_boundary, tflite_flatbuffer, tflite_foreign, tflite_mended
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from dlconv.convert.edge import Step
     from dlconv.runtimes.tflite_flatbuffer import FlatModel
+
+_FUSED: Final = frozenset(
+    {
+        "LSTM", "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
+        "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN",
+    }
+)  # fmt: skip
 
 
 def whole_signature(step: Step, model: FlatModel) -> Signature:
     """The step's signature; with all outputs of the file where it names none."""
     own = tflite_boundary.signature_of(model, step.signature.entry)
     return Signature(step.signature.inputs, step.signature.outputs or own.outputs, entry=step.signature.entry)
+
+
+def fused_of(model: FlatModel) -> tuple[str, ...]:
+    """Recurrent layers that are one operator each, which keep their state in variables: TFLite alone has these."""
+    return tuple(sorted({each.name for each in model.operators} & _FUSED))
+
+
+def refuse_fused(operators: Iterable[str], reader: str) -> Unsupported:
+    """Of a reader that does not take them."""
+    return Unsupported(
+        f"{reader} does not read the operator {', '.join(operators)}: a whole recurrent layer in one",
+        wanted="recurrent layers that were not fused",
+        mend="convert the Keras file or SavedModel that the file was made from; as it is, it runs by --to tflite",
+    )
 
 
 def readable(step: Step) -> tuple[Path, FlatModel, dict[str, str]]:

@@ -9,13 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.tflite_readable import readable, whole_signature
+from dlconv.convert.tflite_readable import fused_of, readable, refuse_fused, whole_signature
 from dlconv.errors import StepError, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlconv.model import TensorSpec
+    from dlconv.runtimes.tflite_flatbuffer import FlatModel
 
 ENTRY = "model.onnx"
 OPSET = 18
@@ -44,7 +45,7 @@ def convert(step: Step) -> Made:
             made, _ = tf2onnx.convert.from_tflite(str(path), opset=step.settings.get("opset", OPSET))
         except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
             if complaints.operators:
-                raise _unread(complaints.operators) from error
+                raise _unread(complaints.operators, model) from error
             raise
         finally:
             if path != step.source:
@@ -54,7 +55,7 @@ def convert(step: Step) -> Made:
         node.op_type for node in _nodes(made.graph) if node.op_type.startswith("TFL_") or node.domain not in known
     }
     if foreign or complaints.operators:
-        raise _unread(complaints.operators | {name.removeprefix("TFL_") for name in foreign})
+        raise _unread(complaints.operators | {name.removeprefix("TFL_") for name in foreign}, model)
     _rename(made.graph, {raw: name for name, raw in names.items()})
     _declare(made.graph.input, signature.inputs)
     _declare(made.graph.output, signature.outputs)
@@ -83,7 +84,9 @@ class _Complaints(logging.Handler):
         logging.getLogger("tf2onnx").removeHandler(self)
 
 
-def _unread(operators: set[str]) -> Unsupported:
+def _unread(operators: set[str], model: FlatModel) -> Unsupported:
+    if operators <= set(fused_of(model)):
+        return refuse_fused(sorted(operators), "tf2onnx")
     return Unsupported(
         f"tf2onnx does not read the operator {', '.join(sorted(operators))}",
         wanted="operators that its TFLite frontend reads",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlconv.convert.edge import Made, Step, inherited
-from dlconv.convert.tflite_readable import readable, whole_signature
+from dlconv.convert.tflite_readable import fused_of, readable, refuse_fused, whole_signature
 from dlconv.errors import StepError
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes.openvino_ports import import_openvino, spec_of
@@ -21,7 +21,12 @@ def convert(step: Step) -> Made:
     openvino = import_openvino()
     path, flat, names = readable(step)
     signature = whole_signature(step, flat)
-    model = openvino.convert_model(str(path))
+    try:
+        model = openvino.convert_model(str(path))
+    except Exception as error:  # its own, of many kinds: what is told of them is the message
+        if fused := fused_of(flat):
+            raise refuse_fused(fused, "OpenVINO") from error
+        raise
     if path != step.source:
         path.unlink()
     _name(model.inputs, signature.inputs, names)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from dlconv.parting import Parting, TensorError
 
 _LONGEST_NAME = 48
+_STANDS_OUT = 3.0
+"""Growth from which on an operator is one to look at: what rounds as it should was seen to have up to 2.5."""
 
 
 def lines(found: Difference, top: int) -> list[str]:
@@ -56,6 +58,8 @@ def sentences(found: Difference) -> list[str]:
     told = [f"they part first at {_named(first)}: {_in_words(first)}"]
     if grown.place != first.place:
         told.append(f"the error grows most at {_named(grown)}: {_in_words(grown)}")
+    if grown.growth < _STANDS_OUT:
+        told.append("no operator stands out: the error adds up over many")
     if (worst := grown.tensor.worst) is not None:
         told.append(
             f"  {one_line(grown.tensor.name)}{list(worst.index)} of sample {worst.sample}: "

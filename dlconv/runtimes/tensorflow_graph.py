@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dlconv.errors import SignatureError
 from dlconv.runtimes.tensorflow_import import tensorflow
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def operators(graph_def: Proto) -> frozenset[str]:
 def cut(graph_def: Proto, inputs: dict[str, Any], outputs: list[str]) -> Proto:
     """The part of the graph between tensors: a placeholder stands for each of `inputs` ("name:0": TensorSpec).
 
-    A tensor that is fed from within takes its node's place under the same name, so only first outputs can be fed. What
-    no output depends on is left out, be it an input.
+    A tensor that is fed from within takes its node's place under the same name, so only first outputs can be fed;
+    SignatureError where the graph reads another. What no output depends on is left out, be it an input.
     """
     tf = tensorflow()
     fed = {name.rpartition(":")[0]: spec for name, spec in inputs.items()}
@@ -87,4 +88,14 @@ def cut(graph_def: Proto, inputs: dict[str, Any], outputs: list[str]) -> Proto:
         placeholder.attr["dtype"].type = spec.dtype.as_datatype_enum
         placeholder.attr["shape"].shape.CopyFrom(spec.shape.as_proto())
     wanted = list(dict.fromkeys(name.rpartition(":")[0] for name in outputs))
-    return tf.compat.v1.graph_util.extract_sub_graph(cut_off, wanted)
+    part = tf.compat.v1.graph_util.extract_sub_graph(cut_off, wanted)
+    for node in part.node:
+        for name in node.input:
+            source, _, place = name.partition(":")
+            if source in fed and place not in ("", "0"):
+                raise SignatureError(
+                    f"{node.name} reads another output of {source} than the first, for which alone an input stands",
+                    wanted="an input behind what reads both",
+                    mend=f"--input {node.name}:SHAPE",
+                )
+    return part

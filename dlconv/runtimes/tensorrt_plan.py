@@ -38,6 +38,12 @@ class PlanFacts:
     is_streamed: bool = False
     plugins: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return (
+            f"{self.precision}, built by TensorRT {self.tensorrt} on {self.system} for {self.gpu}, compute capability "
+            f"{self.compute_capability}"
+        )
+
     @property
     def holds_code(self) -> bool:
         """Whether opening it runs code that lies in it or beside it: the lean runtime of a plan for other versions, or
@@ -64,10 +70,13 @@ class PlanFacts:
             return self.compute_capability == compute_capability
         return (self.gpu, self.compute_capability) == (gpu, compute_capability)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same as JSON-able data."""
+        return {**vars(self), "plugins": list(self.plugins)}
+
     def write(self, folder: Path) -> None:
         """Put it beside the plan in `folder`."""
-        text = json.dumps({**vars(self), "plugins": list(self.plugins)}, indent=2)
-        (folder / FACTS).write_text(text + "\n", encoding="utf-8")
+        (folder / FACTS).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     @staticmethod
     def of(plan: Path) -> PlanFacts | None:

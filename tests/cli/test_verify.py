@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dlconv.cli import main as door
-from dlconv.workers import toolchains
+from dlconv.workers import gates, toolchains
 
 pytestmark = pytest.mark.onnx
 Bundles = Callable[[str], Path]
@@ -126,6 +126,25 @@ def test_a_runtime_that_is_missing_is_3_unless_it_may_lack_beside_a_pass(
     assert told("verify", lacking, "--allow-skip", "tflite")[0] == 3
     spoil(bundle)
     assert told("verify", bundle, lacking, "--allow-skip", "tflite,onnxruntime")[0] == 1
+
+
+@pytest.mark.onnx
+def test_what_is_required_may_not_be_lacking_whatever_is_allowed(
+    bundle: Path, told: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second bundle is for a provider whose hardware is not here."""
+    monkeypatch.setattr(gates, "GATES", {"nvidia": lambda: (gates.Gap("NVIDIA GPU", "none is here", "buy one"),)})
+    lacking = Path(shutil.copytree(bundle, tmp_path / "digits-onnxruntime-cuda-fp32"))
+    receipt = json.loads((lacking / "dlconv.json").read_text())
+    (lacking / "dlconv.json").write_text(json.dumps(receipt | {"target": "onnxruntime", "provider": "cuda"}))
+    allowed = ("verify", bundle, lacking, "--allow-skip", "onnxruntime")
+    code, report = told(*allowed)
+    assert (code, [outcome["word"] for outcome in report["outcomes"]]) == (0, ["PASS", "SKIPPED"])
+    assert any("none is here" in reason for reason in report["outcomes"][1]["verdict"]["reasons"])
+    code, report = told(*allowed, "--require", "cuda")
+    assert (code, report["allowed"]) == (3, [])
+    assert door.run([*map(str, allowed), "--require", "openvino"]) == 2  # nothing of it is there to be judged
+    assert door.run([*map(str, allowed), "--require", "onnxruntime"]) == 2  # it is allowed and required
 
 
 def test_two_models_by_samples_and_labels_of_the_user(digits: Path, tmp_path: Path, told: Callable[..., Any]) -> None:

@@ -192,6 +192,10 @@ def first_generation(folder: Path) -> None:
         frozen = v1.graph_util.convert_variables_to_constants(session, session.graph_def, ["scores"])
         (folder / "frozen.pb").write_bytes(frozen.SerializeToString())
         (folder / "thawed.pb").write_bytes(session.graph_def.SerializeToString())
+    with tf.Graph().as_default() as graph:
+        left, right = tf.split(v1.placeholder(tf.float32, (2, 4), "x"), 2, name="halves")
+        tf.add(tf.negative(left, name="turned"), right, name="y")
+    (folder / "halves.pb").write_bytes(graph.as_graph_def().SerializeToString())
     for name, shape in (("switches", (3, 4)), ("switches_free", (None, 4))):
         with tf.Graph().as_default() as graph:
             tf.identity(switches(v1.placeholder(tf.float32, shape, "x")), "y")

@@ -133,6 +133,15 @@ def test_a_graph_is_cut_where_it_is_told(tensorflow_worker: Worker, tensorflow_m
     assert signature.outputs == (TensorSpec("scores", "float32", ("batch", 3)),)
 
 
+def test_a_graph_is_not_cut_where_a_node_gives_more_than_the_input(
+    tensorflow_worker: Worker, tensorflow_models: Path
+) -> None:
+    path = tensorflow_models / "halves.pb"
+    with pytest.raises(SignatureError, match="y reads another output of halves than the first") as caught:
+        read(tensorflow_worker, path, inputs=[TensorSpec("halves", "float32", (1, 4)).to_dict()])
+    assert caught.value.mend == "--input y:SHAPE"
+
+
 def test_a_keras_model_is_not_traced_at_sizes_that_it_does_not_take(
     tensorflow_worker: Worker, tensorflow_models: Path
 ) -> None:

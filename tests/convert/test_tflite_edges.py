@@ -67,7 +67,7 @@ MODELS = (
 REFUSED: dict[tuple[str, str], str] = {
     ("int16", ONNX): "computes in 16 bits with biases of 64",
     ("lstm", ONNX): "does not read the operator UNIDIRECTIONAL_SEQUENCE_LSTM",
-    ("lstm", OPENVINO): "UNIDIRECTIONAL_SEQUENCE_LSTM",
+    ("lstm", OPENVINO): "OpenVINO does not read the operator UNIDIRECTIONAL_SEQUENCE_LSTM: a whole recurrent layer",
 }
 UNLIKE = {("int16", OPENVINO)}
 """What OpenVINO's frontend makes of 16-bit activations is another model, and judged so: some 70 steps off."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,3 +54,20 @@ def test_a_bundle_for_openvinos_provider(dlconv: Callable[..., Any], digits: Pat
     assert timed.code == 0, timed.err
     (side,) = json.loads((tmp_path / "timed.json").read_text())["evidence"]["sides"]
     assert side["placement"]["provider"] == "openvino"
+
+
+@pytest.mark.onnx
+@pytest.mark.onnxruntime_openvino
+def test_a_model_that_the_provider_leaves_to_the_cpu_fails(dlconv: Callable[..., Any], tmp_path: Path) -> None:
+    """OpenVINO's provider has no Det: ONNX Runtime would answer by the CPU without a word, and rightly."""
+    hostile = runpy.run_path(str(Path(__file__).parents[1] / "hostile" / "onnx_files.py"))
+    value, node, save = (hostile[name] for name in ("_value", "_node", "_save"))
+    model = save(tmp_path, [node("Det", ["x"], ["y"])], [value("x", [2, 3, 3])], [value("y", [2])])
+    words = ("--to", "onnxruntime", "--provider", "openvino", "--route", "onnx_to_onnx[plain],onnx_to_onnxruntime[all]")
+    ran = dlconv("export", model, *words, "-o", tmp_path / "out")
+    assert ran.code == 4 and "takes none of the model's nodes: 1 of 1 on CPUExecutionProvider" in ran.out
+    assert list((tmp_path / "out").glob("*")) == []
+    assert dlconv("export", model, "--to", "onnx", "-o", tmp_path / "out").code == 0
+    (bundle,) = (tmp_path / "out").iterdir()
+    ran = dlconv("verify", bundle, "--provider", "openvino")
+    assert ran.code == 1 and "takes none of the model's nodes" in ran.out

@@ -108,3 +108,16 @@ def test_a_precision_goes_through_the_graph_and_is_attested(
     assert receipt["evidence"]["placement"]["precision"] == kind
     assert receipt["evidence"]["account"]["ran"][kind] > 0
     assert PlanFacts.of(tmp_path / f"digits-tensorrt-{precision}" / PLAN).precision == precision  # type: ignore[union-attr]
+
+
+def test_ranges_optima_and_options_reach_the_builder(
+    with_gpu: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    words = ("--input", "image:1..4x1x8x8", "--opt", "image:3x1x8x8", "--opt", "image:4x1x8x8", "--trt", "level=2")
+    made = with_gpu("11.0.0.114", "export", digits / "digits.onnx", "--to", "tensorrt", *words, "-o", tmp_path)
+    assert made.code == 0, made.out + made.err
+    told = json.loads((tmp_path / "digits-tensorrt-fp32" / "dlconv.json").read_text())["routes"][0]["steps"][-1]
+    ends = [[1, 1, 8, 8], [4, 1, 8, 8]]
+    assert [each["image"][::2] for each in told["settings"]["profiles"]] == [ends, ends]
+    assert [each["image"][1][0] for each in told["settings"]["profiles"]] == [3, 4]
+    assert told["settings"]["trt"] == {"level": 2}

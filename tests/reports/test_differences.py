@@ -42,6 +42,12 @@ def test_the_first_parting_and_the_most_growth_are_told_apart() -> None:
     assert "... and 2 operators with less growth" in text
 
 
+def test_an_error_that_adds_up_has_no_culprit() -> None:
+    slow = difference(2, 4, 8, 16, 32, 64)
+    assert slow.word == "PARTED" and "no operator stands out" in "\n".join(differences.lines(slow, 9))
+    assert "stands out" not in "\n".join(differences.lines(difference(1, 50), 9))
+
+
 def test_what_goes_together_and_what_is_not_known() -> None:
     together = difference(1, 2, 3)
     assert together.word == "TOGETHER" and together.first is None

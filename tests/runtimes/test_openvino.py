@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlconv.errors import FormatError, SamplesError, Unsupported
+from dlconv.errors import FormatError, HardwareMissing, SamplesError, Unsupported
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import openvino, openvino_describe
 
@@ -106,3 +106,12 @@ def test_a_damaged_ir_is_one_clear_error(tmp_path: Path) -> None:
     path.write_text("<net>", encoding="utf-8")
     with pytest.raises(FormatError, match=r"cannot read model\.xml"):
         openvino_describe.describe(str(path))
+
+
+def test_a_device_is_proved_or_told_as_not_here() -> None:
+    seen = {name.partition(".")[0] for name in openvino.probe()["devices"]}
+    assert openvino.probe_device("CPU")["devices"][0]
+    for device in {"GPU", "NPU"} - seen:
+        with pytest.raises(HardwareMissing, match=f"sees no {device}") as met:
+            openvino.probe_device(device)
+        assert "Intel's" in met.value.mend

@@ -192,6 +192,26 @@ def test_shapes_that_depend_on_the_data_are_asked_for(trt: Any, tmp_path: Path) 
         assert got.dtype == made.signature.outputs[0].dtype
 
 
+def test_an_input_that_decides_shapes_stays_on_the_host(trt: Any, tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "m.onnx",
+        [("Reshape", ["x", "s"], ["y"])],
+        [("x", 1, [2, 3]), ("s", 7, [2])],
+        [("y", 1, ["A", "B"])],
+        {},
+    )
+    inputs = (TensorSpec("x", "float32", (2, 3)), TensorSpec("s", "int64", (2,)))
+    signature = Signature(inputs, (TensorSpec("y", "float32", ("A", "B")),))
+    sample = {"x": X, "s": np.array([3, 2])}
+    with pytest.raises(StepError, match="sizes of s are free"):
+        convert(path, signature, tmp_path / "out", sample)
+    made = convert(path, signature, tmp_path / "out", sample, values={"s": [[1, 1], [3, 2], [6, 6]]})
+    assert head_of(tmp_path / "out")["profiles"] == [{"s": [[1, 1], [3, 2], [6, 6]]}]
+    opened = session(tmp_path / "out", made)
+    for shape in ((3, 2), (1, 6)):
+        np.testing.assert_array_equal(opened.run({"x": X, "s": np.array(shape)})["y"], X.reshape(shape))
+
+
 def test_integers_are_narrowed_where_they_fit_and_refused_where_not(trt: Any, tmp_path: Path) -> None:
     path = save(tmp_path / "m.onnx", [("Add", ["ids", "one"], ["y"])], [("ids", 7, [2])], [("y", 7, [2])], {"one": [1]})
     signature = Signature((TensorSpec("ids", "int64", (2,)),), (TensorSpec("y", "int64", (2,)),))
@@ -307,7 +327,7 @@ def test_code_in_a_plan_runs_with_trust_alone(become: Callable[[str], Any], tmp_
     with pytest.raises(StepError, match="host code"):
         session(tmp_path / "out", made)
     with pytest.raises(RequestError, match="cannot be loaded"):
-        convert(path, signature, tmp_path / "out", {"x": X}, trt={"plugins": [str(tmp_path / "no.so")]})
+        convert(path, signature, tmp_path / "out", {"x": X}, plugin_paths=[str(tmp_path / "no.so")])
 
 
 def test_a_plan_of_another_gpu_or_version_is_refused_before_it_is_read(trt: Any, tmp_path: Path) -> None:

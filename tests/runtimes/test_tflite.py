@@ -11,7 +11,7 @@ import pytest
 
 from dlconv.bundle import open_bundle
 from dlconv.candidate import RUNTIMES
-from dlconv.errors import FormatError, MachineError, SamplesError, Unsupported
+from dlconv.errors import FormatError, MachineError, PackagesMissing, SamplesError, Unsupported
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import tflite
 from dlconv.runtimes.tflite_describe import describe
@@ -225,3 +225,13 @@ def test_a_file_newer_than_the_runtime_is_told_as_such(workers: dict[str, Worker
     for name, package in PACKAGES.items():
         with pytest.raises(MachineError, match=rf"{package} \S+ is older than the file: it has not ADD of version 99"):
             answered(workers[name], newer, signature(), [{"a": A, "b": B}])
+
+
+@pytest.mark.tflite
+def test_xnnpack_is_proved_by_the_interpreters_own_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tflite.probe_xnnpack()["devices"] == ["CPU, by XNNPACK"]
+    package, version, operators = tflite._run_tiny()
+    assert "DELEGATE" in operators
+    monkeypatch.setattr(tflite, "_run_tiny", lambda: (package, version, ["ADD"]))
+    with pytest.raises(PackagesMissing, match="runs ADD itself"):
+        tflite.probe_xnnpack()

@@ -42,9 +42,13 @@ class IHostMemory(bytes):
         return len(self)
 
 
+def decides_shapes(graph: Any, name: str) -> bool:
+    return any(node.op_type == "Reshape" and node.input[1] == name for node in graph.node)
+
+
 class ITensor(Strict):
-    def __init__(self, value: Any) -> None:
-        self._value = value
+    def __init__(self, value: Any, graph: Any = None) -> None:
+        self._value, self._graph = value, graph
 
     @property
     def name(self) -> str:
@@ -65,7 +69,7 @@ class ITensor(Strict):
 
     @property
     def is_shape_tensor(self) -> bool:
-        return False
+        return self._graph is not None and decides_shapes(self._graph, self.name)
 
 
 class ILayer(Strict):
@@ -130,7 +134,7 @@ class INetworkDefinition(Strict):
         return len(self._model.graph.input)
 
     def get_input(self, index: int) -> ITensor:
-        return ITensor(self._model.graph.input[index])
+        return ITensor(self._model.graph.input[index], self._model.graph)
 
     def add_input(self, name: str, dtype: Any, shape: tuple[int, ...]) -> ITensor:
         from onnx import helper
@@ -206,6 +210,9 @@ class IOptimizationProfile(Strict):
         if not all(low <= mid <= high for low, mid, high in zip(least, best, most, strict=True)):
             raise ValueError(f"{name}: {least}, {best}, {most}")
         self._shapes[name] = [tuple(least), tuple(best), tuple(most)]
+
+    def set_shape_input(self, name: str, least: Any, best: Any, most: Any) -> None:
+        self.set_shape(name, least, best, most)
 
 
 class ITimingCache(Strict):
@@ -296,7 +303,8 @@ class Builder(Strict):
         return IHostMemory(MAGIC + len(text).to_bytes(8, "little") + text + model.SerializeToString())
 
     def _trouble(self, network: INetworkDefinition, config: IBuilderConfig) -> str:
-        free = [value.name for value in map(ITensor, network._model.graph.input) if -1 in value.shape]
+        inputs = [network.get_input(index) for index in range(network.num_inputs)]
+        free = [value.name for value in inputs if -1 in value.shape or value.is_shape_tensor]
         if any(
             name not in profile._shapes for name in free for profile in config._profiles or [IOptimizationProfile()]
         ):

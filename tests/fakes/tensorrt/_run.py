@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorrt._build import MAGIC, ILogger, kind_of
+from tensorrt._build import MAGIC, ILogger, decides_shapes, kind_of
 from tensorrt._names import IS_8, VERSION, Strict, enum, members
 
 Mode, Location = enum("TensorIOMode"), enum("TensorLocation")
@@ -71,7 +71,7 @@ class ICudaEngine(Strict):
         return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
 
     def get_tensor_location(self, name: str) -> Any:
-        return Location.DEVICE
+        return Location.HOST if decides_shapes(self._model.graph, name) else Location.DEVICE
 
     @property
     def num_optimization_profiles(self) -> int:
