@@ -62,7 +62,7 @@ class Watch:
     def on(self, event):
         if event.kind in ("step-ended", "cached"): self.converted = time.monotonic() - start
 source, out, targets, cache, given = sys.argv[1:]
-from dlconv.options import parse_inputs
+from dlconv.inputs import parse_inputs
 watch = Watch()
 inputs = parse_inputs(tuple(given.split()))[0]
 options = ExportOptions(tuple(targets.split(",")), Path(out), inputs=inputs, use_cache=cache == "1")

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from dlconv.inputs import Constant
     from dlconv.model import TensorSpec
-    from dlconv.options import Constant
 
 NAME = "dlconv.toml"
 OUTPUT = "dlconv-out"

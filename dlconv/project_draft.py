@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from dlconv import planning
 from dlconv.errors import DlconvError, FormatError, RequestError
 from dlconv.formats import identify
+from dlconv.inputs import parse_input
 from dlconv.inspection import inspect
-from dlconv.options import TARGETS, ExportOptions, parse_input
+from dlconv.options import TARGETS, ExportOptions
 from dlconv.samples import examples, read_npz
 
 if TYPE_CHECKING:

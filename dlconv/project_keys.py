@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dlconv.bars import Bars, LatencyBars, OutputBars
 from dlconv.errors import RequestError
-from dlconv.options import TARGETS, parse_inputs
+from dlconv.inputs import parse_inputs
+from dlconv.options import TARGETS
 from dlconv.precisions import PRECISIONS
 
 if TYPE_CHECKING:

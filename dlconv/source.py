@@ -12,10 +12,10 @@ from dlconv.cache import key_of
 from dlconv.convert.onnx_signature import apply_inputs
 from dlconv.errors import RequestError, SamplesError, SignatureError
 from dlconv.formats import Format
+from dlconv.inputs import ranges_of
 from dlconv.jsonfile import read_json, write_json
 from dlconv.kinds import KINDS, Kind
 from dlconv.model import Signature
-from dlconv.options import ranges_of
 from dlconv.samples import SampleSet
 from dlconv.validators.parity import Answers
 from dlconv.workers import toolchains

@@ -34,7 +34,7 @@ FRAMEWORKS = {
 LAYERS = (
     (
         "values",
-        "archives bars errors events formats jaxfile jsonfile keeplist model options pickles plugins precisions "
+        "archives bars errors events formats inputs jaxfile jsonfile keeplist model options pickles plugins precisions "
         "protobuf providers samples sizes tensorrt_options",
     ),
     ("edges, runtimes and workers", "convert runtimes workers"),

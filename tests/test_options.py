@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from dlconv.convert.graph import GRAPH
 from dlconv.errors import RequestError
+from dlconv.inputs import DTYPES, parse_input, parse_inputs
 from dlconv.model import TensorSpec
-from dlconv.options import DTYPES, TARGETS, ExportOptions, parse_input, parse_inputs, parse_targets
+from dlconv.options import TARGETS, ExportOptions, parse_targets
 
 
 @pytest.mark.parametrize(

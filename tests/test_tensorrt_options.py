@@ -10,8 +10,9 @@ import pytest
 
 from dlconv import tensorrt_asked
 from dlconv.errors import RequestError, SamplesError
+from dlconv.inputs import parse_input, parse_optima, ranges_of
 from dlconv.model import Signature, TensorSpec
-from dlconv.options import ExportOptions, parse_input, parse_optima, ranges_of
+from dlconv.options import ExportOptions
 from dlconv.samples import SampleSet
 from dlconv.sizes import RangedDim
 from dlconv.source import _require_within, _with_other_sizes

@@ -12,7 +12,8 @@ from dlconv import providers
 from dlconv.bars import EVERY, Bars, OutputBars
 from dlconv.cli.precision_options import precision_of, precision_options
 from dlconv.errors import RequestError
-from dlconv.options import TARGETS, ExportOptions, parse_inputs, parse_optima, parse_targets
+from dlconv.inputs import parse_inputs, parse_optima
+from dlconv.options import TARGETS, ExportOptions, parse_targets
 from dlconv.sizes import parse_size
 from dlconv.tensorrt_options import parse_options
 

@@ -11,7 +11,8 @@ from dlconv import providers
 from dlconv.cli.arguments import latency_options
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
-from dlconv.options import SourceOptions, parse_inputs
+from dlconv.inputs import parse_inputs
+from dlconv.options import SourceOptions
 from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:

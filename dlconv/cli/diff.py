@@ -9,7 +9,8 @@ import click
 
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import ConversionError, MachineError
-from dlconv.options import SourceOptions, parse_inputs
+from dlconv.inputs import parse_inputs
+from dlconv.options import SourceOptions
 from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from dlconv.cli.arguments import bars_of, bars_options, latency_options
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import RequestError
-from dlconv.options import SourceOptions, parse_inputs, parse_required, parse_targets
+from dlconv.inputs import parse_inputs
+from dlconv.options import SourceOptions, parse_required, parse_targets
 from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
