@@ -52,7 +52,10 @@ def of(options: ExportOptions, source: Source) -> SampleSet | None:
     if options.calibration:
         return SampleSet(read(options.calibration, source.signature), "user")
     if source.samples.origin == "user":
-        return source.samples
+        first, *others = source.samples.samples
+        # Those of other sizes are made of these, and some methods take samples of one size alone.
+        alike = [each for each in others if all(each[name].shape == array.shape for name, array in first.items())]
+        return SampleSet((first, *alike), "user")
     sizes = sampling.sizes_of(source.signature, source.samples.samples)
     # Other numbers than the samples' own, or the judge would be shown what the ranges were fitted to.
     return sampling.draw(source.signature, RECOMMENDED, options.seed + 1000, sizes, {})

@@ -35,7 +35,7 @@ def cut(
     **words: Any,
 ) -> tuple[str, ...]:
     """Write the part that makes `outputs` of `inputs`, tensors of that dtype and size; the inputs that it takes."""
-    told = {
+    told: dict[str, Any] = {
         "path": str(run.path),
         "to": str(to),
         "inputs": {name: [array.dtype.name, *array.shape] for name, array in inputs.items()},

@@ -151,9 +151,11 @@ def bisected(places: Sequence[int], probe: Callable[[int], Errors], factor: floa
         return any(not error.noise <= factor for error in found[index].values())
 
     right, wrong = -1, len(places) - 1
-    while wrong >= 0 and (verdict := is_wrong(wrong)) is None:
+    verdict = is_wrong(wrong) if places else None
+    while wrong > 0 and verdict is None:
         wrong -= 1
-    if wrong < 0 or not verdict:
+        verdict = is_wrong(wrong)
+    if not verdict:
         return None
     while True:
         between = [index for index in range(right + 1, wrong) if index not in mute]

@@ -70,6 +70,7 @@ class Shown:
         """Write the part to `folder`: the operator alone, or with as many before it as it takes to show the error."""
         with staged(folder) as aside:
             compared = set(self.errors)
+            repro: Repro | None = None
             for layers in _LAYERS:
                 for _ in range(layers):
                     compared -= set(self._given(compared))
@@ -82,6 +83,7 @@ class Shown:
                     continue
                 if repro.shows or is_whole:
                     break
+            assert repro is not None, "the widest part is whole: it is written, or raises"
             if not repro.shows and self.conversion is not None and self.found.tensor.name in self.pair.names:
                 # What is converted today is right: the fault is in the artifact, which is shown as it is.
                 repro = self._written(aside, set(), folder, within=True)

@@ -68,12 +68,13 @@ def precision_of(words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(precision: str | None, flags: list[str], *, weights_only: bool) -> Precision:
-    said = dict.fromkeys([*([precision] if precision else []), *flags])
-    if len(said) > 1:
+    said: list[str] = [*([precision] if precision else []), *flags]
+    if len(set(said)) > 1:
         raise RequestError(f"several precisions are asked for: {', '.join(said)}", wanted="one", mend="export twice")
-    name = next(iter(said), "fp32")
+    name = said[0] if said else "fp32"
     if weights_only and not name.endswith("-weights"):
         name += "-weights"
-    if name not in PRECISIONS:
+    known = next((each for each in PRECISIONS if each == name), None)
+    if known is None:
         raise RequestError(f"--weights-only goes with --fp16 and --int8, not with {name.removesuffix('-weights')}")
-    return name
+    return known

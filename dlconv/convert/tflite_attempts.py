@@ -26,7 +26,8 @@ Shapes = dict[str, tuple["Dim", ...]]
 class Source(Protocol):
     """The source, opened: its answers by the signature's names."""
 
-    def call(self, inputs: Tensors) -> Tensors: ...
+    @property
+    def call(self) -> Callable[[Tensors], Tensors]: ...
 
 
 def first_that_holds(signature: Signature, sample: Tensors, make: Callable[[set[str], Shapes], Made]) -> Made:

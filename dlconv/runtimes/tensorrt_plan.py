@@ -86,7 +86,10 @@ class PlanFacts:
             return None
         try:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            known = {name: data[name] for name in (one.name for one in fields(PlanFacts)) if name in data}
-            return PlanFacts(**{**known, "plugins": tuple(known.get("plugins", ()))})
+            known: dict[str, Any] = {
+                name: data[name] for name in (one.name for one in fields(PlanFacts)) if name in data
+            }
+            known["plugins"] = tuple(known.get("plugins", ()))
+            return PlanFacts(**known)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise FormatError(f"{path} does not tell of the plan: {error}", mend="export the model again") from error

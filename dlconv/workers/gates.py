@@ -72,9 +72,10 @@ def nvidia() -> Driver | DlconvError:
     mend = "nvidia-smi tells what the driver itself says; restart the machine"
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
-        answer = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return MachineError(f"the NVIDIA driver is broken: it did not answer in {_LIMIT_S:.0f} s", mend=mend)
+    try:
+        answer = json.loads(done.stdout)
     except ValueError:
         how = f"by signal {-done.returncode}" if done.returncode < 0 else f"with status {done.returncode}"
         return MachineError(f"the NVIDIA driver is broken: the process that asked it was ended {how}", mend=mend)
