@@ -74,7 +74,6 @@ def _named(precision: str | None, flags: list[str], *, weights_only: bool) -> Pr
     name = said[0] if said else "fp32"
     if weights_only and not name.endswith("-weights"):
         name += "-weights"
-    known = next((each for each in PRECISIONS if each == name), None)
-    if known is None:
+    if name not in PRECISIONS:
         raise RequestError(f"--weights-only goes with --fp16 and --int8, not with {name.removesuffix('-weights')}")
-    return known
+    return PRECISIONS[PRECISIONS.index(name)]
