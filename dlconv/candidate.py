@@ -67,6 +67,20 @@ WIDEST_NOISE: Final = 0.1
 """Of an output's scale. An ideal implementation with more noise has lost the answers: nothing is built for it."""
 
 
+def factor_of(runtime: TargetRuntime, precision: str) -> float:
+    """The bar of a runtime's artifacts at a precision, in units of the noise floor there."""
+    if precision == "fp32":
+        return runtime.factor or FACTORS[runtime.name]
+    return REDUCED_FACTOR
+
+
+def at_precision(runtime: TargetRuntime, precision: str) -> TargetRuntime:
+    """The runtime as it runs artifacts of a precision: OpenVINO lowers to bfloat16 what it loads."""
+    if precision == "bf16" and runtime.name == "openvino":
+        return replace(runtime, settings={**runtime.settings, "precision": "bfloat16"})
+    return runtime
+
+
 def find_runtime(target: str) -> TargetRuntime | None:
     """What runs a target's artifacts: dlconv's own, or a plugin's; None where nothing does."""
     found: TargetRuntime | None = RUNTIMES.get(target) or plugins.runtimes().get(target)
@@ -221,7 +235,7 @@ def _evidence(
     evidence = measure(
         answers,
         outputs,
-        runtime.factor or (FACTORS[runtime.name] if wanted.precision == "fp32" else REDUCED_FACTOR),
+        factor_of(runtime, wanted.precision),
         wanted.floors,
         narrowed,
         problems=tuple(_broken(got["errors"], indices)),
@@ -237,13 +251,11 @@ def _evidence(
 def _settings(runtime: TargetRuntime, wanted: Wanted) -> dict[str, Any]:
     """What is asked of the runtime; of the source's own framework also to go on from its state, where answers do so;
     below fp32 to give an account of what is in which precision."""
-    asked = dict(runtime.settings)
+    asked = dict(at_precision(runtime, wanted.precision).settings)
     if _keeps_itself(runtime, wanted.facts):
         asked["sequence"] = True
     if wanted.precision != "fp32":
         asked["account"] = True
-    if wanted.precision == "bf16" and runtime.name == "openvino":
-        asked["precision"] = "bfloat16"
     if wanted.trust and runtime.format is Format.TENSORRT:
         asked["trust"] = True
     return asked

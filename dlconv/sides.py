@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dlconv import formats
 from dlconv import source as sources
 from dlconv.bundle import is_bundle, open_bundle
-from dlconv.candidate import find_runtime, narrowing, runtime_of, takes
+from dlconv.candidate import at_precision, factor_of, find_runtime, narrowing, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.kinds import KINDS
 from dlconv.provided import by_provider, check, of_bundle
@@ -16,7 +16,7 @@ from dlconv.runtimes.state import read_initial
 from dlconv.samples import read_samples, split
 from dlconv.validators.judging import checks
 from dlconv.validators.pairing import to_artifact, to_source
-from dlconv.validators.parity import FACTORS, measure
+from dlconv.validators.parity import measure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def side_of_bundle(bundle: Bundle, name: str, options: SourceOptions | None = No
     runtime = find_runtime(bundle.target)
     if runtime is None:
         raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
-    runtime = of_bundle(runtime, bundle.target, bundle.provider, provider)
+    runtime = at_precision(of_bundle(runtime, bundle.target, bundle.provider, provider), bundle.precision)
     file = None if options is None else options.samples
     if file is None:
         samples = bundle.reference().samples.samples
@@ -140,12 +140,13 @@ def judge_answers(side: Side, answers: Mapping[int, Sample]) -> tuple[Check, ...
     numbers = [number for number in sorted(answers) if number == 0 or not side.signature.state]
     if not numbers:
         return ()
-    reference = side.bundle.reference()
+    reference, precision = side.bundle.reference(), side.bundle.precision
     evidence = measure(
         reference.answers.at(numbers),
         [to_source(_without_state(answers[number], side.signature), side.signature) for number in numbers],
-        FACTORS[side.runtime.name],
-        reference.floors,
+        factor_of(side.runtime, precision),
+        reference.floors if precision == "fp32" else side.bundle.noise,
         narrowing(side.bundle.source_signature, side.signature),
     )
+    evidence = replace(evidence, precision=precision)
     return tuple(check for check in checks(evidence, side.bundle.bars) if check.name in ("answers", "parity"))

@@ -14,6 +14,7 @@ import pytest
 
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import SignatureError, StepError, Unsupported
+from dlconv.hardware import cpu_features
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import tflite, tflite_describe, tflite_reference
 from dlconv.validators.quantised import grids_of
@@ -71,6 +72,9 @@ REFUSED: dict[tuple[str, str], str] = {
 }
 UNLIKE = {("int16", OPENVINO)}
 """What OpenVINO's frontend makes of 16-bit activations is another model, and judged so: some 70 steps off."""
+SUMS_WHOLE = bool({"avx_vnni", "avx512_vnni", "asimddp"} & set(cpu_features()))
+"""Whether this CPU sums products of 8-bit numbers in 32 bits. Without, OpenVINO's answers are some steps off, and a
+verdict says so: that is no fault of the edge."""
 REASONS = {
     ("counter", ONNX): "keeps state from call to call in resources",
     ("counter", OPENVINO): "keeps state from call to call in resources",
@@ -194,6 +198,8 @@ def test_what_an_edge_makes_is_the_model(
     assert path.read_bytes() == content
     assert not (tmp_path / "read.tflite").exists()
     assert (told(made.signature.inputs), told(made.signature.outputs)) == (specs(model.takes), specs(model.gives))
+    if end == OPENVINO and model.steps and not SUMS_WHOLE:
+        pytest.skip("this CPU has no VNNI: OpenVINO sums 8-bit products in 16 bits, and saturates")
     run = session(end, tmp_path / made.entry, made.signature)
     reference = tflite_reference.open(path, signature, {})
     for batch in (2, 3):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from dlconv.bundle import open_bundle
+from dlconv.sides import judge_answers, side_of_bundle
 from tests.end_to_end.test_export import receipt_of
 
 if TYPE_CHECKING:
@@ -52,6 +54,15 @@ def test_every_target_in_every_precision(dlconv: Callable[..., Any], digits: Pat
     verified = dlconv("verify", *sorted(tmp_path.glob("digits-*-*")), "--json", "-")
     assert verified.code == 0, verified.err
     assert len(verified.data["outcomes"]) == 20
+    side = side_of_bundle(open_bundle(tmp_path / "digits-onnx-int8"), "int8")
+    assert side.bundle is not None
+    (known,) = side.bundle.noise.items()
+    for times, word in ((2.5, "PASS"), (3.5, "FAIL")):  # what timed runs answer is judged by the same bar
+        moved = {
+            number: {name: array + np.float32(times * known[1]) for name, array in answer.items()}
+            for number, answer in enumerate(side.bundle.reference().answers.y32[:2])
+        }
+        assert {check.verdict.word for check in judge_answers(side, moved) if check.name == "parity"} == {word}
 
 
 def test_a_changed_precision_of_the_receipt_is_noticed(

@@ -139,9 +139,11 @@ def filled(suffix: str, value: int) -> Spoil:
 
 
 def _all_biases_lost(model: Any) -> None:
-    for tensor in model.subgraphs[0].tensors:
-        if "bias" in tensor.name.decode():
-            model.buffers[tensor.buffer].data = np.zeros_like(model.buffers[tensor.buffer].data)
+    graph = model.subgraphs[0]
+    for each in graph.operators:
+        if len(each.inputs) == 3:  # of a convolution or a dense layer
+            buffer = model.buffers[graph.tensors[each.inputs[2]].buffer]
+            buffer.data = np.zeros_like(buffer.data)
 
 
 def _other_seed(array: Array) -> Array:
@@ -153,22 +155,22 @@ TFLITE = tuple(
     for name, spoil in (
         ("TFLite: one filter zeroed", constant("features.0/Conv_conv_filter", part(3, 0.0))),
         ("TFLite: one filter's sign turned", constant("features.3/Conv_conv_filter", part(7, -1.0))),
-        ("TFLite: folding dropped one bias", constant("features.3/Conv_conv_bias", np.zeros_like)),
-        ("TFLite: bias of one class", constant("classifier.4/Gemm_fc_bias", part(5, 0.0))),
+        ("TFLite: folding dropped one bias", constant("onnx::Conv_36", np.zeros_like)),
+        ("TFLite: bias of one class", constant("classifier.4.bias", part(5, 0.0))),
         ("TFLite: all biases dropped", flatbuffer(_all_biases_lost)),
-        ("TFLite: a layer of another seed", constant("classifier.2/Gemm_fc_weights", _other_seed)),
-        ("TFLite: a layer's weights rounded to 8 bits", constant("classifier.2/Gemm_fc_weights", as_int8)),
+        ("TFLite: a layer of another seed", constant("classifier.2.weight", _other_seed)),
+        ("TFLite: a layer's weights rounded to 8 bits", constant("classifier.2.weight", as_int8)),
         ("TFLite: a layer's weights rounded to float16",
          constant("features.3/Conv_conv_filter", lambda w: w.astype(np.float16))),
         ("TFLite: highest mantissa bit of one weight", constant("features.3/Conv_conv_filter", bit(22))),
         ("TFLite: filters in another layout",
          constant("features.3/Conv_conv_filter", lambda w: w.transpose(0, 2, 1, 3))),
         ("TFLite: dense weights transposed in place",
-         constant("classifier.4/Gemm_fc_weights", lambda w: w.T.reshape(w.shape))),
+         constant("classifier.4.weight", lambda w: w.T.reshape(w.shape))),
         ("TFLite: flattened in another order", constant(
-            "classifier.2/Gemm_fc_weights",
+            "classifier.2.weight",
             lambda w: w.reshape(32, 32, 4, 4).transpose(0, 2, 3, 1).reshape(32, 512))),
-        ("TFLite: ReLU6 put into the convolution", operator(1, fusedActivationFunction=3)),
+        ("TFLite: a clip to -1 and 1 put into the convolution", operator(1, fusedActivationFunction=2)),
         ("TFLite: tanh put into the dense layer", operator(14, fusedActivationFunction=4)),
         ("TFLite: ReLU put before the softmax", operator(14, fusedActivationFunction=1)),
         ("TFLite: softmax beta", operator(15, beta=1.01)),

@@ -11,6 +11,7 @@ from fault_models import BLIND, MODELS
 
 from dlconv.bundle import open_bundle
 from dlconv.cache import Cache
+from dlconv.hardware import cpu_features
 from dlconv.options import ExportOptions, SourceOptions
 from dlconv.pipeline import export
 
@@ -59,6 +60,8 @@ def test_the_models_that_faults_are_planted_in(name: str, tmp_path: Path, crew: 
     path = MODELS[name]().write(tmp_path / f"{name}.onnx")
     # OpenVINO's CPU plugin computes int64 in int32, and this model passes its end: see test_planted.
     targets = ("onnx",) if name == "integers" else ("onnx", "openvino")
+    if name == "quantised" and not {"avx_vnni", "avx512_vnni", "asimddp"} & set(cpu_features()):
+        pytest.skip("this CPU has no VNNI: 8-bit products are summed in 16 bits, and saturate: the alarm is right")
     made = bundles(path, targets, tmp_path / "out")
     assert accused(path, made, crew, Cache(tmp_path / "cache")) == {}
 

@@ -1,0 +1,144 @@
+"""What a lower precision costs and gives: accuracy on held-out data, size, and latency as ratios to float32.
+
+    python benchmarks/precision.py FOLDER [--only NAME] [--time 4] [--write]
+
+The digits model and its Keras twin are calibrated on 64 training images and judged on the 450 held-out ones; the larger
+models (ResNet-50's and MobileNetV2's shapes and a six-layer encoder, random weights in which every layer matters) on
+drawn inputs. Latency is measured by `dlconv bench`, the artifacts of a target side by side. With --write the table goes
+into docs/precision.md. Needs dlconv[all], the onnx2tf toolchain, scikit-learn and transformers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from runs import put_section
+
+ROOT = Path(__file__).parents[1]
+TARGETS = ("onnxruntime", "openvino", "tflite")
+PRECISIONS = ("fp32", "fp16", "int8")
+
+MAKE = """
+import sys, torch
+torch.manual_seed(0)
+name, path = sys.argv[1:]
+if name == "encoder":
+    layer = torch.nn.TransformerEncoderLayer(128, 4, 512, batch_first=True)
+    model, given = torch.nn.TransformerEncoder(layer, 6), torch.randn(1, 32, 128)
+else:
+    from transformers import (MobileNetV2Config, MobileNetV2ForImageClassification, ResNetConfig,
+                              ResNetForImageClassification)
+    inner = (ResNetForImageClassification(ResNetConfig()) if name == "resnet50"
+             else MobileNetV2ForImageClassification(MobileNetV2Config()))
+    class Logits(torch.nn.Module):
+        def __init__(self): super().__init__(); self.inner = inner
+        def forward(self, x): return self.inner(x).logits
+    model, given = Logits(), torch.randn(1, 3, 224, 224)
+for module in model.modules():
+    if isinstance(module, torch.nn.BatchNorm2d):
+        module.momentum = None  # statistics are the mean over all batches
+model.train()
+with torch.no_grad():
+    for _ in range(4):  # statistics that fit, so that no layer's output vanishes
+        model(torch.randn(8, *given.shape[1:]))
+torch.jit.trace(model.eval(), given, check_trace=False).save(path)
+"""
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--time", type=float, default=4.0)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[str] = []
+    for name in ("digits", "digits-keras", "resnet50", "mobilenetv2", "encoder"):
+        if arguments.only in name:
+            rows += measured(name, folder, arguments.time)
+            print(*rows[-len(TARGETS) * 2 :], sep="\n", flush=True)
+    head = "| model | target | precision | verdict | error / bar | top-1 against float32 | size | latency |"
+    table = "\n".join((head, "|---|---|---|---|---|---|---|---|", *rows))
+    if arguments.write:
+        put_section(ROOT / "docs" / "precision.md", "measured", table)
+
+
+def measured(name: str, folder: Path, seconds: float) -> list[str]:
+    """The rows of one model: each target at each precision below float32."""
+    source, words, calibration = _source(name, folder)
+    made: dict[str, dict[str, Any]] = {}
+    for precision in PRECISIONS:
+        further = calibration if precision == "int8" else []
+        asked = ["--to", ",".join(TARGETS), "--precision", precision, "-o", folder, "--name", name]
+        told = _dlconv("export", source, *asked, *words, *further)
+        made[precision] = {outcome["target"]: outcome for outcome in told.get("outcomes", [])}
+        if not made[precision]:
+            made[precision] = {target: {"error": told["error"]} for target in TARGETS}
+    return [_row(name, target, precision, made, folder, seconds) for target in TARGETS for precision in PRECISIONS[1:]]
+
+
+def _source(name: str, folder: Path) -> tuple[Path, list[Any], list[Any]]:
+    if not name.startswith("digits"):
+        path = folder / f"{name}.pt"
+        subprocess.run([sys.executable, "-c", MAKE, name, str(path)], check=True, stderr=subprocess.DEVNULL)
+        return path, ["--draws", "4"], ["--allow-random-calibration"]
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    shape = (-1, 1, 8, 8) if name == "digits" else (-1, 8, 8, 1)
+    images = (pixels / 16).astype(np.float32).reshape(shape)
+    seen, held, _, right = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
+    source = ROOT / "models" / name / ("digits.onnx" if name == "digits" else "digits.keras")
+    np.savez(folder / "held.npz", image=held)
+    np.savez(folder / "seen.npz", image=seen[:64])
+    np.savez(folder / "labels.npz", label=right.astype(np.int64))
+    words = ["--samples", folder / "held.npz"]
+    return source, words, ["--calibration", folder / "seen.npz"]
+
+
+def _row(name: str, target: str, precision: str, made: dict[str, dict[str, Any]], folder: Path, seconds: float) -> str:
+    outcome = made[precision][target]
+    if outcome.get("verdict") is None:
+        return f"| {name} | {target} | {precision} | refused: {outcome['error']['met']} | | | | |"
+    place, before = folder / f"{name}-{target}-{precision}", folder / f"{name}-{target}-fp32"
+    receipt, of_whole = (json.loads((each / "dlconv.json").read_text()) for each in (place, before))
+    output = receipt["evidence"]["outputs"][0]
+    size = receipt["artifact"]["size_bytes"] / of_whole["artifact"]["size_bytes"]
+    timed = _dlconv("bench", place, "--against", before, "--time", str(seconds))
+    ratio = _ratio(timed)
+    agreed = output.get("top1")
+    word = receipt["verdict"]["word"]
+    return (
+        f"| {name} | {target} | {precision} | {word} | {output['error']:.1e} / {output['bar']:.1e} | "
+        f"{'' if agreed is None else f'{100 * agreed:.1f}%'} | {size:.2f} | {ratio} |"
+    )
+
+
+def _ratio(timed: dict[str, Any]) -> str:
+    for ratio in timed.get("evidence", {}).get("ratios", {}).values():
+        return f"{ratio['ratio']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}): {ratio['word']}"
+    return "not measured"
+
+
+def _dlconv(*words: Any) -> dict[str, Any]:
+    command = [sys.executable, "-m", "dlconv", "-q", *map(str, words), "--json", "-"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        told: dict[str, Any] = json.loads(ran.stdout)
+    except ValueError:
+        told = {"error": {"met": (ran.stderr.strip().splitlines() or ["no answer"])[0]}}
+    return told
+
+
+if __name__ == "__main__":
+    main()
