@@ -69,9 +69,7 @@ WIDEST_NOISE: Final = 0.1
 
 def factor_of(runtime: TargetRuntime, precision: str) -> float:
     """The bar of a runtime's artifacts at a precision, in units of the noise floor there."""
-    if precision == "fp32":
-        return runtime.factor or FACTORS[runtime.name]
-    return REDUCED_FACTOR
+    return (runtime.factor or FACTORS[runtime.name]) if precision == "fp32" else REDUCED_FACTOR
 
 
 def at_precision(runtime: TargetRuntime, precision: str) -> TargetRuntime:
