@@ -128,7 +128,7 @@ class ExportOptions:
             "layout": self.layout,
             **({"keep": sorted(self.keep)} if self.keep else {}),
             **({"search": self.bars.to_dict()} if self.search else {}),
-            **({"calibration": self.calibration} if self.calibration else {}),
+            **({"calibration": _content_of(self.calibration)} if self.calibration else {}),
             **({"provider": self.provider} if self.provider else {}),  # absent: digests of before it was known hold
             **self._of_tensorrt(),
         }
@@ -196,6 +196,12 @@ class ExportOptions:
         if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name or "\\" in self.name):
             found.append(f"name is {self.name!r}: it must be a plain file name")
         return found
+
+
+def _content_of(calibration: str) -> str:
+    """The digest of what lies at the path; a MODULE:FUNCTION as it is named: nothing is run to know it."""
+    path = Path(calibration)
+    return digest_of(path) if path.exists() else calibration
 
 
 def every_target() -> tuple[str, ...]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,3 +144,13 @@ def test_options_name_all_their_problems_at_once() -> None:
 def test_no_target_is_no_request() -> None:
     with pytest.raises(RequestError, match="options"):
         ExportOptions((), Path())
+
+
+def test_another_calibration_of_the_same_name_is_another_request(tmp_path: Path) -> None:
+    path = tmp_path / "calibration.npz"
+    asked = ExportOptions(("onnx",), Path(), precision="int8", calibration=str(path))
+    digests = set()
+    for value in (0.0, 1.0, 1.0):
+        np.savez(path, x=np.full(4, value))
+        digests.add(asked.request_digest())
+    assert len(digests) == 2
