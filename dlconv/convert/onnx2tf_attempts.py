@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-
 from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_size
 from dlconv.convert.onnx_trial import Trial
+from dlconv.convert.tflite_attempts import require_near
 from dlconv.errors import StepError, Unsupported, is_out_of_memory
 from dlconv.model import Signature, TensorSpec
 
@@ -159,21 +158,8 @@ def _sizes(fed: Tensors) -> str:
 def _proved(session: Opened, fed: Tensors, wanted: Tensors | None) -> Tensors:
     """What the file answers. Raises StepError unless names, shapes and, roughly, values are the source's."""
     got = session.run(fed)
-    sizes = {name: list(value.shape) for name, value in fed.items()}
-    for name, reference in (wanted or {}).items():
-        if name not in got or got[name].shape != reference.shape:
-            met = list(got[name].shape) if name in got else "nothing"
-            raise StepError(f"for {sizes} the file answers {name} with {met}", wanted=f"{list(reference.shape)}")
-        if not _is_near(got[name], reference):
-            raise StepError(f"for {sizes} the file answers something else as {name}")
+    require_near(got, fed, wanted or {})
     return got
-
-
-def _is_near(got: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> bool:
-    """Whether it is the same model at all: within a twentieth. How near it is, parity judges."""
-    wide = reference.astype(np.float64)
-    scale = float(np.max(np.abs(wide), initial=0.0)) or 1.0
-    return bool(np.max(np.abs(got.astype(np.float64) - wide), initial=0.0) <= 0.05 * scale)
 
 
 def outputs_of(model: Proto, signature: Signature, answers: list[Tensors]) -> tuple[TensorSpec, ...]:

@@ -88,8 +88,14 @@ def other_sizes(program: Source, sample: Tensors, shapes: Shapes) -> tuple[Tenso
 
 
 def proved(session: TfliteSession, fed: Tensors, wanted: Tensors) -> Tensors:
-    """What the file answers. Raises StepError unless names, shapes and, roughly, values are the source's."""
+    """What the file answers. Raises StepError as `require_near`."""
     got = session.run({name: value for name, value in fed.items() if name in session.inputs})
+    require_near(got, fed, wanted)
+    return got
+
+
+def require_near(got: Tensors, fed: Tensors, wanted: Tensors) -> None:
+    """Raises StepError unless names, shapes and, roughly, values of what a file answers are the source's."""
     sizes = {name: list(value.shape) for name, value in fed.items()}
     for name, reference in wanted.items():
         if name not in got or got[name].shape != reference.shape:
@@ -97,7 +103,6 @@ def proved(session: TfliteSession, fed: Tensors, wanted: Tensors) -> Tensors:
             raise StepError(f"for {sizes} the file answers {name} with {met}", wanted=f"{list(reference.shape)}")
         if not _is_near(got[name], reference):
             raise StepError(f"for {sizes} the file answers something else as {name}")
-    return got
 
 
 def _is_near(got: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> bool:
