@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path(),
     metavar="DIR",
-    help="Where the bundles go, a directory each: DIR/<model>-<target>-fp32. Default: the current directory.",
+    help="Where the bundles go, a directory each: DIR/<model>-<target>-<precision>. Default: the current directory.",
 )
 @click.option("--name", metavar="NAME", help="The bundles' name; without, the file's.")
 @click.option("--draws", type=int, default=8, show_default=True, help="Random samples, where none are given.")
@@ -47,8 +47,9 @@ if TYPE_CHECKING:
 def export(reporting: Reporting, files: ReportFiles, model: Path, require: str, **words: Any) -> int:
     """Convert MODEL, and prove that each result is the same model.
 
-    MODEL is a TorchScript archive, a torch.export program (.pt2) or an ONNX model. Each target becomes a bundle: a
-    directory with the deployable files, the receipt dlconv.json, the samples and the reference's answers.
+    MODEL is a TorchScript archive, a torch.export program (.pt2), an ONNX model, a SavedModel, a Keras model, a frozen
+    graph, a TFLite file or an exported JAX program. Each target becomes a bundle: a directory with the deployable
+    files, the receipt dlconv.json, the samples and the reference's answers.
     """
     options = options_of(**words, require=parse_required(require), command=files.command)
     from dlconv import pipeline
