@@ -1,4 +1,4 @@
-"""`dlconv toolchain`: the managed environments of the converters and runtimes, listed, installed, removed."""
+"""`dlconv toolchain`: where the converters and runtimes live: listed, installed, named, removed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @click.group()
 def toolchain() -> None:
-    """List, install and remove managed environments.
+    """List, install and remove managed environments, or name a Python of your own.
 
-    A toolchain is the packages that a converter or a runtime needs. dlconv uses its own interpreter's where they
-    satisfy it; else an environment of the toolchain's own, made from a lock, in the user's data folder or in
-    $DLCONV_HOME/toolchains.
+    A toolchain is the packages that a converter or a runtime needs. dlconv uses the Python that you named for it
+    (`use`), else its own interpreter's where they satisfy it, else an environment of the toolchain's own, made from a
+    lock, in the user's data folder or in $DLCONV_HOME/toolchains.
     """
 
 
@@ -73,10 +73,30 @@ def install(reporting: Reporting, names: tuple[str, ...]) -> None:
 
 
 @toolchain.command()
+@click.argument("name")
+@click.argument("python")
+@reported
+def use(reporting: Reporting, name: str, python: str) -> None:
+    """Let PYTHON, an interpreter that has the packages of NAME, serve it: before dlconv's own and managed ones.
+
+    For packages that are not to be had elsewhere: a TensorRT or tflite-runtime that came with the system. `remove`
+    ends it, and leaves the interpreter as it is.
+    """
+    from dlconv.workers import toolchains
+    from dlconv.workers.install import use as adopt
+
+    each = toolchains.get(name)
+    located = adopt(each, python)
+    versions = ", ".join(f"{package} {version}" for package, version in located.versions.items())
+    reporting.say(f"{name} is served by {located.interpreter}: {versions}")
+    reporting.answer({"toolchains": [_told(each, located)]})
+
+
+@toolchain.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @reported
 def remove(reporting: Reporting, names: tuple[str, ...]) -> None:
-    """Remove the managed environments of each NAME, older ones too."""
+    """Remove the managed environments of each NAME, older ones too; forget the Python that was named for it."""
     from dlconv.workers import toolchains
     from dlconv.workers.install import remove as discard
 

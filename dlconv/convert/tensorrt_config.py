@@ -51,6 +51,8 @@ def configured(trt: Any, builder: Any, options: Mapping[str, Any]) -> Any:
     if "hardware" in options:
         level = api.required(trt, "HardwareCompatibilityLevel", _LEVELS[options["hardware"]], "plans for other GPUs")
         config.hardware_compatibility_level = level
+    if not options.get("external_tactics", True):
+        api.use_own_tactics(trt, config)
     if "dla" in options:
         _use_dla(trt, builder, config, options)
     return config

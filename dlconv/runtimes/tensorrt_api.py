@@ -25,6 +25,9 @@ _NUMPY: Final = {
     "BF16": "bfloat16",
 }
 """TensorRT's dtypes by name, and NumPy's. `tensorrt.nptype` is not asked: it raises for some of them."""
+_OWN_TACTICS: Final = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
+_OWN_CORE: Final = "DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805"
+"""Of 8.5, whose layers may use the libraries besides choosing their kernels; newer versions do not."""
 _BFLOAT16: Final = "ml_dtypes"
 
 
@@ -128,6 +131,16 @@ def new_network(trt: Any, builder: Any) -> tuple[Any, bool]:
         found = member(trt, "NetworkDefinitionCreationFlag", name)
         flags |= 0 if found is None else 1 << int(found)
     return builder.create_network(flags), member(trt, "NetworkDefinitionCreationFlag", names[1]) is not None
+
+
+def use_own_tactics(trt: Any, config: Any) -> None:
+    """Have the builder choose of TensorRT's own kernels alone: none of cuBLAS's and cuDNN's, which are libraries apart
+    (and, from TensorRT 11 on, are not asked for kernels any more)."""
+    own = [member(trt, "TacticSource", name) for name in _OWN_TACTICS]
+    config.set_tactic_sources(sum(1 << int(source) for source in own if source is not None))
+    core = member(trt, "PreviewFeature", _OWN_CORE)
+    if core is not None:
+        config.set_preview_feature(core, True)
 
 
 def shape_of(dims: Any) -> tuple[int, ...]:

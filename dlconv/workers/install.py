@@ -15,28 +15,63 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from filelock import FileLock, Timeout
 
-from dlconv.errors import MachineError, OutputError, ToolchainMissing
+from dlconv.errors import MachineError, OutputError, RequestError, ToolchainMissing
 from dlconv.jsonfile import write_json
 from dlconv.model import files_of
-from dlconv.workers import interpreters, toolchains
+from dlconv.workers import adopted, interpreters, toolchains
 from dlconv.workers.pip_settings import for_uv
-from dlconv.workers.toolchains import Located, Managed, Toolchain
+from dlconv.workers.toolchains import Located, Toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_VERSIONS = (
-    "import importlib.metadata as m, json, sys;"
-    "print(json.dumps({d.name: d.version for d in m.distributions() if d.name}))"
-)
 _TOLD_LINES = 12
 _UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class Managed:
+    """A managed environment on the disk. is_whole: it was installed to its end; is_current: and by today's lock."""
+
+    name: str
+    path: Path
+    size_bytes: int
+    is_whole: bool
+    is_current: bool
+    versions: dict[str, str]
+
+
+def use(toolchain: Toolchain, python: str) -> Located:
+    """Let an interpreter of the user's own serve a toolchain from now on, before any other: a path, or a name on PATH.
+
+    Raises RequestError where there is none or it does not serve, with all that it lacks, OutputError where the disk
+    refuses.
+    """
+    found = shutil.which(python)
+    if found is None:
+        raise RequestError(f"{python} is no program", wanted="the path of a Python that has the packages")
+    judged = adopted.judge(Path(found).absolute(), toolchain.requirements)
+    if judged.problems:
+        raise RequestError(
+            f"{found} does not serve as {toolchain.name}",
+            mend="install into it what is missing, or name another",
+            problems=judged.problems,
+        )
+    try:
+        adopted.write(toolchains.home(), toolchain.name, judged.interpreter)
+    except OSError as error:
+        raise OutputError(
+            f"{toolchains.home()} cannot be written: {error.strerror or error}",
+            mend="set DLCONV_HOME to a folder that is writable",
+        ) from error
+    return Located(judged.interpreter, toolchains.ADOPTED, judged.versions)
 
 
 def install(toolchain: Toolchain, on_line: Callable[[str], None]) -> Located:
@@ -73,8 +108,12 @@ def install(toolchain: Toolchain, on_line: Callable[[str], None]) -> Located:
 
 
 def remove(name: str, on_line: Callable[[str], None] | None = None) -> int:
-    """Remove all managed environments of a toolchain, older locks' too; the bytes that were freed."""
+    """Remove all managed environments of a toolchain, older locks' too; the bytes that were freed.
+
+    An interpreter of the user's own serves no more, and stays as it is.
+    """
     toolchains.get(name)
+    adopted.forget(toolchains.home(), name)
     with _alone(name, on_line or (lambda line: None)):
         _clear_unfinished(name)
         gone = [environment for environment in managed() if environment.name == name]
@@ -188,11 +227,14 @@ def _run(
 def _finish(toolchain: Toolchain, path: Path, log: Path) -> None:
     """Ask the new interpreter what it has, and write the marker into the environment at `path`."""
     answer = subprocess.run(
-        [str(toolchains.interpreter_of(path)), "-I", "-c", _VERSIONS], capture_output=True, text=True, check=False
+        [str(toolchains.interpreter_of(path)), "-I", "-c", adopted.VERSIONS],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if answer.returncode != 0:
         raise MachineError(f"the new environment's Python does not run: {answer.stderr.strip()[-300:]}", log=str(log))
-    versions, problems = toolchains.satisfied(toolchain, json.loads(answer.stdout))
+    versions, problems = toolchains.satisfied(toolchain, json.loads(answer.stdout)[1])
     if problems:
         raise MachineError(
             f"the lock of {toolchain.name} gave other versions than it needs", problems=tuple(problems), log=str(log)

@@ -21,6 +21,7 @@ _ASK = (
     " u.find_spec('ensurepip') is not None]))"
 )
 _TIMEOUT_S = 30.0
+_LETTING_IN = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ def find(python: str, wanted: tuple[str, ...], *, with_ensurepip: bool = False) 
         else:
             return interpreter, met
     return None, met
+
+
+def environment_of_another() -> dict[str, str]:
+    """The environment's variables for an interpreter that is not this one: none that would let packages of this one's,
+    or of the user's own folder, into it."""
+    kept = {name: value for name, value in os.environ.items() if name not in _LETTING_IN}
+    return {**kept, "PYTHONNOUSERSITE": "1"}
 
 
 def _candidates(wanted: tuple[str, ...]) -> Iterator[str]:

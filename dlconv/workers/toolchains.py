@@ -1,8 +1,9 @@
 """Toolchains: the packages that an edge or a runtime needs, and where they are on this machine.
 
-`TOOLCHAINS` is closed and the same everywhere. `locate` asks the machine: the present interpreter, if its installed
-distributions satisfy the requirements, else a managed environment that was installed to its end. No framework is
-imported to find out; that a toolchain works is proved by the runtimes' `probe()`.
+`TOOLCHAINS` is closed and the same everywhere. `locate` asks the machine: the interpreter that the user named for it
+(`dlconv.workers.adopted`); else the present one, if its installed distributions satisfy the requirements; else a
+managed environment that was installed to its end. No framework is imported to find out; that a toolchain works is
+proved by the runtimes' `probe()`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from dlconv import plugins
 from dlconv.errors import RequestError, ToolchainMissing
+from dlconv.workers import adopted
 from dlconv.workers.requirements import installed_here, judged
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ LOCKS = Path(__file__).with_name("locks")
 MARKER = "dlconv-toolchain.json"
 """Written last into a managed environment: its presence says that the installation came to its end."""
 
+ADOPTED = "named by you"
+"""Where a toolchain is that an interpreter of the user's own serves."""
 _PYTHON = ">=3.11,<3.14"
 _CURRENT = ("3.12", "3.11", "3.13")
 
@@ -68,7 +72,7 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Located:
-    """Where a toolchain is. origin is "this interpreter" or "managed"; versions are those of its requirements."""
+    """Where a toolchain is. origin is "this interpreter", "managed" or ADOPTED; versions are of its requirements."""
 
     interpreter: Path
     origin: str
@@ -88,18 +92,6 @@ class Missing:
         return ToolchainMissing(
             f"the toolchain {self.toolchain} is not installed", mend=self.mend, problems=self.problems
         )
-
-
-@dataclass(frozen=True)
-class Managed:
-    """A managed environment on the disk. is_whole: it was installed to its end; is_current: and by today's lock."""
-
-    name: str
-    path: Path
-    size_bytes: int
-    is_whole: bool
-    is_current: bool
-    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -278,6 +270,13 @@ def locate(toolchain: Toolchain) -> Located | Missing:
 
 
 def _locate(toolchain: Toolchain) -> Located | Missing:
+    named = adopted.read(home(), toolchain.name)
+    if named is not None:  # that was said: no other is taken where it fails
+        found = adopted.judge(named, toolchain.requirements)
+        if found.problems:
+            mend = f"dlconv toolchain remove {toolchain.name}   (it is used no more), or: {mend_of(toolchain)}"
+            return Missing(toolchain.name, found.problems, mend)
+        return Located(named, ADOPTED, found.versions)
     versions, problems = satisfied(toolchain, installed_here(toolchain.requirements))
     if not problems:
         return Located(Path(sys.executable), "this interpreter", versions)

@@ -32,6 +32,7 @@ from dlconv.errors import (
     WorkerTimedOut,
     cause_of,
 )
+from dlconv.workers.interpreters import environment_of_another
 from dlconv.workers.protocol import pack, unpack
 
 if TYPE_CHECKING:
@@ -290,16 +291,8 @@ class Worker:
 
 
 def _environment(interpreter: Path) -> dict[str, str]:
-    env = dict(os.environ)
-    if Path(sys.executable) != interpreter:
-        # These would let this interpreter's packages into the toolchain's.
-        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
-            env.pop(name, None)
-    return env | {
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONFAULTHANDLER": "1",
-        "PYTHONNOUSERSITE": "1" if Path(sys.executable) != interpreter else env.get("PYTHONNOUSERSITE", ""),
-    }
+    env = dict(os.environ) if Path(sys.executable) == interpreter else environment_of_another()
+    return env | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 
 def _tail(path: Path, size: int = 4096) -> str:

@@ -292,6 +292,7 @@ OPTIONS: dict[str, tuple[dict[str, Any], str, set[str]]] = {
     "ampere": ({"hardware": "ampere-plus"}, "hardware_compatibility_level=1", set(GENERATIONS) - {"8.5"}),
     "same": ({"hardware": "same-compute-capability"}, "hardware_compatibility_level=2", {"10.16", "11.0", "11.4"}),
     "strip": ({"strip": True}, "STRIP_PLAN", {"10.16", "11.0", "11.4"}),
+    "tactics": ({"external_tactics": False}, "tactics=JIT_CONVOLUTIONS", set(GENERATIONS)),
     "stream": ({"weight_streaming": True}, "WEIGHT_STREAMING", {"10.16", "11.0", "11.4"}),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from packaging.version import Version
 
 from dlconv.cli.main import run
 from dlconv.errors import MachineError, RequestError
-from dlconv.workers import install, interpreters, toolchains
+from dlconv.workers import adopted, install, interpreters, toolchains
 from dlconv.workers.pip_settings import for_uv, pip_settings
 from dlconv.workers.toolchains import TOOLCHAINS, Located, Missing, Toolchain
 
@@ -270,3 +271,59 @@ def test_the_command_tells_installs_and_removes(brick: Toolchain, capsys: pytest
     assert run(["toolchain", "remove", "brick"]) == 0
     assert "removed brick" in capsys.readouterr().out
     assert run(["toolchain", "remove", "nonsense"]) == 2
+
+
+def python_with_brick(folder: Path, version: str) -> Path:
+    """An environment of the user's own that has the package, and what a worker needs."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "numpy-2.0.dist-info").mkdir()
+    (site / "numpy-2.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.0\n")
+    put_brick(folder, version)
+    return folder / "bin" / "python"
+
+
+def put_brick(folder: Path, version: str) -> None:
+    [site] = folder.glob("lib/python*/site-packages")
+    for old in site.glob("dlconv_test_brick-*"):
+        shutil.rmtree(old)
+    info = site / f"dlconv_test_brick-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {version}\n")
+
+
+def test_a_python_that_the_user_names_serves_before_any_other(brick: Toolchain, tmp_path: Path) -> None:
+    managed = install.install(brick, quiet)
+    python = python_with_brick(tmp_path / "own", "1.5")
+    assert install.use(brick, str(python)) == Located(python, "named by you", {NAME: "1.5"})
+    assert toolchains.locate(brick) == Located(python, "named by you", {NAME: "1.5"})
+
+    adopted._asked.cache_clear()  # another run
+    put_brick(tmp_path / "own", "2.0")
+    lost = toolchains.locate(brick)  # and the managed one is not taken in its place
+    assert isinstance(lost, Missing) and "dlconv-test-brick 2.0 is here" in lost.problems[0], lost
+    assert lost.mend.startswith("dlconv toolchain remove brick")
+
+    adopted.forget(toolchains.home(), "brick")
+    assert toolchains.locate(brick) == managed
+    install.use(replace(brick, requirements=(f"{NAME}>=2",)), str(python))
+    install.remove("brick")
+    assert python.exists() and isinstance(toolchains.locate(brick), Missing)
+
+
+def test_a_python_that_does_not_serve_is_refused_with_all_that_it_lacks(brick: Toolchain, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    with pytest.raises(RequestError) as refused:
+        install.use(brick, str(bare / "bin" / "python"))
+    assert [problem.rpartition(": ")[2].partition(" is needed")[0] for problem in refused.value.problems] == [
+        f"{NAME}<2,>=1",
+        "numpy",
+    ]
+    for no_python in ("/bin/false", "/bin/true"):
+        with pytest.raises(RequestError) as refused:
+            install.use(brick, no_python)
+        assert "does not run" in refused.value.problems[0]
+    with pytest.raises(RequestError, match="is no program"):
+        install.use(brick, str(tmp_path / "nowhere"))
+    assert adopted.read(toolchains.home(), "brick") is None

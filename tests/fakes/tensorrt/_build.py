@@ -228,6 +228,8 @@ class IBuilderConfig(Strict):
         self._flags = {BuilderFlag.TF32}
         self._profiles: list[IOptimizationProfile] = []
         self._pools: dict[Any, int] = {}
+        self._tactics: list[str] = []
+        self._features: list[str] = []
         self._cache: ITimingCache | None = None
         for name, value in _DEFAULTS.items():
             if name in members("IBuilderConfig"):
@@ -242,6 +244,14 @@ class IBuilderConfig(Strict):
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         self._pools[pool.name] = pool_size
+
+    def set_tactic_sources(self, tactic_sources: int) -> bool:
+        known = enum("TacticSource")
+        self._tactics = [f"tactics={source.name}" for source in known if tactic_sources >> source & 1]
+        return tactic_sources >> len(known) == 0
+
+    def set_preview_feature(self, feature: Any, enable: bool) -> None:
+        self._features += [enum("PreviewFeature")(feature).name] if enable else []
 
     def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
         self._profiles.append(profile)
@@ -289,7 +299,7 @@ class Builder(Strict):
             config._cache._known = f"timings of {VERSION}".encode()
         head = {
             "version": VERSION,
-            "flags": sorted(flag.name for flag in config._flags),
+            "flags": sorted(flag.name for flag in config._flags) + config._tactics + config._features,
             "profiles": [profile._shapes for profile in config._profiles],
             "pools": config._pools,
             "layers": [self._layer(layer, network, config) for layer in network._layers],
