@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dlconv import images, preprocess
 from dlconv import samples as sampling
 from dlconv.errors import RequestError, SamplesError
 from dlconv.precisions import CALIBRATED
@@ -31,6 +32,7 @@ def check(options: ExportOptions) -> None:
         return
     if options.calibration:
         _require_there(options.calibration)
+        _require_said(options.calibration, options.preprocess)
     elif options.samples is None and not options.allow_random_calibration:
         raise RequestError(
             f"{options.precision} needs calibration samples: ranges that random numbers give fit no real input",
@@ -50,7 +52,7 @@ def of(options: ExportOptions, source: Source) -> SampleSet | None:
         return None
     check(options)
     if options.calibration:
-        return SampleSet(read(options.calibration, source.signature), "user")
+        return SampleSet(read(options.calibration, source.signature, options.preprocess), "user")
     if source.samples.origin == "user":
         first, *others = source.samples.samples
         # Those of other sizes are made of these, and some methods take samples of one size alone.
@@ -64,6 +66,8 @@ def of(options: ExportOptions, source: Source) -> SampleSet | None:
 def notes_on(chosen: SampleSet, options: ExportOptions) -> tuple[str, ...]:
     """What is to be known of the calibration besides."""
     notes = []
+    if options.preprocess:
+        notes.append(f"calibrated on {len(chosen.samples)} pictures: {preprocess.parse(options.preprocess)}")
     if chosen.origin == "drawn":
         notes.append("calibrated on random numbers: real inputs may exceed their ranges; give --calibration")
     elif not options.calibration:
@@ -73,15 +77,19 @@ def notes_on(chosen: SampleSet, options: ExportOptions) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def read(text: str, signature: Signature) -> tuple[sampling.Sample, ...]:
-    """The samples of a `--calibration`: a file or a directory as `samples.read_samples` takes it, or MODULE:FUNCTION,
-    a function without arguments that gives samples: arrays by input, or for a model of one input arrays alone.
+def read(text: str, signature: Signature, how: str = "") -> tuple[sampling.Sample, ...]:
+    """The samples of a `--calibration`: a file or a directory as `samples.read_samples` takes it, a directory of
+    pictures with the preprocessing that `preprocess.parse` reads, or MODULE:FUNCTION, a function without arguments that
+    gives samples: arrays by input, or for a model of one input arrays alone.
 
     Raises SamplesError for what is none, or does not fit the signature; RequestError for a function that is not there.
     """
     _require_there(text)
     path = Path(text)
-    if path.exists():
+    if how:
+        _require_said(text, how)
+        found = images.read(path, preprocess.parse(how), signature)
+    elif path.exists():
         found = sampling.split(sampling.read_samples(path), signature, path)
     else:
         found = tuple(_fitting(each, signature, text) for each in _called(text))
@@ -93,6 +101,19 @@ def read(text: str, signature: Signature) -> tuple[sampling.Sample, ...]:
 def _require_there(text: str) -> None:
     if ":" not in text and not Path(text).exists():
         raise SamplesError(f"there is no calibration file {text}", wanted="an .npz, a directory, or MODULE:FUNCTION")
+
+
+def _require_said(text: str, how: str) -> None:
+    """Pictures have a preprocessing, and nothing else has."""
+    has_pictures = Path(text).is_dir() and images.are_images(Path(text))
+    if has_pictures and not how:
+        raise RequestError(
+            f"{text} holds pictures, and how they become the model's input is not said: nothing is guessed",
+            wanted="size, order of channels, scale, mean, std and layout, as the model was trained",
+            mend=preprocess.EXAMPLE,
+        )
+    if how and not has_pictures:
+        raise RequestError(f"--preprocess is for a directory of pictures, and {text} is none", mend="leave it out")
 
 
 def _called(text: str) -> Iterable[Any]:

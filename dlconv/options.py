@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dlconv import plugins, providers
+from dlconv import plugins, preprocess, providers
 from dlconv.bars import Bars
 from dlconv.errors import RequestError
 from dlconv.inputs import Constant, ranges_of
@@ -51,8 +51,9 @@ class ExportOptions:
     via: a stage of the graph that every route must pass; edges: the very route, by the edges' names.
     layout: of the artifacts' image-like inputs, "" for the source's own.
     precision: see `precisions`. keep: nodes of the ONNX graph that stay in float32, by name. calibration: samples to
-    find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's;
-    allow_random_calibration: drawn ones will do. search: find what has to be kept, in at most search_s seconds.
+    find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's; preprocess: of
+    pictures, as `preprocess.parse` reads it; allow_random_calibration: drawn ones will do. search: find what has to be
+    kept, in at most search_s seconds.
     provider: what runs the onnxruntime target, out of `dlconv.providers.NAMES`, "" for the CPU.
     require: of the targets and the provider, those that may not be left out where their hardware is not here.
     tensorrt: what is asked of TensorRT besides. optima: shapes of inputs that it shall be fastest at; several of one
@@ -75,6 +76,7 @@ class ExportOptions:
     precision: Precision = "fp32"
     keep: tuple[str, ...] = ()
     calibration: str = ""
+    preprocess: str = ""
     allow_random_calibration: bool = False
     search: bool = False
     search_s: float = 600
@@ -129,6 +131,7 @@ class ExportOptions:
             **({"keep": sorted(self.keep)} if self.keep else {}),
             **({"search": self.bars.to_dict()} if self.search else {}),
             **({"calibration": _content_of(self.calibration)} if self.calibration else {}),
+            **({"preprocess": str(preprocess.parse(self.preprocess))} if self.preprocess else {}),
             **({"provider": self.provider} if self.provider else {}),  # absent: digests of before it was known hold
             **self._of_tensorrt(),
         }
@@ -189,6 +192,9 @@ class ExportOptions:
             found.append("a keep-list says what stays in float32 beside a lower precision, and none is asked for")
         if self.precision not in CALIBRATED and (self.calibration or self.allow_random_calibration):
             found.append(f"calibration is for int8: {self.precision} needs none")
+        if self.preprocess:
+            found += [] if self.calibration else ["a preprocessing is of --calibration's pictures, and none are given"]
+            found += preprocess.problems_of(self.preprocess)
         if "tensorrt" not in self.targets and (self.optima or self.tensorrt != TensorRTOptions()):
             found.append("options of TensorRT are given, and tensorrt is no target")
         if not self.timeout_s > 0:

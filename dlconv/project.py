@@ -44,7 +44,8 @@ class ProjectModel:
     inputs, constants: as `--input` says them. bars hold for every target; target_bars lie above them, by target.
     output: the folder of the bundles. allow_skip: targets that a machine may lack; require: targets that it may not,
     whatever else allows it. draws, seed: of random samples. opset: of ONNX, None for each route's own. signature,
-    outputs, trust, via, keep_layout, calibration and keep_list: as the options of `dlconv export` of these names.
+    outputs, trust, via, keep_layout, calibration, preprocess and keep_list: as the options of `dlconv export` of these
+    names.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ProjectModel:
     via: str = ""
     keep_layout: Literal["", "nchw", "nhwc"] = ""
     calibration: str = ""
+    preprocess: str = ""
     keep_list: Path | None = None
     allow_skip: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
@@ -110,6 +112,7 @@ class ProjectModel:
                 via=self.via,
                 layout=self.keep_layout,
                 calibration=self.calibration if precision in CALIBRATED else "",
+                preprocess=self.preprocess if precision in CALIBRATED else "",
                 keep=read_keep_list(self.keep_list) if self.keep_list and precision != "fp32" else (),
             )
             for bars, names in groups

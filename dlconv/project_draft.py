@@ -69,6 +69,8 @@ path = {path}
 #keep_layout = "nchw"
 # For int8: samples to find ranges on, 32 or more; without, the samples above.
 #calibration = "calibration.npz"
+# Where they are pictures, how these become the input.
+#preprocess = "resize=256 crop=224 channels=rgb scale=1/255 layout=nchw"
 # Below fp32: a file that names the nodes of the ONNX graph that stay in float32.
 #keep_list = "keep.txt"
 

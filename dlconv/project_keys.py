@@ -13,6 +13,7 @@ from dlconv.errors import RequestError
 from dlconv.inputs import parse_inputs
 from dlconv.options import TARGETS
 from dlconv.precisions import PRECISIONS
+from dlconv.preprocess import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -206,6 +207,10 @@ def _calibration(value: Any, root: Path) -> str:
     return text if ":" in text and not (root / text).exists() else str(_path(text, root))
 
 
+def _preprocess(value: Any, root: Path) -> str:
+    return str(parse(_word(value, root)))
+
+
 def _inputs(value: Any, root: Path) -> Any:
     return parse_inputs(_strings(value, "inputs as --input takes them"))
 
@@ -231,6 +236,7 @@ KEYS: Final[Mapping[str, Callable[[Any, Path], Any]]] = {
     "via": _word,
     "keep_layout": _layout,
     "calibration": _calibration,
+    "preprocess": _preprocess,
     "keep_list": _path,
     "bars": _path,
     "target_bars": _path,

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv import precision_noise
+from dlconv import coverage, precision_noise
 from dlconv.cache import Cache, key_of
 from dlconv.candidate import WIDEST_NOISE
 from dlconv.convert.graph import whole_graph
@@ -18,10 +18,12 @@ from dlconv.errors import ConversionError, StepError
 from dlconv.jsonfile import read_json, write_json
 from dlconv.keep_search import Noise, search
 from dlconv.precisions import Precision, dtype_of, is_stored_alone
+from dlconv.preprocess import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dlconv.coverage import Coverage
     from dlconv.options import ExportOptions
     from dlconv.precision_noise import PrecisionNoise
     from dlconv.samples import SampleSet
@@ -46,6 +48,8 @@ class Reduction:
     keep: tuple[str, ...]
     calibration: SampleSet | None
     noise: PrecisionNoise
+    preprocess: str = ""
+    coverage: Coverage | None = None
 
     @property
     def floors(self) -> dict[str, float]:
@@ -56,8 +60,17 @@ class Reduction:
         """As the receipt tells it."""
         return {
             "keep": list(self.keep),
-            "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "calibration": self._calibrated(),
             "noise": self.noise.to_dict(),
+        }
+
+    def _calibrated(self) -> dict[str, Any] | None:
+        if self.calibration is None:
+            return None
+        return {
+            **self.calibration.to_dict(),
+            **({"preprocess": self.preprocess} if self.preprocess else {}),
+            **({} if self.coverage is None else {"coverage": self.coverage.to_dict()}),
         }
 
 
@@ -102,7 +115,11 @@ def reduce(
         keep = found.keep
     noise = emulated(keep)
     _require_held(noise, precision)
-    return Reduction(precision, tuple(keep), calibration, noise)
+    preprocess = str(parse(options.preprocess)) if options.preprocess else ""
+    covered = None
+    if calibration is not None and calibration.origin == "user":
+        covered = coverage.measure(model.path, model.signature, calibration, reference.samples.samples, crew)
+    return Reduction(precision, tuple(keep), calibration, noise, preprocess, covered)
 
 
 def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:
@@ -185,9 +202,11 @@ def _require_held(noise: PrecisionNoise, precision: str) -> None:
 
 
 def notes_on(reduction: Reduction) -> tuple[str, ...]:
-    """What is to be known of a reduction that holds: overflows that do not reach the outputs."""
+    """What is to be known of a reduction that holds: what its calibration covers, and overflows that do not reach the
+    outputs."""
+    covered = () if reduction.coverage is None else reduction.coverage.notes
     harmless = overflows(reduction.noise)
     if not harmless:
-        return ()
+        return covered
     names = ", ".join(f"{each['node']} ({each['largest']:.3g})" for each in harmless[:3])
-    return (f"{reduction.noise.precision} overflows at {names}, which no output shows",)
+    return (*covered, f"{reduction.noise.precision} overflows at {names}, which no output shows")

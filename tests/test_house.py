@@ -34,15 +34,15 @@ FRAMEWORKS = {
 LAYERS = (
     (
         "values",
-        "archives bars errors events formats inputs jaxfile jsonfile keeplist model options pickles plugins precisions "
-        "protobuf providers samples sizes tensorrt_options",
+        "archives bars errors events formats images inputs jaxfile jsonfile keeplist model options pickles plugins "
+        "precisions preprocess protobuf providers samples sizes tensorrt_options",
     ),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
     (
         "stages of the two lines",
-        "answering blame cache calibration candidate hardware keep_search kinds parting precision_noise probes "
-        "provided receipt reducing side_by_side source steps tensorrt_asked",
+        "answering blame cache calibration candidate coverage hardware keep_search kinds parting precision_noise "
+        "probes provided receipt reducing side_by_side source steps tensorrt_asked",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (

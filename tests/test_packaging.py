@@ -97,6 +97,7 @@ def test_what_is_imported_is_what_is_declared(wheel: Path) -> None:
     assert declared <= imported, f"declared and not imported: {declared - imported}"
     # Modules of the frameworks themselves, and what they bring and dlconv reads with them.
     known = {name.replace("-", "_") for name in frameworks} | {
+        "PIL",  # of pillow
         "google",
         "flatbuffers",
         "jaxlib",

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlconv.cli.arguments import MODEL, options_of, wishes
+from dlconv.cli.arguments import MODEL, bars_of, bars_options, options_of, wishes
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.options import parse_required
 
 if TYPE_CHECKING:
     from dlconv.reports.release import ReportFiles
+
+_BARS = ("factor", "max_errors", "min_cosine", "min_sqnr_db", "min_top1", "max_drop")
+"""What `bars_options` adds."""
 
 
 @click.command()
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
 @click.option("--jobs", type=int, metavar="N", help="Workers side by side; without, as many as fit.")
+@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE.npz", help="Right classes of --samples.")
+@bars_options
 @release_options
 @reported
 def export(reporting: Reporting, files: ReportFiles, model: Path, require: str, **words: Any) -> int:
@@ -51,6 +56,8 @@ def export(reporting: Reporting, files: ReportFiles, model: Path, require: str, 
     graph, a TFLite file or an exported JAX program. Each target becomes a bundle: a directory with the deployable
     files, the receipt dlconv.json, the samples and the reference's answers.
     """
+    bars = bars_of(**{name: words.pop(name) for name in _BARS})
+    words |= {} if bars is None else {"bars": bars}
     options = options_of(**words, require=parse_required(require), command=files.command)
     from dlconv import pipeline
     from dlconv.reports import console

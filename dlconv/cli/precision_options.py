@@ -41,6 +41,13 @@ _OPTIONS = (
         help="Samples on which int8 finds the ranges of activations; 32 or more.",
     ),
     click.option(
+        "--preprocess",
+        default="",
+        metavar="'KEY=VALUE ...'",
+        help="How the pictures of --calibration DIR become the input: resize=256 filter=bilinear crop=224 channels=rgb "
+        "scale=1/255 mean=R,G,B std=R,G,B layout=nchw input=NAME.",
+    ),
+    click.option(
         "--allow-random-calibration", is_flag=True, help="Calibrate on random numbers, where nothing real is given."
     ),
 )
@@ -63,6 +70,7 @@ def precision_of(words: dict[str, Any]) -> dict[str, Any]:
         "search": words.pop("search"),
         "search_s": words.pop("search_budget"),
         "calibration": words.pop("calibration"),
+        "preprocess": words.pop("preprocess"),
         "allow_random_calibration": words.pop("allow_random_calibration"),
     }
 

@@ -66,11 +66,19 @@ def convert(step: Step) -> Made:
     )
     made = onnx_reduced.load(step.out_dir / onnx_reduced.ENTRY)
     prepared.unlink()
+    _unmarked(made)
     counted = sum(node.op_type == "QuantizeLinear" for node in made.graph.node)
     if not counted:
         raise Unsupported("the model has nothing that is computed in int8", mend="leave it in float32")
     notes = (f"{counted} tensors quantised; ranges by {step.settings['method']} of {reader.count} samples",)
     return onnx_reduced.write(made, step.out_dir, step.signature, notes)
+
+
+def _unmarked(made: Any) -> None:
+    """Without the quantiser's note that it was here, which OpenVINO's IR would carry along."""
+    kept = [pair for pair in made.metadata_props if pair.key != "onnx.infer"]
+    del made.metadata_props[:]
+    made.metadata_props.extend(kept)
 
 
 def _methods() -> dict[str, Any]:

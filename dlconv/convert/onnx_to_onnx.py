@@ -116,13 +116,14 @@ def _onnxsim(source: Path, target: Path) -> None:
     simple, checked = onnxsim.simplify(str(source), **words)
     if not writes_itself:
         import_module("onnx").save(simple, str(target))
-    _name_data(target)
+    _tidy(target)
     if not checked:
         raise StepError("onnxsim's result does not pass its own check", mend="another simplifier is tried")
 
 
-def _name_data(target: Path) -> None:
-    """Give the data file that onnxsim leaves beside a model of over 2 GB, and calls at random, its usual name."""
+def _tidy(target: Path) -> None:
+    """Leave out what onnxsim notes down of its own work, which every later file would carry along; give the data file
+    that it leaves beside a model of over 2 GB, and calls at random, its usual name."""
     onnx: Any = import_module("onnx")
     model = onnx_graph.read_model(target)
     for location in onnx_graph.locations_of(model):
@@ -131,7 +132,10 @@ def _name_data(target: Path) -> None:
         for pair in tensor.external_data:
             if pair.key == "location":
                 pair.value = _DATA
-    if onnx_graph.locations_of(model):
+    kept = [pair for pair in model.metadata_props if not pair.key.startswith("onnxsim.")]
+    if len(kept) < len(model.metadata_props) or onnx_graph.locations_of(model):
+        del model.metadata_props[:]
+        model.metadata_props.extend(kept)
         onnx.save_model(model, str(target))
 
 
