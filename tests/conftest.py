@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dlconv.workers import toolchains
+from dlconv.workers import gates, toolchains
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
@@ -57,6 +57,16 @@ def absence_of_trackers() -> str:
     return f"{', '.join(missing)} not installed; mend: make setup" if missing else ""
 
 
+@cache
+def absence_of_gpu() -> str:
+    """Why no test can use TensorRT on an NVIDIA GPU in this interpreter, with what mends it; "" where one can."""
+    gaps = gates.gaps("nvidia")
+    if gaps:
+        return "; ".join(f"{gap.name}: {gap.problem}; mend: {gap.mend}" for gap in gaps)
+    found = importlib.util.find_spec("tensorrt")
+    return "" if found else "tensorrt is not in this interpreter; mend: pip install 'dlconv[tensorrt]'"
+
+
 def shared_folder() -> Path:
     """The collection of real models, which lies beside the checkout."""
     return ROOT.parent / "shared" / "models"
@@ -78,6 +88,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail("CI has every toolchain, a browser and the trackers, but " + " and ".join(reasons), pytrace=False)
     if reasons:
         pytest.skip(" and ".join(reasons))
+    if item.get_closest_marker("gpu") and (reason := absence_of_gpu()):
+        pytest.skip(reason)
     if item.get_closest_marker("shared") and not shared_folder().is_dir():
         pytest.skip("the collection of real models, shared/models beside the checkout, is not here")
 
