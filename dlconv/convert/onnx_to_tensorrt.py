@@ -70,11 +70,17 @@ def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, An
     log.errors.clear()  # of the parser's trials, which came to a good end
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise api.refused(trt, "builds no engine", log)
+        raise api.refused(trt, "builds no engine", log, _mend(log.errors))
     if cache is not None:
         cache.keep(config)
     del parser
     return bytes(plan)
+
+
+def _mend(errors: Sequence[str]) -> str:
+    if any(name in line.lower() for line in errors for name in ("cublas", "cudnn")):
+        return "install cuBLAS and cuDNN of the versions that this TensorRT wants, or do without: --trt external-tactics=off"
+    return "another route is tried"
 
 
 def _plugins(paths: Sequence[str], out_dir: Path) -> tuple[str, ...]:

@@ -128,5 +128,10 @@ def _own_version() -> str:
     """The version of the driver's module as the kernel tells it."""
     if not _PROC.exists():
         return ""
-    found = re.search(r"Kernel Module\D*?([\d.]{3,})", _PROC.read_text(encoding="utf-8", errors="replace"))
+    return version_in(_PROC.read_text(encoding="utf-8", errors="replace"))
+
+
+def version_in(text: str) -> str:
+    """The version in what the module tells of itself, of the closed one or the open: "580.159.04"; "" if none is."""
+    found = re.search(r"Kernel Module\b.*?\s(\d+(?:\.\d+)+)\s", text)
     return found[1] if found else ""

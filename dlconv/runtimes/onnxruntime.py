@@ -175,6 +175,8 @@ def start(model: Path | bytes, options: Any, provider: providers.Provider) -> An
             wanted=f"an ONNX Runtime with it ({', '.join(provider.packages) or 'in no package for Python'})",
             mend=provider.mend,
         )
+    if provider.gate == "nvidia" and hasattr(ort, "preload_dlls"):  # from NVIDIA's packages, where they are installed
+        ort.preload_dlls()
     options.add_session_config_entry(_ASSIGNMENT, "1")
     chain = [name for name in provider.chain if name in available]
     told = [dict(provider.options) if name == provider.execution else {} for name in chain]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dlconv.errors import DlconvError, HardwareMissing, MachineError, WorkerCrashed, WorkerTimedOut
-from dlconv.runtimes.nvidia_driver import Driver
+from dlconv.runtimes.nvidia_driver import Driver, version_in
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
@@ -64,3 +64,21 @@ def test_without_a_driver_that_is_said(tmp_path: Path) -> None:
     with pytest.raises(HardwareMissing) as met:
         asked(tmp_path)
     assert "libcuda.so.1 cannot be loaded" in met.value.met and "install NVIDIA's driver" in met.value.mend
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\n", "535.104.05"),
+        (
+            "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (nixbld@)  \n"
+            "GCC version:  gcc version 13.3.0\n",
+            "580.159.04",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  540.4.0  Release Build\n", "540.4.0"),
+        ("no module\n", ""),
+    ],
+    ids=["closed", "open", "Jetson", "none"],
+)
+def test_the_version_is_read_of_either_module(text: str, version: str) -> None:
+    assert version_in(text) == version
