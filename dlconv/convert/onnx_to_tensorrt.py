@@ -40,6 +40,7 @@ def convert(step: Step) -> Made:
     precision = str(step.settings.get("precision", "fp32"))
     trt, driver = api.load()
     log = api.new_log(trt)
+    api.register_plugins(trt, log)
     plugins = _plugins(step.settings.get("plugin_paths", ()), step.out_dir)
     plan = _build(step, trt, driver, log, options, precision)
     (step.out_dir / PLAN).write_bytes(plan)
@@ -79,7 +80,7 @@ def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, An
 
 def _mend(errors: Sequence[str]) -> str:
     if any(name in line.lower() for line in errors for name in ("cublas", "cudnn")):
-        return "install cuBLAS and cuDNN of the versions that this TensorRT wants, or do without: --trt external-tactics=off"
+        return "install the cuBLAS and cuDNN that this TensorRT wants, or do without: --trt external-tactics=off"
     return "another route is tried"
 
 

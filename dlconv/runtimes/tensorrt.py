@@ -80,6 +80,7 @@ class TensorRTSession:
         self._device = Device()
         self._clock = Clock(self._device, len(_TIMES) + 1)
         self._log = api.new_log(trt)
+        api.register_plugins(trt, self._log)
         self._plugins = [ctypes.CDLL(str(folder / name)) for name in (facts.plugins if facts else ())]
         self._runtime = api.made(trt, "Runtime", self._log)
         if settings.get("trust") and hasattr(self._runtime, "engine_host_code_allowed"):

@@ -100,6 +100,19 @@ def new_log(trt: Any) -> Any:
     return Log()
 
 
+def register_plugins(trt: Any, log: Any) -> None:
+    """Make the plugins that come with TensorRT known to its parser and runtime: models name them (EfficientNMS_TRT).
+
+    Raises MachineError where their library does not start.
+    """
+    if not trt.init_libnvinfer_plugins(log, ""):
+        raise MachineError(
+            f"TensorRT {trt.__version__} does not start its library of plugins: {(log.errors or ['it says no reason'])[0]}",
+            wanted="libnvinfer_plugin of the same version",
+            mend="install TensorRT anew",
+        )
+
+
 def refused(trt: Any, what: str, log: Any, mend: str = "another route is tried") -> StepError:
     """The error for what TensorRT answered with nothing, with the errors that it logged."""
     lines = tuple(dict.fromkeys(cause_of(line) for line in log.errors))

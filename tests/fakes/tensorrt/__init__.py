@@ -17,3 +17,4 @@ for _name in ("Builder", "ILogger", "IOutputAllocator", "IProgressMonitor", "Onn
     if _names.has_class(_name):
         globals()[_name] = getattr(_build, _name, None) or getattr(_run, _name)
 Refitter, Runtime = _run.Refitter, _run.Runtime
+init_libnvinfer_plugins = _run.init_libnvinfer_plugins
