@@ -1,12 +1,13 @@
 """What a lower precision costs and gives: accuracy on held-out data, size, and latency as ratios to float32.
 
-    python benchmarks/precision.py FOLDER [--only NAME] [--time 4] [--write]
+    python benchmarks/precision.py FOLDER [--only NAME] [--time 4] [--again]
 
 The digits model and its Keras twin are calibrated on 64 training images and judged on the 450 held-out ones and their
 labels; the larger models (ResNet-50's and MobileNetV2's shapes and a six-layer encoder, random weights in which every
 layer matters) on drawn inputs. Where int8 is refused as a whole, a keep-list is searched for, and the row tells the
-seconds that this took. Latency is measured by `dlconv bench`, the artifacts of a target side by side. With --write the
-table goes into docs/precision.md. Needs dlconv[all], the onnx2tf toolchain, scikit-learn and transformers.
+seconds that this took. Latency is measured by `dlconv bench`, the artifacts of a target side by side. Rows are kept
+in benchmarks/results/precision.jsonl, and the table goes into docs/precision.md. Needs dlconv[all], the onnx2tf
+toolchain, scikit-learn and transformers.
 """
 
 from __future__ import annotations
@@ -21,16 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from runs import put_section
+from runs import Results, put_section
 
 from dlconv.hardware import cpu_name
 
 ROOT = Path(__file__).parents[1]
 TARGETS = ("onnxruntime", "openvino", "tflite")
+MODELS = ("digits", "digits-keras", "resnet50", "mobilenetv2", "encoder")
 PRECISIONS = ("fp32", "fp16", "int8")
 SEARCHED = ("onnxruntime", "openvino")
 """Targets that take a keep-list."""
 BUDGET_S = 600
+SPLIT = 20261122
+"""The seed by which models/digits*/train.py held images out."""
 
 MAKE = """
 import sys, torch
@@ -65,31 +69,35 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="")
     parser.add_argument("--time", type=float, default=4.0)
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--again", action="store_true", help="measure those of --only anew")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    rows: list[str] = []
-    for name in ("digits", "digits-keras", "resnet50", "mobilenetv2", "encoder"):
-        if arguments.only in name:
-            rows += measured(name, folder, arguments.time)
-            print(*rows[-len(TARGETS) * 2 :], sep="\n", flush=True)
-    if arguments.write:
-        put_section(ROOT / "docs" / "precision.md", "measured", _page(rows))
+    results = Results(ROOT / "benchmarks" / "results" / "precision.jsonl")
+    for name in MODELS:
+        if arguments.only in name and (arguments.again or name not in results.rows):
+            rows = measured(name, folder, arguments.time)
+            print(*rows, sep="\n", flush=True)
+            results.add(
+                {"key": name, "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "cpu": cpu_name(), "rows": rows}
+            )
+    put_section(ROOT / "docs" / "precision.md", "measured", _page(results))
 
 
-def _page(rows: list[str]) -> str:
+def _page(results: Results) -> str:
+    kept = [results.rows[name] for name in MODELS if name in results.rows]
+    where = ", ".join(dict.fromkeys(f"{row['date']}, {row['cpu']}" for row in kept))
     return "\n".join(
         (
             "## Measured",
             "",
-            f"{datetime.now(timezone.utc):%Y-%m-%d}, {cpu_name()}, by `benchmarks/precision.py`. Top-1 is on held-out",
+            f"{where}, by `benchmarks/precision.py`. Top-1 is on held-out",
             "labels, float32's beside it. Size, stored numbers and latency are ratios to the float32 artifact; latency",
             "has its 95% interval, both sides timed in one run.",
             "",
             "| model | target | precision | verdict | error / bar | top-1 | size | numbers alone | latency |",
             "|---|---|---|---|---|---|---|---|---|",
-            *rows,
+            *(line for row in kept for line in row["rows"]),
         )
     )
 
@@ -131,7 +139,7 @@ def _source(name: str, folder: Path) -> tuple[Path, list[Any], list[Any]]:
     pixels, labels = load_digits(return_X_y=True)
     shape = (-1, 1, 8, 8) if name == "digits" else (-1, 8, 8, 1)
     images = (pixels / 16).astype(np.float32).reshape(shape)
-    seen, held, _, right = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
+    seen, held, _, right = train_test_split(images, labels, test_size=0.25, random_state=SPLIT, stratify=labels)
     source = ROOT / "models" / name / ("digits.onnx" if name == "digits" else "digits.keras")
     np.savez(folder / "held.npz", image=held)
     np.savez(folder / "seen.npz", image=seen[:64])

@@ -23,6 +23,7 @@ from dlconv.preprocess import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dlconv.bars import Bars
     from dlconv.coverage import Coverage
     from dlconv.options import ExportOptions
     from dlconv.precision_noise import PrecisionNoise
@@ -114,7 +115,7 @@ def reduce(
         tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
         keep = found.keep
     noise = emulated(keep)
-    _require_held(noise, precision)
+    _require_held(noise, precision, options.bars)
     preprocess = str(parse(options.preprocess)) if options.preprocess else ""
     covered = None
     if calibration is not None and calibration.origin == "user":
@@ -177,8 +178,10 @@ def overflows(noise: PrecisionNoise) -> list[dict[str, Any]]:
     return [lost for lost in noise.losses["worst"] if lost["overflows"] and lost["operator"] not in _STORED]
 
 
-def _require_held(noise: PrecisionNoise, precision: str) -> None:
-    lost = [output for output in noise.outputs if not (output.floor <= WIDEST_NOISE)]
+def _require_held(noise: PrecisionNoise, precision: str, bars: Bars) -> None:
+    """Raises ConversionError where an output's noise is beyond WIDEST_NOISE, and beyond what the user allows it."""
+    allowed = {output.name: max(bars.of(output.name).max_error or 0.0, WIDEST_NOISE) for output in noise.outputs}
+    lost = [output for output in noise.outputs if not (output.floor <= allowed[output.name])]
     if not lost:
         return
     beyond = overflows(noise)
@@ -196,8 +199,9 @@ def _require_held(noise: PrecisionNoise, precision: str) -> None:
     raise ConversionError(
         f"{precision} loses the model's answers: "
         + ", ".join(f"an error of {output.error:.2g} of the scale of {output.name}" for output in lost),
-        wanted=f"{WIDEST_NOISE} at the most, of an ideal implementation",
-        mend="keep what is sensitive in float32: --keep-list FILE, or let it be found: --search",
+        wanted=f"{max(allowed[output.name] for output in lost):.3g} at the most, of an ideal implementation",
+        mend="keep what is sensitive in float32: --keep-list FILE, or let it be found: --search; "
+        "or allow it: --max-error X",
     )
 
 

@@ -19,6 +19,8 @@ FRAMEWORKS = {
         "h5py",
         "jax2onnx",
         "jaxlib",
+        "nncf",
+        "PIL",
         "litert_torch",
         "openvino",
         "sklearn",

@@ -194,6 +194,11 @@ def _reduced(precision: Precision, stem: str, why: str, cost: int = 1, variant: 
     )
 
 
+def _by_nncf(cost: int, why: str, variant: str = "", **settings: Any) -> Converter:
+    edge = _edge("openvino", "openvino", "openvino_to_int8", "nncf", cost, why, variant, **settings)
+    return replace(edge, puts="int8", knows_nodes=True)
+
+
 def _quantised(precision: Precision, cost: int, why: str, **settings: Any) -> Converter:
     """An edge that puts a precision into a TFLite file."""
     edge = _edge("tflite", "tflite", "tflite_to_reduced", "ai-edge-quantizer", cost, why, precision, **settings)
@@ -210,6 +215,10 @@ _IN_THE_GRAPH = ("fp32", "fp16", "int8", "fp16-weights", "int8-weights")
 """Precisions that an ONNX graph holds: its converters carry them on."""
 
 _UNSIGNED = "weights in uint8: CPUs without VNNI sum int8 weights with saturation"
+
+_NNCF = "NNCF, OpenVINO's own quantiser, which corrects biases"
+
+_HALVED = "NNCF, weights in half of their range: CPUs without VNNI sum int8 weights with saturation"
 
 _SYMMETRIC = "Q/DQ around zero, which TensorRT alone wants"
 
@@ -256,6 +265,7 @@ GRAPH: Final = ConversionGraph(
         _reduced("int8", "onnx_to_int8", _UNSIGNED, 1, "unsigned", method="minmax", weights="uint8"),
         _reduced("int8", "onnx_to_int8", "Q/DQ by percentiles", 2, "percentile", method="percentile"),
         _reduced("int8", "onnx_to_int8", "Q/DQ by the least divergence", 2, "entropy", method="entropy"),
+        _reduced("int8", "onnx_to_int8", "Q/DQ by the least squares", 2, "mse", method="mse"),
         _reduced("fp16-weights", "onnx_to_stored", "weights stored in float16", 1, "float16", dtype="float16"),
         _reduced(
             "int8-weights", "onnx_to_stored", "weights stored in int8, a scale a channel", 1, "int8", dtype="int8"
@@ -273,6 +283,8 @@ GRAPH: Final = ConversionGraph(
             _edge("openvino", "openvino", "openvino_to_openvino", "openvino", 1, "the IR, run in bfloat16", "bf16"),
             puts="bf16",
         ),
+        _by_nncf(2, _NNCF),
+        _by_nncf(2, _HALVED, "halved", halved=True),
         _quantised("fp16", 1, "weights in float16: what TFLite's GPU delegates compute in", recipe="float16"),
         _quantised("fp16-weights", 1, "weights in float16", recipe="float16"),
         _quantised("int8", 1, "static int8, a scale a channel", recipe="static-int8"),

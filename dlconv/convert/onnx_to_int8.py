@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlconv.convert import onnx_keep, onnx_reduced
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_graph import opset_of
 from dlconv.errors import Unsupported
+from dlconv.runtimes import onnx_clipping
 from dlconv.runtimes.onnx_int8_operators import QUANTISED
 from dlconv.samples import from_arrays, read_npz
 
@@ -25,10 +28,10 @@ _PREPARED = "prepared.onnx"
 def convert(step: Step) -> Made:
     """The model with uint8 activations and weights in 8 bits, a scale a channel; inputs and outputs stay float32.
 
-    settings: "method" ("minmax", "percentile" or "entropy": how a tensor's range is found from what it was on the
-    calibration samples), "weights" ("int8", symmetric, the default, or "uint8"), "symmetric" (True: all is int8 around
-    zero, weights have Q/DQ of their own, and a bias stays float32, as TensorRT wants it), "keep", names of nodes that
-    stay in float32. Every calibration sample is run.
+    settings: "method" ("minmax", "percentile", "entropy" or "mse": how a tensor's range is found from what it was on
+    the calibration samples; the last is `runtimes.onnx_clipping`), "weights" ("int8", symmetric, the default, or
+    "uint8"), "symmetric" (True: all is int8 around zero, weights have Q/DQ of their own, and a bias stays float32, as
+    TensorRT wants it), "keep", names of nodes that stay in float32. Every calibration sample is run.
     Raises Unsupported for a model whose opset is too old, or with nothing to quantise.
     """
     quantization: Any = import_module("onnxruntime.quantization")
@@ -43,9 +46,12 @@ def convert(step: Step) -> Made:
     named = onnx_reduced.write(model, step.out_dir, step.signature).entry
     prepared = step.out_dir / _PREPARED
     (step.out_dir / named).rename(prepared)
-    reader = _Calibration(from_arrays(read_npz(step.calibration))) if step.calibration else None
-    if reader is None:
+    if step.calibration is None:
         raise Unsupported("int8 needs calibration samples", mend="--calibration FILE.npz")
+    samples = from_arrays(read_npz(step.calibration))
+    method = step.settings["method"]
+    ranges = onnx_clipping.least_squares(prepared, samples) if method == "mse" else {}
+    reader = _Calibration(samples)
     quantization.quantize_static(
         prepared,
         step.out_dir / onnx_reduced.ENTRY,
@@ -55,13 +61,16 @@ def convert(step: Step) -> Made:
         activation_type=kinds.QInt8 if is_symmetric else kinds.QUInt8,
         weight_type=kinds.QInt8 if is_signed else kinds.QUInt8,
         nodes_to_exclude=keep,
-        calibrate_method=_methods()[step.settings["method"]],
+        calibrate_method=_methods()[method],
         extra_options={
             "ActivationSymmetric": is_symmetric,
             "WeightSymmetric": is_signed,
             "CalibTensorRangeSymmetric": False,
             "AddQDQPairToWeight": is_symmetric,
             "QuantizeBias": not is_symmetric,
+            "TensorQuantOverrides": {
+                name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()
+            },
         },
     )
     made = onnx_reduced.load(step.out_dir / onnx_reduced.ENTRY)
@@ -70,7 +79,7 @@ def convert(step: Step) -> Made:
     counted = sum(node.op_type == "QuantizeLinear" for node in made.graph.node)
     if not counted:
         raise Unsupported("the model has nothing that is computed in int8", mend="leave it in float32")
-    notes = (f"{counted} tensors quantised; ranges by {step.settings['method']} of {reader.count} samples",)
+    notes = (f"{counted} tensors quantised; ranges by {method} of {reader.count} samples",)
     return onnx_reduced.write(made, step.out_dir, step.signature, notes)
 
 
@@ -83,7 +92,12 @@ def _unmarked(made: Any) -> None:
 
 def _methods() -> dict[str, Any]:
     methods: Any = import_module("onnxruntime.quantization").CalibrationMethod
-    return {"minmax": methods.MinMax, "percentile": methods.Percentile, "entropy": methods.Entropy}
+    return {
+        "minmax": methods.MinMax,
+        "mse": methods.MinMax,  # whose ranges are then overridden
+        "percentile": methods.Percentile,
+        "entropy": methods.Entropy,
+    }
 
 
 class _Calibration:

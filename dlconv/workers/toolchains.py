@@ -131,9 +131,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         name="onnxruntime-openvino",
         purpose="runs ONNX models with ONNX Runtime, by its OpenVINO provider",
         requirements=("onnxruntime-openvino>=1.22,<1.32", "onnx>=1.19,<1.24"),
-        python=">=3.11,<3.14",
-        python_wanted=_CURRENT,
-        extra="",
         lock="onnxruntime-openvino.txt",
     ),
     Toolchain(
@@ -142,6 +139,13 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         requirements=(_OPENVINO,),
         extra="openvino",
         lock="openvino.txt",
+    ),
+    Toolchain(
+        name="nncf",
+        purpose="puts int8 into OpenVINO's IR",
+        requirements=(_OPENVINO, "nncf>=3,<4"),
+        extra="nncf",
+        lock="nncf.txt",
     ),
     Toolchain(
         name="torch-openvino",
@@ -188,7 +192,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         requirements=("onnx2tf==2.6.9",),
         python=">=3.12,<3.13",
         python_wanted=("3.12",),
-        extra="",
         lock="onnx2tf.txt",
     ),
     Toolchain(
@@ -226,7 +229,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         requirements=("onnx2tf==2.6.9", _TENSORFLOW, "tf-keras>=2.21,<2.22"),
         python=">=3.12,<3.13",
         python_wanted=("3.12",),
-        extra="",
         lock="onnx2tf-tensorflow.txt",
     ),
     Toolchain(
@@ -235,7 +237,6 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         requirements=(_TORCH[0], "litert-torch>=0.10,<0.11"),
         python=">=3.11,<3.12",
         python_wanted=("3.11",),
-        extra="",
         lock="litert-torch.txt",
         is_complete=False,
     ),
