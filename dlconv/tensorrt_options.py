@@ -22,8 +22,8 @@ class TensorRTOptions:
     computed in TF32. timing_cache: timings of earlier builds are used, and these kept. version_compatible: the plan
     carries a runtime for newer versions. hardware: other GPUs that it is for, "" for this one alone. refit: its weights
     can be exchanged. strip: it is saved without its weights. weight_streaming: weights stay in the host's memory where
-    the GPU's is too small. external_tactics: kernels of cuBLAS and cuDNN may be chosen. dla: a core of a DLA to run on;
-    gpu_fallback: what that cannot do, the GPU does. plugins: libraries to load.
+    the GPU's is too small. external_tactics: kernels of cuBLAS and cuDNN may be chosen. cuda_graph: it is run as a CUDA
+    graph. dla: a core of a DLA to run on; gpu_fallback: what that cannot do, the GPU does. plugins: libraries to load.
     """
 
     workspace_bytes: int | None = None
@@ -36,6 +36,7 @@ class TensorRTOptions:
     strip: bool = False
     weight_streaming: bool = False
     external_tactics: bool = True
+    cuda_graph: bool = False
     dla: int | None = None
     gpu_fallback: bool = False
     plugins: tuple[Path, ...] = ()
@@ -95,6 +96,7 @@ KEYS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     "strip": ("strip", _on),
     "weight-streaming": ("weight_streaming", _on),
     "external-tactics": ("external_tactics", _on),
+    "cuda-graph": ("cuda_graph", _on),
     "dla": ("dla", _number(0, 15)),
     "gpu-fallback": ("gpu_fallback", _on),
     "plugin": ("plugins", _file),

@@ -32,12 +32,12 @@ def test_every_key_is_read_as_what_it_is(tmp_path: Path) -> None:
     said = {
         "workspace": "2GiB", "level": "5", "tf32": "on", "timing-cache": "off", "version-compatible": "yes",
         "hardware": "ampere-plus", "refit": "true", "strip": "on", "weight-streaming": "on",
-        "external-tactics": "off", "dla": "1", "gpu-fallback": "on", "plugin": str(library),
+        "external-tactics": "off", "cuda-graph": "on", "dla": "1", "gpu-fallback": "on", "plugin": str(library),
     }  # fmt: skip
     assert said.keys() == KEYS.keys()
     made = parse_options(tuple(f"{key}={value}" for key, value in said.items()))
     assert made == TensorRTOptions(
-        2 << 30, 5, True, False, True, "ampere-plus", True, True, True, False, 1, True, (library.absolute(),)
+        2 << 30, 5, True, False, True, "ampere-plus", True, True, True, False, True, 1, True, (library.absolute(),)
     )
     assert made.to_dict()["plugins"] == ["libplugin.so"] and "timing_cache" in made.to_dict()
     assert parse_options(()).to_dict() == {}

@@ -108,6 +108,7 @@ def _facts(trt: Any, driver: Driver, options: dict[str, Any], precision: str, pl
         hardware=options.get("hardware", ""),
         is_stripped=bool(options.get("strip")),
         is_streamed=bool(options.get("weight_streaming")),
+        is_graph=bool(options.get("cuda_graph")),
         plugins=plugins,
     )
 

@@ -7,16 +7,21 @@ them. One thread uses a device.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from dlconv.errors import MachineError
 from dlconv.runtimes.nvidia_driver import LIBRARIES, error_name
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Array = np.ndarray[Any, Any]
 _OUT_OF_MEMORY: Final = 2
+_THREAD_LOCAL: Final = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads' calls are none of the graph's
 
 
 class Device:
@@ -75,6 +80,57 @@ class Memory:
         if getattr(self, "address", 0):
             self._device.call("cuMemFree_v2", ctypes.c_uint64(self.address))
             self.address = 0
+
+
+class Pinned:
+    """Page-locked memory of the host, of `size_bytes`: the GPU copies from and to it by itself."""
+
+    def __init__(self, device: Device, size_bytes: int) -> None:
+        self._device, self._address = device, 0
+        self.size_bytes = max(1, size_bytes)
+        address = ctypes.c_void_p()
+        device.call("cuMemHostAlloc", ctypes.byref(address), ctypes.c_size_t(self.size_bytes), ctypes.c_uint(0))
+        self._address = int(address.value or 0)
+
+    def array(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """The memory as an array. It is not to be used once this object is gone."""
+        size_bytes = math.prod(shape) * dtype.itemsize
+        if size_bytes > self.size_bytes:
+            raise ValueError(f"{size_bytes} bytes do not fit into {self.size_bytes}")
+        raw: Any = (ctypes.c_char * size_bytes).from_address(self._address)
+        return np.frombuffer(raw, dtype).reshape(shape)
+
+    def __del__(self) -> None:
+        if getattr(self, "_address", 0):
+            self._device.call("cuMemFreeHost", ctypes.c_void_p(self._address))
+            self._address = 0
+
+
+class Graph:
+    """Work that was put into the stream once, and is launched as a whole: a CUDA graph (CUDA 11.4 and newer)."""
+
+    def __init__(self, device: Device, put: Callable[[], None]) -> None:
+        """put: puts the work into the device's stream; it is recorded, not done. Raises MachineError where the driver
+        cannot record it: what waits for the GPU, or asks for memory, cannot be."""
+        self._device = device
+        self._graph, self._launched = ctypes.c_void_p(), ctypes.c_void_p()
+        stream = ctypes.c_void_p(device.stream)
+        device.call("cuStreamBeginCapture_v2", stream, ctypes.c_int(_THREAD_LOCAL))
+        try:
+            put()
+        finally:  # else the stream stays of no use
+            device.call("cuStreamEndCapture", stream, ctypes.byref(self._graph))
+        flags = ctypes.c_ulonglong(0)
+        device.call("cuGraphInstantiateWithFlags", ctypes.byref(self._launched), self._graph, flags)
+
+    def launch(self) -> None:
+        """Do it all, in the stream's order."""
+        self._device.call("cuGraphLaunch", self._launched, ctypes.c_void_p(self._device.stream))
+
+    def __del__(self) -> None:
+        for function, handle in (("cuGraphExecDestroy", self._launched), ("cuGraphDestroy", self._graph)):
+            if handle.value:
+                self._device.call(function, handle)
 
 
 class Clock:

@@ -6,13 +6,13 @@ import ctypes
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dlconv.errors import MachineError, SamplesError, StepError
+from dlconv.errors import DlconvError, MachineError, SamplesError, StepError
 from dlconv.runtimes import tensorrt_api as api
-from dlconv.runtimes.cuda import Clock, Device, Memory
+from dlconv.runtimes.cuda import Clock, Device, Graph, Memory, Pinned
 from dlconv.runtimes.tensorrt_inspect import inspected
 from dlconv.runtimes.tensorrt_outputs import Outputs
 from dlconv.runtimes.tensorrt_plan import WEIGHTS, PlanFacts
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from dlconv.model import Signature
     from dlconv.runtimes.base import Tensors
 
-_TIMES = ("upload_ms", "compute_ms", "download_ms")
+_TIMES = ("upload_ms", "", "compute_ms", "download_ms")
+"""What lies between the marks of a run; the second is what a CUDA graph needs to be made."""
 
 
 def probe() -> dict[str, Any]:
@@ -70,6 +71,14 @@ def _check_trust(facts: PlanFacts, *, trusted: bool) -> None:
         raise MachineError(f"opening the plan runs code: {what}", mend="--trust, if you know where it is from")
 
 
+class _Input(NamedTuple):
+    """An input as the context is told of it, and what holds its memory."""
+
+    shape: tuple[int, ...]
+    address: int
+    memory: Any
+
+
 class TensorRTSession:
     """A loaded plan. Inputs are written to the GPU, outputs read from it, around each run; times are told apart."""
 
@@ -98,42 +107,47 @@ class TensorRTSession:
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         is_input = {name: self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         self._inputs = {name: self._dtype(name) for name in names if is_input[name]}
-        self._outputs = Outputs(
-            trt, self._context, self._device, {name: self._dtype(name) for name in names if not is_input[name]}
-        )
+        self._output_types = {name: self._dtype(name) for name in names if not is_input[name]}
+        self._outputs = self._new_outputs()
+        self._pinned: dict[str, Pinned] = {}
+        self._is_graph = facts is not None and facts.is_graph
         self._times: dict[str, list[float]] = defaultdict(list)
-        self._held: list[Any] = []
+        self._bound: object = None
+        """What the context was told of last."""
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name, as TensorRT gives them. Raises SamplesError if the inputs do not fit the plan."""
         self._clock.mark(0)
-        self._held = self._bind(inputs)
+        held = self._bound = self._bind(inputs)
         self._outputs.bind()
         self._clock.mark(1)
-        self._enqueue()
+        start = self._starter()
         self._clock.mark(2)
-        outputs = self._outputs.read(lambda: self._clock.mark(3))
+        start()
+        self._clock.mark(3)
+        outputs = self._outputs.read(lambda: self._clock.mark(4))
+        del held  # until here the GPU may have read of it
         for name, value in zip(_TIMES, self._clock.intervals_ms(), strict=True):
             self._times[name].append(value)
         return outputs
 
     def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
         """See `dlconv.runtimes.base.Timeable`. What is timed is without transfers: `placement` tells of those."""
-        held = self._bind(inputs)
-        self._outputs.bind()
-        addresses = [
-            (name, memory.address if isinstance(memory, Memory) else memory.ctypes.data) for name, memory in held
-        ]
-        set_address, enqueue, wait = self._context.set_tensor_address, self._enqueue, self._device.wait
+        held = self._bound = self._bind(inputs)
+        outputs = self._new_outputs()
+        outputs.bind()
+        start, wait = self._starter(), self._device.wait
 
         def call() -> Any:
-            for name, address in addresses:  # another sample's may have been bound since
-                set_address(name, address)
-            enqueue()
+            nonlocal start
+            if self._bound is not held:  # another sample has been since
+                self._tell(held)
+                outputs.bind()
+                self._bound, start = held, self._starter()
+            start()
             wait()
-            return held
 
-        return call, lambda _: self._outputs.read()
+        return call, lambda _: outputs.read()
 
     def placement(self) -> dict[str, Any]:
         """What the engine's inspector tells, and the GPU's own clock: medians of all runs, transfers apart."""
@@ -152,35 +166,65 @@ class TensorRTSession:
             "fused_layers": found.fused,
             "memory_bytes": int(self._engine.device_memory_size if memory is None else memory),
             "profiles": int(self._engine.num_optimization_profiles),
-            "times": {name: round(median(values), 4) for name, values in self._times.items()},
+            "cuda_graph": self._is_graph,
+            "times": {name: round(median(values), 4) for name, values in self._times.items() if name},
         }
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         return api.array_type(api.dtype_of(self._engine.get_tensor_dtype(name)))
 
-    def _bind(self, inputs: Tensors) -> list[tuple[str, Any]]:
-        """The inputs on the GPU (values that decide shapes: on the host), at addresses that the context knows."""
+    def _new_outputs(self) -> Outputs:
+        return Outputs(self._trt, self._context, self._device, self._output_types)
+
+    def _bind(self, inputs: Tensors) -> dict[str, _Input]:
+        """The inputs on the GPU (values that decide shapes: on the host), of which the context is told."""
         if set(inputs) != set(self._inputs):
             raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
         arrays = {name: _fitting(name, array, self._inputs[name]) for name, array in inputs.items()}
-        self._choose_profile({name: array.shape for name, array in arrays.items()})
-        held: list[tuple[str, Any]] = []
+        held: dict[str, _Input] = {}
         for name, array in arrays.items():
-            if not self._context.set_input_shape(name, array.shape):
-                raise SamplesError(f"{name} has shape {list(array.shape)}, which the plan does not take")
             if self._engine.get_tensor_location(name) == self._trt.TensorLocation.HOST:
-                held.append((name, array))
-                self._context.set_tensor_address(name, array.ctypes.data)
+                held[name] = _Input(array.shape, array.ctypes.data, array)
                 continue
             memory = Memory(self._device, array.nbytes)
-            memory.write(array)
-            held.append((name, memory))
-            self._context.set_tensor_address(name, memory.address)
+            held[name] = _Input(array.shape, memory.address, memory)
+            memory.write(self._staged(name, array))
         self._device.wait()
+        self._tell(held)
+        return held
+
+    def _staged(self, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The array in page-locked memory, from which the GPU copies by itself."""
+        if name not in self._pinned or self._pinned[name].size_bytes < array.nbytes:
+            self._pinned[name] = Pinned(self._device, array.nbytes)
+        staged = self._pinned[name].array(array.shape, array.dtype)
+        staged[...] = array
+        return staged
+
+    def _tell(self, held: dict[str, _Input]) -> None:
+        """Tell the context the shapes and addresses of the inputs."""
+        self._choose_profile({name: each.shape for name, each in held.items()})
+        for name, each in held.items():
+            if not self._context.set_input_shape(name, each.shape):
+                raise SamplesError(f"{name} has shape {list(each.shape)}, which the plan does not take")
+            self._context.set_tensor_address(name, each.address)
         unknown = self._context.infer_shapes()
         if unknown:
             raise SamplesError(f"the shapes of {', '.join(unknown)} do not follow from the inputs")
-        return held
+
+    def _starter(self) -> Callable[[], None]:
+        """What puts a run into the stream, as the context was told: TensorRT's own call, or a CUDA graph of it."""
+        if not self._is_graph:
+            return self._enqueue
+        self._enqueue()  # what the first run alone does is none of the graph
+        self._device.wait()
+        try:
+            return Graph(self._device, self._enqueue).launch
+        except (DlconvError, MemoryError) as error:
+            met = f"the plan cannot run as a CUDA graph: {error}"
+            raise StepError(
+                met, wanted="shapes that do not depend on the data", mend="without cuda-graph=on"
+            ) from error
 
     def _choose_profile(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """The profile that takes the shapes, and of several the one whose optimum is nearest."""

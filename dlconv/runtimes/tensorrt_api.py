@@ -106,8 +106,9 @@ def register_plugins(trt: Any, log: Any) -> None:
     Raises MachineError where their library does not start.
     """
     if not trt.init_libnvinfer_plugins(log, ""):
+        cause = cause_of(log.errors[0]) if log.errors else "it says no reason"
         raise MachineError(
-            f"TensorRT {trt.__version__} does not start its library of plugins: {(log.errors or ['it says no reason'])[0]}",
+            f"TensorRT {trt.__version__} does not start its library of plugins: {cause}",
             wanted="libnvinfer_plugin of the same version",
             mend="install TensorRT anew",
         )

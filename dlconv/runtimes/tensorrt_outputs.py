@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.errors import StepError
-from dlconv.runtimes.cuda import Device, Memory
+from dlconv.runtimes.cuda import Device, Memory, Pinned
 from dlconv.runtimes.tensorrt_api import shape_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Outputs:
     def __init__(self, trt: Any, context: Any, device: Device, dtypes: Mapping[str, np.dtype[Any]]) -> None:
         self._trt, self._context, self._device, self._dtypes = trt, context, device, dict(dtypes)
         self._memory: dict[str, Memory] = {}
+        self._pinned: dict[str, Pinned] = {}
         host = trt.TensorLocation.HOST
         self._on_host = {name for name in dtypes if context.engine.get_tensor_location(name) == host}
         self._host: dict[str, np.ndarray[Any, Any]] = {}
@@ -78,15 +79,22 @@ class Outputs:
         found: dict[str, np.ndarray[Any, Any]] = {}
         for name, dtype in self._dtypes.items():
             if name in self._host:
-                found[name] = self._host[name].copy()
+                found[name] = self._host[name]
                 continue
             shape, memory = self._shapes[name], self._memory.get(name)
             if -1 in shape:
                 shape, memory = self._allocators[name].shape, self._allocators[name].memory
             if memory is None or shape is None:
                 raise StepError(f"TensorRT gave no output {name!r}")
-            found[name] = np.empty(shape, dtype)
+            found[name] = self._staging(name, shape, dtype)
             memory.read(found[name])
         at_end()
         self._device.wait()
-        return found
+        return {name: array.copy() for name, array in found.items()}
+
+    def _staging(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Page-locked memory, which the GPU copies into by itself."""
+        size_bytes = math.prod(shape) * dtype.itemsize
+        if name not in self._pinned or self._pinned[name].size_bytes < size_bytes:
+            self._pinned[name] = Pinned(self._device, size_bytes)
+        return self._pinned[name].array(shape, dtype)

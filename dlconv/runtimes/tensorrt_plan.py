@@ -23,7 +23,8 @@ _AMPERE: Final = 8.0
 
 @dataclass(frozen=True)
 class PlanFacts:
-    """What a plan was built by and for. precision: that was asked for. The flags are those of the builder."""
+    """What a plan was built by and for. precision: that was asked for. is_graph: it is
+    run as a CUDA graph. The other flags are those of the builder."""
 
     tensorrt: str
     gpu: str
@@ -36,6 +37,7 @@ class PlanFacts:
     hardware: str = ""
     is_stripped: bool = False
     is_streamed: bool = False
+    is_graph: bool = False
     plugins: tuple[str, ...] = ()
 
     def __str__(self) -> str:

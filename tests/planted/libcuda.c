@@ -77,6 +77,37 @@ int cuMemcpyDtoHAsync_v2(void *to, Address from, size_t size, void *stream) {
     return 0;
 }
 
+int cuMemHostAlloc(void **address, size_t size, unsigned flags) {
+    (void)flags;
+    live++;
+    return (*address = malloc(size)) ? 0 : 2;
+}
+int cuMemFreeHost(void *address) { free(address); live--; return 0; }
+
+/* A graph is what the stand-in for TensorRT would have done, which it leaves here while the stream records. */
+typedef void Work(void);
+static Work *recorded;
+static int capturing, refuses;
+int planted_capturing(void) { return capturing; }
+void planted_record(Work *work) { recorded = work; }
+void planted_refuse(int code) { refuses = code; }
+int cuStreamBeginCapture_v2(void *stream, int mode) { recorded = 0; capturing = 1; return stream && mode == 1 ? 0 : 1; }
+int cuStreamEndCapture(void *stream, void **graph) {
+    if (!stream || !capturing) return 1;
+    capturing = 0;
+    *graph = refuses ? 0 : (void *)recorded;
+    live += !refuses;
+    return refuses;
+}
+int cuGraphInstantiateWithFlags(void **launched, void *graph, unsigned long long flags) {
+    *launched = graph;
+    live++;
+    return graph && !flags ? 0 : 1;
+}
+int cuGraphLaunch(void *launched, void *stream) { ((Work *)launched)(); return stream ? 0 : 1; }
+int cuGraphExecDestroy(void *launched) { (void)launched; live--; return 0; }
+int cuGraphDestroy(void *graph) { (void)graph; live--; return 0; }
+
 static int context, stream, ticks, events[64], made;
 int cuDevicePrimaryCtxRetain(void **which, int device) { (void)device; *which = &context; return 0; }
 int cuCtxSetCurrent(void *which) { return which == &context ? 0 : 201; }

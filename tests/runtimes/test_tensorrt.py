@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dlconv.convert.edge import Made
 
 FAKES = Path(__file__).parents[1] / "fakes"
-GENERATIONS = ("8.5", "8.6", "10.16", "11.0", "11.4")
+GENERATIONS: tuple[str, ...] = ("8.5", "8.6", "10.16", "11.0", "11.4")
 pytestmark = [pytest.mark.onnx, pytest.mark.skipif(sys.platform != "linux", reason="the driver is planted as an .so")]
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 3)).astype(np.float32)
@@ -177,6 +177,31 @@ def test_calls_that_are_timed_keep_their_own_inputs(trt: Any, tmp_path: Path) ->
     pairs = [opened.bound({"x": X * scale}) for scale in (1, -2)]
     for scale, (call, read) in zip((1, -2), pairs, strict=True):
         np.testing.assert_array_equal(read(call())["y"], answer(path, {"x": X * np.float32(scale)})[0])
+
+
+def test_calls_of_several_sizes_are_each_what_they_were_bound_to(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path, "N")
+    profiles = [{"x": [[1, 3], [2, 3], [8, 3]]}]
+    for word in (False, True):
+        out = tmp_path / f"graph-{word}"
+        made = convert(path, signature, out, {"x": X}, profiles=profiles, trt={"cuda_graph": word})
+        opened = session(out, made)
+        assert opened.placement()["cuda_graph"] is word
+        given = [RNG.standard_normal((size, 3)).astype(np.float32) for size in (2, 7, 1)]
+        pairs = [opened.bound({"x": x}) for x in given]
+        np.testing.assert_array_equal(opened.run({"x": X})["y"], answer(path, {"x": X})[0])
+        for number in (0, 2, 1, 1, 0):
+            call, read = pairs[number]
+            np.testing.assert_array_equal(read(call())["y"], answer(path, {"x": given[number]})[0])
+
+
+def test_what_no_graph_can_be_made_of_is_an_error(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path)
+    made = convert(path, signature, tmp_path / "out", {"x": X}, trt={"cuda_graph": True})
+    opened = session(tmp_path / "out", made)
+    ctypes.CDLL(nvidia_driver.LIBRARIES[sys.platform]).planted_refuse(900)
+    with pytest.raises(StepError, match="cannot run as a CUDA graph: the NVIDIA driver's cuStreamEndCapture"):
+        opened.run({"x": X})
 
 
 def test_shapes_that_depend_on_the_data_are_asked_for(trt: Any, tmp_path: Path) -> None:

@@ -382,3 +382,17 @@ def test_the_inspector_tells_of_every_layer(trt: Any, tmp_path: Path) -> None:
     found = attested(text)
     assert found.layers == len(json.loads(text)["Layers"]) >= 2
     assert sum(found.precisions.values()) >= 2
+
+
+def test_a_cuda_graph_gives_the_same_answers(tmp_path: Path) -> None:
+    path, signature = dense(tmp_path, "N")
+    profiles = [{"x": [[1, 3], [2, 3], [8, 3]]}]
+    made = convert(path, signature, tmp_path / "out", {"x": X}, profiles=profiles, trt={"cuda_graph": True})
+    opened = session(tmp_path / "out", made)
+    assert opened.placement()["cuda_graph"] is True
+    given = [RNG.standard_normal((size, 3)).astype(np.float32) for size in (2, 7, 1)]
+    pairs = [opened.bound({"x": x}) for x in given]
+    assert_near(opened.run({"x": X})["y"], answer(path, {"x": X}), 1e-5)
+    for number in (0, 2, 1, 1, 0):
+        call, read = pairs[number]
+        assert_near(read(call())["y"], answer(path, {"x": given[number]}), 1e-5)

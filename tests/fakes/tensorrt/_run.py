@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dlconv.runtimes import nvidia_driver
 from tensorrt._build import MAGIC, ILogger, decides_shapes, kind_of
 from tensorrt._names import IS_8, VERSION, Strict, enum, members
 
@@ -130,6 +131,7 @@ class IExecutionContext(Strict):
         self._addresses: dict[str, int] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._allocators: dict[str, Any] = {}
+        self._recorded: list[Any] = []
 
     @property
     def engine(self) -> ICudaEngine:
@@ -179,14 +181,26 @@ class IExecutionContext(Strict):
         return tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
 
     def execute_async_v3(self, stream_handle: int) -> bool:
+        """At once; or, while the stream records, each time that the graph is launched."""
+        assert stream_handle
+        shapes, addresses = dict(self._shapes), dict(self._addresses)
+        driver = ctypes.CDLL(nvidia_driver.LIBRARIES["linux"])
+        if not driver.planted_capturing():
+            self._execute(shapes, addresses, stream_handle)
+        else:
+            work = ctypes.CFUNCTYPE(None)(lambda: self._execute(shapes, addresses, stream_handle))
+            driver.planted_record(work)
+            self._recorded.append(work)
+        return True
+
+    def _execute(self, shapes: dict[str, tuple[int, ...]], addresses: dict[str, int], stream_handle: int) -> None:
         import onnxruntime
 
-        assert stream_handle
         inputs = {}
         for name in self._engine._inputs:
             kind = np.dtype(TYPES[self._engine.get_tensor_dtype(name).name])
-            size = int(np.prod(self._shapes[name])) * kind.itemsize
-            array = np.frombuffer(ctypes.string_at(self._addresses[name], size), kind).reshape(self._shapes[name])
+            size = int(np.prod(shapes[name])) * kind.itemsize
+            array = np.frombuffer(ctypes.string_at(addresses[name], size), kind).reshape(shapes[name])
             wide = IS_8 and self._engine._values[name].type.tensor_type.elem_type == 7
             inputs[name] = array.astype(np.int64) if wide else array
         options = onnxruntime.SessionOptions()
@@ -196,11 +210,10 @@ class IExecutionContext(Strict):
         for name, answer in zip(outputs, session.run(outputs, inputs), strict=True):
             array = np.asarray(answer, order="C")
             array = array.astype(np.int32) if IS_8 and array.dtype == np.int64 else array
-            address = self._addresses.get(name, 0)
+            address = addresses.get(name, 0)
             if name in self._allocators:
                 address = self._allocate(name, array, stream_handle)
             ctypes.memmove(address, array.ctypes.data, array.nbytes)
-        return True
 
     def _allocate(self, name: str, array: Any, stream: int) -> int:
         asked = self._allocators[name]
