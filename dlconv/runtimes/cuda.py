@@ -40,11 +40,19 @@ class Device:
 
     def call(self, function: str, *arguments: Any) -> None:
         """A function of the driver. Raises MemoryError where the GPU has none left, else MachineError."""
+        if not hasattr(self._library, function):
+            raise MachineError(f"the NVIDIA driver has no {function}", wanted="a newer one", mend="update the driver")
         code = int(getattr(self._library, function)(*arguments))
         if code == _OUT_OF_MEMORY:
             raise MemoryError(f"the GPU is out of memory: {function} answers {error_name(self._library, code)}")
         if code:
             raise MachineError(f"the NVIDIA driver's {function} answers {error_name(self._library, code)}")
+
+    def free_memory(self) -> tuple[int, int]:
+        """The GPU's memory that nobody has, and all of it, in bytes."""
+        free, whole = ctypes.c_size_t(), ctypes.c_size_t()
+        self.call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(whole))
+        return free.value, whole.value
 
     def wait(self) -> None:
         """Until all work on the stream is done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dlconv.runtimes.base import Tensors
 
 _TIMES = ("upload_ms", "", "compute_ms", "download_ms")
-"""What lies between the marks of a run; the second is what a CUDA graph needs to be made."""
+"""What lies between the marks of a run; the second is what the context is told, and how a CUDA graph is made."""
 
 
 def probe() -> dict[str, Any]:
@@ -117,15 +118,17 @@ class TensorRTSession:
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name, as TensorRT gives them. Raises SamplesError if the inputs do not fit the plan."""
-        self._clock.mark(0)
+        begin_s = time.perf_counter()
         held = self._bound = self._bind(inputs)
         self._outputs.bind()
-        self._clock.mark(1)
-        start = self._starter()
+        recording_s = time.perf_counter()
+        start = self._starter(self._outputs)
+        recording_s = time.perf_counter() - recording_s
         self._clock.mark(2)
         start()
         self._clock.mark(3)
         outputs = self._outputs.read(lambda: self._clock.mark(4))
+        self._times["wall_ms"].append((time.perf_counter() - begin_s - recording_s) * 1000)
         del held  # until here the GPU may have read of it
         for name, value in zip(_TIMES, self._clock.intervals_ms(), strict=True):
             self._times[name].append(value)
@@ -136,21 +139,22 @@ class TensorRTSession:
         held = self._bound = self._bind(inputs)
         outputs = self._new_outputs()
         outputs.bind()
-        start, wait = self._starter(), self._device.wait
+        start, wait = self._starter(outputs), self._device.wait
 
         def call() -> Any:
             nonlocal start
             if self._bound is not held:  # another sample has been since
                 self._tell(held)
                 outputs.bind()
-                self._bound, start = held, self._starter()
+                self._bound, start = held, self._starter(outputs)
             start()
             wait()
 
         return call, lambda _: outputs.read()
 
     def placement(self) -> dict[str, Any]:
-        """What the engine's inspector tells, and the GPU's own clock: medians of all runs, transfers apart."""
+        """What the engine's inspector tells, and medians of all runs: by the GPU's own clock, transfers apart, and
+        "wall_ms", the whole of a run by the clock on the wall, transfers and this adapter's own work in it."""
         gpu, found = self._driver.gpus[0], inspected(self._trt, self._engine)
         memory = getattr(self._engine, "device_memory_size_v2", None)
         return {
@@ -182,13 +186,18 @@ class TensorRTSession:
             raise SamplesError(f"inputs {sorted(inputs)} were given", wanted=f"{sorted(self._inputs)}")
         arrays = {name: _fitting(name, array, self._inputs[name]) for name, array in inputs.items()}
         held: dict[str, _Input] = {}
+        uploads: list[tuple[Memory, np.ndarray[Any, Any]]] = []
         for name, array in arrays.items():
             if self._engine.get_tensor_location(name) == self._trt.TensorLocation.HOST:
                 held[name] = _Input(array.shape, array.ctypes.data, array)
                 continue
             memory = Memory(self._device, array.nbytes)
             held[name] = _Input(array.shape, memory.address, memory)
-            memory.write(self._staged(name, array))
+            uploads.append((memory, self._staged(name, array)))
+        self._clock.mark(0)
+        for memory, staged in uploads:
+            memory.write(staged)
+        self._clock.mark(1)
         self._device.wait()
         self._tell(held)
         return held
@@ -212,10 +221,19 @@ class TensorRTSession:
         if unknown:
             raise SamplesError(f"the shapes of {', '.join(unknown)} do not follow from the inputs")
 
-    def _starter(self) -> Callable[[], None]:
-        """What puts a run into the stream, as the context was told: TensorRT's own call, or a CUDA graph of it."""
+    def _starter(self, outputs: Outputs) -> Callable[[], None]:
+        """What puts a run into the stream, as the context was told: TensorRT's own call, or a CUDA graph of it.
+
+        Raises StepError where the run cannot be recorded as a graph.
+        """
         if not self._is_graph:
             return self._enqueue
+        if outputs.unknown:
+            raise StepError(
+                f"the plan cannot run as a CUDA graph: the shape of {', '.join(outputs.unknown)} depends on the data",
+                wanted="shapes that follow from those of the inputs",
+                mend="without --trt cuda-graph=on",
+            )
         self._enqueue()  # what the first run alone does is none of the graph
         self._device.wait()
         try:
@@ -223,7 +241,7 @@ class TensorRTSession:
         except (DlconvError, MemoryError) as error:
             met = f"the plan cannot run as a CUDA graph: {error}"
             raise StepError(
-                met, wanted="shapes that do not depend on the data", mend="without cuda-graph=on"
+                met, wanted="shapes that do not depend on the data", mend="without --trt cuda-graph=on"
             ) from error
 
     def _choose_profile(self, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -72,6 +72,11 @@ class Outputs:
                 self._memory[name] = Memory(self._device, size_bytes)
             self._context.set_tensor_address(name, self._memory[name].address)
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Outputs whose shape TensorRT tells at the end of a run alone."""
+        return tuple(name for name, shape in self._shapes.items() if -1 in shape)
+
     def read(self, at_end: Callable[[], None] = lambda: None) -> dict[str, np.ndarray[Any, Any]]:
         """What the last run gave, once it is done. at_end: called when all copies are under way."""
         if self._allocators or self._host:

@@ -141,7 +141,8 @@ def test_a_plan_is_built_runs_and_tells_of_itself(trt: Any, tmp_path: Path) -> N
     told = opened.placement()
     assert (told["device"], told["compute_capability"], told["precision"]) == ("Planted A", "9.0", "float32")
     assert told["version"] == trt.__version__ and told["cuda"] == "12.4"
-    assert set(told["times"]) == {"upload_ms", "compute_ms", "download_ms"} and min(told["times"].values()) > 0
+    assert set(told["times"]) == {"upload_ms", "compute_ms", "download_ms", "wall_ms"}
+    assert min(told["times"].values()) > 0
     assert "TF32" not in head_of(tmp_path / "out")["flags"]
     facts = PlanFacts.of(tmp_path / "out" / PLAN)
     assert facts is not None and facts.tensorrt == trt.__version__ and facts.gpu == "Planted A"
@@ -202,6 +203,25 @@ def test_what_no_graph_can_be_made_of_is_an_error(trt: Any, tmp_path: Path) -> N
     ctypes.CDLL(nvidia_driver.LIBRARIES[sys.platform]).planted_refuse(900)
     with pytest.raises(StepError, match="cannot run as a CUDA graph: the NVIDIA driver's cuStreamEndCapture"):
         opened.run({"x": X})
+
+
+def test_no_graph_is_made_of_shapes_that_depend_on_the_data(trt: Any, tmp_path: Path) -> None:
+    path = save(tmp_path / "m.onnx", [("NonZero", ["x"], ["y"])], [("x", 1, [2, 3])], [("y", 7, [2, "K"])], {})
+    signature = Signature((TensorSpec("x", "float32", (2, 3)),), (TensorSpec("y", "int64", (2, "K")),))
+    made = convert(path, signature, tmp_path / "out", {"x": X}, trt={"cuda_graph": True})
+    opened = session(tmp_path / "out", made)
+    for begin in (opened.run, opened.bound):
+        with pytest.raises(StepError, match="the shape of y depends on the data") as refused:
+            begin({"x": X})
+        assert "--trt cuda-graph=on" in refused.value.mend
+
+
+def test_a_driver_that_is_too_old_is_told(trt: Any) -> None:
+    from dlconv.runtimes import cuda
+
+    with pytest.raises(MachineError, match="the NVIDIA driver has no cuNoSuchThing") as refused:
+        cuda.Device().call("cuNoSuchThing")
+    assert refused.value.mend == "update the driver"
 
 
 def test_shapes_that_depend_on_the_data_are_asked_for(trt: Any, tmp_path: Path) -> None:
