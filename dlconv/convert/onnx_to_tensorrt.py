@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from dlconv.convert import onnx_graph
 from dlconv.convert.edge import Made, Step, inherited
 from dlconv.convert.tensorrt_config import TimingCache, add_profiles, configured, progress
+from dlconv.convert.tensorrt_memory import estimated, require_room
 from dlconv.convert.tensorrt_network import parsed, set_precision
 from dlconv.errors import RequestError, StepError
 from dlconv.model import Dim, Signature, TensorSpec
 from dlconv.runtimes import tensorrt_api as api
+from dlconv.runtimes.cuda import Device
 from dlconv.runtimes.tensorrt_inspect import Attested, inspected
 from dlconv.runtimes.tensorrt_plan import PLAN, WEIGHTS, PlanFacts
 
@@ -33,8 +35,9 @@ def convert(step: Step) -> Made:
     settings: "precision" ("fp32", "fp16", "bf16", "int8"), "keep" (nodes that stay float32), "profiles" (a mapping each
     of inputs to their least, best and largest shape), "values" (the same of integers that
     may decide shapes), "trt" (`TensorRTOptions.to_dict`), "plugin_paths" (libraries).
-    Raises Unsupported for what TensorRT cannot take, each node named, or this version does not have; StepError where
-    the build fails, or gave another precision than was asked for.
+    Raises Unsupported for what TensorRT cannot take, each node named, or this version does not have; MachineError where
+    the weights are more than the GPU has room for; StepError where the build fails, or gave another precision than was
+    asked for.
     """
     options: dict[str, Any] = step.settings.get("trt", {})
     precision = str(step.settings.get("precision", "fp32"))
@@ -42,6 +45,12 @@ def convert(step: Step) -> Made:
     log = api.new_log(trt)
     api.register_plugins(trt, log)
     plugins = _plugins(step.settings.get("plugin_paths", ()), step.out_dir)
+    room = require_room(
+        estimated(step.source, step.settings.get("profiles", ()), precision),
+        *Device().free_memory(),
+        is_streamed=bool(options.get("weight_streaming")),
+    )
+    print(f"[dlconv] {room}", flush=True)  # noqa: T201 - a worker's output is its log
     plan = _build(step, trt, driver, log, options, precision)
     (step.out_dir / PLAN).write_bytes(plan)
     facts = _facts(trt, driver, options, precision, plugins)
@@ -52,7 +61,7 @@ def convert(step: Step) -> Made:
     found = inspected(trt, engine)
     _attest(found, precision)
     signature = _signature(trt, engine, step.signature)
-    return Made(PLAN, signature, _notes(found, facts, engine, options))
+    return Made(PLAN, signature, (*_notes(found, facts, engine, options), room))
 
 
 def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, Any], precision: str) -> bytes:

@@ -304,6 +304,19 @@ def test_a_build_that_gives_nothing_is_an_error(trt: Any, tmp_path: Path) -> Non
         convert(path, signature, tmp_path / "out", {"x": X}, trt={"workspace_bytes": 1})
 
 
+def test_the_memory_needed_is_told_and_weights_that_do_not_fit_are_refused(trt: Any, tmp_path: Path) -> None:
+    path, signature = dense(tmp_path)
+    made = convert(path, signature, tmp_path / "out", {"x": X})
+    assert "weights 0.0 MiB" in made.notes[-1] and "79.0 of the 80.0 GiB" in made.notes[-1]
+    planted_free = ctypes.CDLL(nvidia_driver.LIBRARIES[sys.platform]).planted_free
+    planted_free.argtypes = [ctypes.c_size_t]
+    planted_free(47)
+    with pytest.raises(MachineError, match="the model's weights are"):
+        convert(path, signature, tmp_path / "out", {"x": X})
+    planted_free(48)
+    assert "may not be enough" in convert(path, signature, tmp_path / "out", {"x": X}).notes[-1]
+
+
 def test_float16_is_in_the_graph_where_types_are_and_else_allowed(trt: Any, tmp_path: Path) -> None:
     plain, signature = dense(tmp_path)
     typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
