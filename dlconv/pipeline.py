@@ -80,7 +80,7 @@ class _Run:
 
 def plan(path: Path, options: ExportOptions) -> Plan:
     """How the model at `path` would reach each target here. Raises as `formats.open_artifact`."""
-    return planning.make(formats.identify_source(path).format, options)
+    return planning.make(formats.identify_source(path).format, options, path)
 
 
 def export(path: Path, options: ExportOptions, listener: Listener | None = None) -> Report:
@@ -94,10 +94,10 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     told = listener or Silence()
     path = path.absolute()  # workers have a directory of their own
     found = formats.identify_source(path).format
-    planned = planning.make(found, options)
+    planned = planning.make(found, options, path)
     if options.install:
         _install(planned, told)
-        planned = planning.make(found, options)
+        planned = planning.make(found, options, path)
     planned, without = planned.split(options.require)
     calibration.check(options)
     artifact = formats.open_artifact(path)  # last: its digest takes as long as the file is large
@@ -111,7 +111,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
         with crew:
             provided.prove(options.provider, crew)
             made = _export(artifact, planned, places, options, crew, cache, told)
-        skips = [_without(artifact, target, error, options) for target, error in without.items()]
+        skips = [_without(artifact, target, error, options, made) for target, error in without.items()]
         in_order = sorted((*made, *skips), key=lambda outcome: options.targets.index(outcome.target))
         return Report(tuple(in_order), frozenset(without))
     finally:
@@ -300,10 +300,15 @@ def _jobs(artifact: Artifact) -> int:
     return max(1, min(cores, psutil.virtual_memory().available // need))
 
 
-def _without(artifact: Artifact, target: str, error: ToolchainMissing, options: ExportOptions) -> Outcome:
-    """The outcome of a target whose hardware is not here."""
+def _without(
+    artifact: Artifact, target: str, error: ToolchainMissing, options: ExportOptions, made: list[Outcome]
+) -> Outcome:
+    """The outcome of a target whose hardware is not here. made: those of the others, of which an ONNX tells more."""
     name, model = _place(artifact, target, options).name, artifact.path.name
-    return Outcome(name, model, target, options.precision, verdict=skipped(error), error=error)
+    onnx = next((each.path for each in made if each.target == "onnx" and each.path is not None), None)
+    is_told = target != "tensorrt" or artifact.format is formats.Format.ONNX or onnx is None
+    notes = () if is_told or onnx is None else planning.notes_on(onnx / "model.onnx")
+    return Outcome(name, model, target, options.precision, verdict=skipped(error), error=error, notes=notes)
 
 
 def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:

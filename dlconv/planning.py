@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from dlconv import protobuf, tensorrt_operators
 from dlconv.convert.graph import Route, whole_graph
-from dlconv.errors import RequestError, ToolchainMissing
+from dlconv.errors import FormatError, RequestError, ToolchainMissing
+from dlconv.formats import Format
 from dlconv.hardware import computes_bfloat16, cpu_name
 from dlconv.kinds import KINDS
 from dlconv.provided import TARGET, lacks, runtime_for
@@ -15,8 +17,8 @@ from dlconv.workers import gates, toolchains
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
-    from dlconv.formats import Format
     from dlconv.options import ExportOptions
 
 
@@ -65,12 +67,13 @@ class PlannedRoute:
 @dataclass(frozen=True)
 class TargetPlan:
     """The routes to one target in the order of trial. lacks: what is missing whatever the route is. toolchain: of the
-    runtime that judges it."""
+    runtime that judges it. notes: what is known to stand in the way, and is not missing here."""
 
     target: str
     routes: tuple[PlannedRoute, ...]
     lacks: tuple[Lack, ...]
     toolchain: str
+    notes: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> PlannedRoute | None:
@@ -108,6 +111,7 @@ class TargetPlan:
             "why": self.why,
             "routes": [route.to_dict() for route in self.routes],
             "lacks": [lack.to_dict() for lack in self.lacks],
+            "notes": list(self.notes),
         }
 
 
@@ -149,17 +153,36 @@ def _missing(targets: tuple[TargetPlan, ...]) -> ToolchainMissing | None:
     return ToolchainMissing(
         f"this machine lacks what is needed for {', '.join(t.target for t in targets if t.needed)}",
         mend="\n".join(dict.fromkeys(lack.mend for lack in lacks.values())) + installable,
-        problems=tuple(f"{lack.toolchain} ({lack.needed_for}): {lack.problem}" for lack in lacks.values()),
+        problems=(
+            *(f"{lack.toolchain} ({lack.needed_for}): {lack.problem}" for lack in lacks.values()),
+            *(f"besides, for {target.target}: {note}" for target in targets if target.needed for note in target.notes),
+        ),
     )
 
 
-def make(source: Format, options: ExportOptions) -> Plan:
-    """The plan for a format. The routes are the same everywhere; what they lack is this machine's.
+def make(source: Format, options: ExportOptions, model: Path | None = None) -> Plan:
+    """The plan for a format. The routes are the same everywhere; what they lack is this machine's. model: the source,
+    of which more is told where it is known without work.
 
     Raises RequestError for a format that is no source, and where no route is as it was asked for.
     """
     absent = cache(_absent)  # each toolchain is looked for once a plan, and there may be a hundred routes
-    return Plan(source, tuple(_target_plan(source, target, options, absent) for target in options.targets))
+    goals = (_target_plan(source, target, options, absent) for target in options.targets)
+    if model is None or source is not Format.ONNX or options.tensorrt.plugins:
+        return Plan(source, tuple(goals))
+    return Plan(
+        source, tuple(replace(goal, notes=notes_on(model)) if goal.target == "tensorrt" else goal for goal in goals)
+    )
+
+
+def notes_on(model: Path) -> tuple[str, ...]:
+    """What TensorRT would not take of an ONNX file, by the table of the release that is here, or of the newest."""
+    located = toolchains.locate(toolchains.get("tensorrt"))
+    version = "" if isinstance(located, toolchains.Missing) else located.versions.get("tensorrt", "")
+    try:
+        return tensorrt_operators.troubles(model, version)
+    except protobuf.Malformed as error:
+        raise FormatError(f"{model} is damaged: {error}", wanted="an ONNX model", mend="export it again") from error
 
 
 def _target_plan(

@@ -164,3 +164,74 @@ def onnx_external_files(path: Path) -> tuple[str, ...]:
                 if field.wire == _BYTES and field.number in below:
                     stack.append((below[field.number], field.start, field.end))
     return tuple(sorted(found))
+
+
+@dataclass(frozen=True)
+class OnnxNode:
+    """A node of an ONNX graph: its operator, the operator's domain, and its own name, or its first output's."""
+
+    operator: str
+    domain: str
+    name: str
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """Of an ONNX file: the nodes, those of subgraphs and of functions too, in order; the opset of ONNX's own operators,
+    0 if none is told; and the names of the functions that the file brings."""
+
+    nodes: tuple[OnnxNode, ...]
+    opset: int
+    functions: frozenset[str]
+
+
+# Where nodes can stand: message -> {field number: message below}.
+_NODES_BELOW: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {6: "graph", 11: "graph"},
+}
+
+
+def onnx_graph(path: Path) -> OnnxGraph:
+    """The structure of an ONNX file. No weight is read. Raises Malformed."""
+    nodes: list[OnnxNode] = []
+    functions: set[str] = set()
+    opset = 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        stack = [("model", 0, len(buffer))]
+        while stack:
+            message, start, end = stack.pop()
+            inside = list(fields(buffer, start, end))
+            if message == "node":
+                nodes.append(_node(buffer, inside))
+            elif message == "function":
+                functions.add(_text(buffer, inside, 1))
+            elif message == "model":
+                opset = max((_own_opset(buffer, field) for field in inside if field.number == 8), default=0)
+            below = _NODES_BELOW[message]
+            stack += [
+                (below[field.number], field.start, field.end)
+                for field in reversed(inside)
+                if field.wire == _BYTES and field.number in below
+            ]
+    return OnnxGraph(tuple(nodes), opset, frozenset(functions))
+
+
+def _node(buffer: Buffer, inside: list[Field]) -> OnnxNode:
+    name = _text(buffer, inside, 3) or _text(buffer, inside, 2)
+    return OnnxNode(_text(buffer, inside, 4), _text(buffer, inside, 7), name)
+
+
+def _own_opset(buffer: Buffer, entry: Field) -> int:
+    inside = list(fields(buffer, entry.start, entry.end))
+    version = next((field.value for field in inside if field.number == 2), 0)
+    return version if _text(buffer, inside, 1) in ("", "ai.onnx") else 0
+
+
+def _text(buffer: Buffer, inside: list[Field], number: int) -> str:
+    """The first text of a field, "" if there is none."""
+    found = next((field for field in inside if field.number == number and field.wire == _BYTES), None)
+    return "" if found is None else buffer[found.start : found.end].decode("utf-8", "replace")

@@ -37,7 +37,7 @@ LAYERS = (
     (
         "values",
         "archives bars errors events formats images inputs jaxfile jsonfile keeplist model options pickles plugins "
-        "precisions preprocess protobuf providers samples sizes tensorrt_options",
+        "precisions preprocess protobuf providers samples sizes tensorrt_operators tensorrt_options",
     ),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),

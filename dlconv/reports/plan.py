@@ -17,6 +17,7 @@ def lines(plan: Plan) -> Iterator[str]:
         yield ""
         yield f"{goal.target}: {goal.why}"
         yield from _routes(goal)
+        yield from (f"  {note}" for note in goal.notes)
     lacks = {lack.toolchain: lack for goal in plan.targets for lack in _lacks(goal)}
     if lacks:
         yield ""

@@ -68,6 +68,20 @@ def test_without_a_gpu_the_others_are_made(
     assert "pip install 'tensorrt" in " ".join(ran.data["outcomes"][0]["verdict"]["reasons"])
 
 
+def test_without_a_gpu_operators_that_it_lacks_are_told(bare: None, dlconv: Callable[..., Any], tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper
+
+    info = helper.make_tensor_value_info
+    nodes = [helper.make_node("Det", ["x"], ["y"], name="the_det")]
+    graph = helper.make_graph(nodes, "planted", [info("x", 1, [3, 3])], [info("y", 1, [])])
+    model = tmp_path / "det.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), model)
+    assert "  TensorRT 10.15 has no Det: the_det" in dlconv("plan", model, "--to", "tensorrt").out.splitlines()
+    alone = dlconv("export", model, "--to", "tensorrt", "-o", tmp_path / "out")
+    assert alone.code == 3 and "besides, for tensorrt: TensorRT 10.15 has no Det: the_det" in alone.err
+
+
 def test_a_plan_is_exported_verified_and_refused_elsewhere(
     with_gpu: Callable[..., Any], dlconv: Callable[..., Any], digits: Path, tmp_path: Path
 ) -> None:
