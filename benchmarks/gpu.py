@@ -1,6 +1,6 @@
 """TensorRT on this machine's NVIDIA GPU: verdicts, and latency beside TensorRT by hand, PyTorch and ONNX Runtime.
 
-    python benchmarks/gpu.py FOLDER [--only NAME] [--own-tactics] [--rounds 2]
+    python benchmarks/gpu.py FOLDER [--only NAME] [--own-tactics] [--rounds 2] [--by-hand 2]
     python benchmarks/gpu.py FOLDER --write
 
 The digits model, ResNet-50's shape and a six-layer encoder (random weights in which every layer matters) are exported
@@ -22,11 +22,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
-INPUTS = {"digits": [], "resnet50": ["--input", "x:8x3x224x224"], "encoder": ["--input", "src:8x128x512"]}
+INPUTS = {"digits": [], "resnet50": ["--input", "x:1x3x224x224"], "encoder": ["--input", "src:8x128x512"]}
 """The models, and what to say of their inputs."""
 PRECISIONS = ("fp32", "fp16")
 
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--own-tactics", action="store_true", help="no kernels of cuBLAS and cuDNN, in both ways")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--by-hand", type=int, default=2, help="how often to build by hand")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
@@ -49,20 +53,22 @@ def main() -> None:
         put_section(ROOT / "docs" / "tensorrt.md", "gpu", table(json.loads(results.read_text())))
         return
     found: dict[str, Any] = {"date": datetime.date.today().isoformat(), "models": {}}
+    if results.exists():
+        found["models"] = json.loads(results.read_text())["models"]
     for name in INPUTS:
         if arguments.only in name:
-            found["models"][name] = measured(name, folder, arguments.rounds, own_tactics=arguments.own_tactics)
-            results.write_text(json.dumps(found, indent=1) + "\n")
+            told = found["models"][name] = {"precisions": {}, "latency": {}}
+            for _ in measured(name, folder, told, arguments):  # what there is stays, whatever comes after
+                results.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
 
 
-def measured(name: str, folder: Path, rounds: int, *, own_tactics: bool) -> dict[str, Any]:
-    """Verdicts and latencies of one model."""
+def measured(name: str, folder: Path, told: dict[str, Any], arguments: argparse.Namespace) -> Iterator[None]:
+    """Verdicts and latencies of one model into `told`, bit by bit."""
     archive, onnx = folder / f"{name}.pt", folder / f"{name}.onnx"
     _ran(sys.executable, HERE / "gpu_models.py", name, archive, onnx)
-    told: dict[str, Any] = {"precisions": {}, "latency": {}}
     plans: dict[str, Path] = {}
-    more = ["--trt", "external-tactics=off"] if own_tactics else []
+    more = ["--trt", "external-tactics=off"] if arguments.own_tactics else []
     for precision in PRECISIONS:
         bundle = folder / f"{name}-tensorrt-{precision}"
         words = [archive, "--to", "tensorrt", "--precision", precision, "--name", name, "--draws", "2", "-o", folder]
@@ -72,18 +78,19 @@ def measured(name: str, folder: Path, rounds: int, *, own_tactics: bool) -> dict
         }
         if (bundle / "model.plan").exists():
             plans[f"dlconv {precision}"] = bundle / "model.plan"
-        for number in (1, 2):
+        yield
+        for number in range(1, arguments.by_hand + 1):
             plan = folder / f"{name}-{precision}-hand{number}.plan"
-            _ran(_tensorrt(), HERE / "gpu_by_hand.py", onnx, plan, precision, "own" if own_tactics else "all")
+            _ran(_tensorrt(), HERE / "gpu_by_hand.py", onnx, plan, precision, "own" if arguments.own_tactics else "all")
             plans[f"by hand {precision} ({number})"] = plan
-    for _ in range(rounds):
+    for _ in range(arguments.rounds):
         for side in (
             (sys.executable, HERE / "gpu_torch.py", name, onnx),
             (_tensorrt(), HERE / "gpu_plans.py", *(f"{label}={plan}" for label, plan in plans.items())),
         ):
             for label, times in json.loads(_ran(*side).splitlines()[-1]).items():
                 told["latency"].setdefault(label, []).append(times)
-    return told
+            yield
 
 
 def _exported(bundle: Path, words: list[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-SHAPES = {"digits": (1, 1, 8, 8), "resnet50": (8, 3, 224, 224), "encoder": (8, 128, 512)}
+SHAPES = {"digits": (1, 1, 8, 8), "resnet50": (1, 3, 224, 224), "encoder": (8, 128, 512)}
 DIGITS = Path(__file__).parents[1] / "models" / "digits"
 
 
@@ -66,7 +66,7 @@ def main(name: str, archive: str, onnx: str) -> None:
     made, given = module(name), torch.randn(SHAPES[name])
     traced = torch.jit.trace(made, given, check_trace=False)
     traced.save(archive)
-    torch.onnx.export(made, (given,), onnx, dynamo=False, opset_version=17, input_names=["x"], output_names=["y"])
+    torch.onnx.export(made, (given,), onnx, dynamo=False, opset_version=16, input_names=["x"], output_names=["y"])
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def convert(step: Step) -> Made:
         is_streamed=bool(options.get("weight_streaming")),
     )
     print(f"[dlconv] {room}", flush=True)  # noqa: T201 - a worker's output is its log
-    plan = _build(step, trt, driver, log, options, precision)
+    plan, written_out = _build(step, trt, driver, log, options, precision)
     (step.out_dir / PLAN).write_bytes(plan)
     facts = _facts(trt, driver, options, precision, plugins)
     facts.write(step.out_dir)
@@ -61,13 +61,16 @@ def convert(step: Step) -> Made:
     found = inspected(trt, engine)
     _attest(found, precision)
     signature = _signature(trt, engine, step.signature)
-    return Made(PLAN, signature, (*_notes(found, facts, engine, options), room))
+    return Made(PLAN, signature, (*written_out, *_notes(found, facts, engine, options), room))
 
 
-def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, Any], precision: str) -> bytes:
+def _build(
+    step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, Any], precision: str
+) -> tuple[bytes, tuple[str, ...]]:
+    """The plan, and notes on the network that it was built of."""
     builder = api.made(trt, "Builder", log)
     network, typed = api.new_network(trt, builder)
-    parser = parsed(trt, network, step.source, log, has_plugins=bool(step.settings.get("plugin_paths")))
+    parser, written_out = parsed(trt, network, step.source, log, has_plugins=bool(step.settings.get("plugin_paths")))
     config = configured(trt, builder, options)
     set_precision(trt, network, config, precision, tuple(step.settings.get("keep", ())), typed=typed)
     add_profiles(builder, config, network, step.settings.get("profiles", ()), step.settings.get("values", {}))
@@ -84,7 +87,8 @@ def _build(step: Step, trt: Any, driver: Driver, log: Any, options: dict[str, An
     if cache is not None:
         cache.keep(config)
     del parser
-    return bytes(plan)
+    told = f"{', '.join(written_out)}: written out as the operators that ONNX defines it by, for want of it"
+    return bytes(plan), (told,) if written_out else ()
 
 
 def _mend(errors: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dlconv.convert import onnx_graph
+from dlconv.convert import onnx_functions, onnx_graph
 from dlconv.errors import StepError, Unsupported, cause_of
 from dlconv.runtimes import tensorrt_api as api
 
@@ -25,20 +25,20 @@ _FLAGS: Final = {"fp16": "FP16", "bf16": "BF16", "int8": "INT8"}
 _TYPES: Final = {"fp16": ("HALF",), "bf16": ("BF16",), "int8": ("INT8",)}
 
 
-def parsed(trt: Any, network: Any, path: Path, log: Any, *, has_plugins: bool = False) -> Any:
-    """Fill the network from the ONNX model at `path`; the parser, which has to live as long as the network.
+def parsed(trt: Any, network: Any, path: Path, log: Any, *, has_plugins: bool = False) -> tuple[Any, tuple[str, ...]]:
+    """Fill the network from the ONNX model at `path`: the parser, which has to live as long as the network, and the
+    operators that were written out as those that ONNX defines them by, because this TensorRT does not have them.
 
     Raises Unsupported with every node that TensorRT cannot take, and the reason. Of operators that are not ONNX's own
     the parser alone knows whether a plugin has them; so of all, where the user brings plugins.
     """
     model = onnx_graph.read_model(path)
     parser = api.made(trt, "OnnxParser", log, network)
-    strange = defaultdict[str, list[str]](list)
-    own = {function.name for function in model.functions}
-    for node in onnx_graph.nodes_of(model.graph):
-        is_onnx = node.domain in ("", "ai.onnx") and not has_plugins
-        if is_onnx and node.op_type not in own and not parser.supports_operator(node.op_type):
-            strange[node.op_type].append(node.name or ", ".join(node.output))
+    strange = {} if has_plugins else _strange(parser, model)
+    replaced = onnx_functions.definable(model, strange)
+    if replaced:
+        model = onnx_functions.written_out(model, replaced)
+        strange = _strange(parser, model)
     if strange:
         raise Unsupported(
             f"TensorRT {trt.__version__} has no {', '.join(sorted(strange))}",
@@ -47,13 +47,25 @@ def parsed(trt: Any, network: Any, path: Path, log: Any, *, has_plugins: bool = 
         )
     if api.member(trt, "DataType", "INT64") is None:
         _check_narrow(trt, model, path)
-    if not parser.parse_from_file(str(path)):
+    is_parsed = parser.parse(model.SerializeToString(), str(path)) if replaced else parser.parse_from_file(str(path))
+    if not is_parsed:
         raise Unsupported(
             f"TensorRT {trt.__version__} does not take the model",
             mend="another route is tried",
             problems=_errors(parser, model) or tuple(cause_of(line) for line in log.errors[:_SHOWN]),
         )
-    return parser
+    return parser, replaced
+
+
+def _strange(parser: Any, model: Proto) -> dict[str, list[str]]:
+    """The names of all nodes of ONNX's own operators that the parser does not know, by operator."""
+    found = defaultdict[str, list[str]](list)
+    own = {function.name for function in model.functions}
+    for node in onnx_graph.nodes_of(model.graph):
+        is_onnx = node.domain in ("", "ai.onnx")
+        if is_onnx and node.op_type not in own and not parser.supports_operator(node.op_type):
+            found[node.op_type].append(node.name or ", ".join(node.output))
+    return found
 
 
 def set_precision(trt: Any, network: Any, config: Any, precision: str, keep: tuple[str, ...], *, typed: bool) -> None:

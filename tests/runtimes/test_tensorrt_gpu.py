@@ -396,3 +396,16 @@ def test_a_cuda_graph_gives_the_same_answers(tmp_path: Path) -> None:
     for number in (0, 2, 1, 1, 0):
         call, read = pairs[number]
         assert_near(read(call())["y"], answer(path, {"x": given[number]}), 1e-5)
+
+
+def test_what_onnx_defines_by_other_operators_is_written_out_where_it_is_not_known(tmp_path: Path) -> None:
+    nodes = [("LayerNormalization", ["x", "scale", "bias"], ["n"]), ("Add", ["n", "x"], ["y"])]
+    weights: dict[str, Any] = {
+        "scale": RNG.standard_normal(3).astype(np.float32),
+        "bias": RNG.standard_normal(3).astype(np.float32),
+    }
+    path, signature = saved(tmp_path, nodes, {"x": (FLOAT, ["N", 3])}, {"y": (FLOAT, ["N", 3])}, **weights)
+    made = convert(path, signature, tmp_path / "out", {"x": X}, profiles=[{"x": [[1, 3], [2, 3], [8, 3]]}])
+    opened = session(tmp_path / "out", made)
+    for x in (X, RNG.standard_normal((5, 3)).astype(np.float32)):
+        assert_near(opened.run({"x": x})["y"], answer(path, {"x": x}), 1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from tensorrt._names import IS_8, VERSION, Strict, enum, has_class, members
@@ -11,7 +12,7 @@ from tensorrt._names import IS_8, VERSION, Strict, enum, has_class, members
 DataType, BuilderFlag = enum("DataType"), enum("BuilderFlag")
 Creation, Verbosity = enum("NetworkDefinitionCreationFlag"), enum("ProfilingVerbosity")
 KINDS = {1: "FLOAT", 2: "UINT8", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL", 10: "HALF", 16: "BF16"}
-UNSUPPORTED = {"Det", "Unique"}
+UNSUPPORTED = {"Det", "Unique", *({"LayerNormalization"} if IS_8 else ())}
 """Operators that this TensorRT does not have; Mod it has, and refuses at parsing."""
 MAGIC = b"ftrt"
 _DEFAULTS = {"progress_monitor": None, "builder_optimization_level": 3, "hardware_compatibility_level": 0}
@@ -185,7 +186,17 @@ class OnnxParser(Strict):
     def parse_from_file(self, model: str) -> bool:
         import onnx
 
-        loaded = onnx.load(model)
+        return self._take(onnx.load(model))
+
+    def parse(self, model: bytes, path: str | None = None) -> bool:
+        import onnx
+
+        loaded = onnx.ModelProto.FromString(model)
+        assert path is not None
+        onnx.external_data_helper.load_external_data_for_model(loaded, str(Path(path).parent))
+        return self._take(loaded)
+
+    def _take(self, loaded: Any) -> bool:
         nodes = list(enumerate(loaded.graph.node))
         refused = [each for each in nodes if each[1].op_type in {*UNSUPPORTED, "Mod"}]
         if not self._network._is_explicit:
