@@ -135,7 +135,7 @@ def compared(folder: Path, twin: Twin, place: Path) -> dict[str, Any]:
     words += ("--max-error", repr(row["authors"]["max"]))
     for target in TARGETS:
         cell = export(folder / twin.source, (target,), place / "out", words)[target]
-        if cell["word"] == "ERROR" and target != "tflite":  # which takes no keep-list
+        if cell["word"] == "ERROR":
             cell = export(folder / twin.source, (target,), place / "out", (*words, "--search"))[target]
         row[target] = {"word": cell["word"], "reason": cell["reason"]}
         receipts = sorted((place / "out").glob(f"*-{target}-int8/dlconv.json"))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlconv.candidate import takes
 from dlconv.samples import save_npz, to_arrays
 from dlconv.validators.evidence import json_number
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Coverage:
     """What `runtimes.onnx_coverage.measure` found. calibrated: samples that the ranges are of, all that there were;
-    judged: samples that were held against them, 0 where these are the same and show nothing."""
+    judged: samples that were held against them, those alone that did not calibrate themselves."""
 
     found: Mapping[str, Any]
     calibrated: int
@@ -59,7 +61,8 @@ def measure(
 
     samples: those that the artifacts are judged by, in the source's names.
     """
-    fitting = [sample for sample in samples if takes(signature, sample)]
+    seen = {_identity(sample) for sample in calibration.samples}
+    fitting = [sample for sample in samples if takes(signature, sample) and _identity(sample) not in seen]
     given, others = ([to_artifact(each, signature) for each in part] for part in (calibration.samples, fitting))
     with tempfile.TemporaryDirectory(prefix="dlconv-") as folder, crew.lease("onnx") as worker:
         places = [Path(folder) / name for name in ("calibration.npz", "samples.npz")]
@@ -72,14 +75,8 @@ def measure(
             calibration=str(places[0]),
             samples=str(places[1]),
         )
-    return Coverage(found, len(given), len(others) if _are_other(given, others) else 0)
-
-
-def _are_other(calibration: Sequence[Sample], samples: Sequence[Sample]) -> bool:
-    """Whether any sample is none that calibrated."""
-    known = {_identity(sample) for sample in calibration}
-    return any(_identity(sample) not in known for sample in samples)
+    return Coverage(found, len(given), len(others))
 
 
 def _identity(sample: Sample) -> tuple[tuple[str, bytes], ...]:
-    return tuple(sorted((name, array.tobytes()) for name, array in sample.items()))
+    return tuple(sorted((name, np.asarray(array).tobytes()) for name, array in sample.items()))

@@ -28,6 +28,9 @@ class TensorSpec:
     scale and zero_point: of a tensor that its model quantises. An integer q stands for scale * (q - zero_point); a
     float is rounded to steps of scale inside the model, 0.0 where each call finds its own step ("dynamic range").
     scale is None where nothing is quantised.
+    boundary: the source's dtype, where this tensor has another since that was asked for: what goes in is rounded to
+    it (to the integers of scale and zero_point, where it has them), what comes out is read by it. "" where it is the
+    same.
     """
 
     name: str
@@ -37,6 +40,7 @@ class TensorSpec:
     permutation: tuple[int, ...] = ()
     scale: float | None = None
     zero_point: int = 0
+    boundary: str = ""
 
     @property
     def source_name(self) -> str:
@@ -47,7 +51,8 @@ class TensorSpec:
         return self.shape is None or any(isinstance(size, str) for size in self.shape)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON; "scale" and "zero_point" stand there only where the tensor is quantised."""
+        """As JSON; "scale" and "zero_point" stand there only where the tensor is quantised, "boundary" where it has
+        another dtype than the source's."""
         return {
             "name": self.name,
             "dtype": self.dtype,
@@ -55,6 +60,7 @@ class TensorSpec:
             "source": self.source_name,
             "permutation": list(self.permutation),
             **({} if self.scale is None else {"scale": self.scale, "zero_point": self.zero_point}),
+            **({"boundary": self.boundary} if self.boundary else {}),
         }
 
     @staticmethod
@@ -69,6 +75,7 @@ class TensorSpec:
             permutation=tuple(data.get("permutation", ())),
             scale=data.get("scale"),
             zero_point=data.get("zero_point", 0),
+            boundary=data.get("boundary", ""),
         )
 
     def __str__(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from dlconv import plugins, preprocess, providers
 from dlconv.bars import Bars
+from dlconv.boundary import Boundary
 from dlconv.errors import RequestError
 from dlconv.inputs import Constant, ranges_of
 from dlconv.model import TensorSpec, digest_of
@@ -52,8 +53,8 @@ class ExportOptions:
     layout: of the artifacts' image-like inputs, "" for the source's own.
     precision: see `precisions`. keep: nodes of the ONNX graph that stay in float32, by name. calibration: samples to
     find ranges on, as `calibration.read` takes it, "" for the samples, if they are the user's; preprocess: of
-    pictures, as `preprocess.parse` reads it; allow_random_calibration: drawn ones will do. search: find what has to be
-    kept, in at most search_s seconds.
+    pictures, as `preprocess.parse` reads it; allow_random_calibration: drawn ones will do. boundary: dtypes of inputs
+    and outputs. search: find what has to be kept, in at most search_s seconds.
     provider: what runs the onnxruntime target, out of `dlconv.providers.NAMES`, "" for the CPU.
     require: of the targets and the provider, those that may not be left out where their hardware is not here.
     tensorrt: what is asked of TensorRT besides. optima: shapes of inputs that it shall be fastest at; several of one
@@ -78,6 +79,7 @@ class ExportOptions:
     calibration: str = ""
     preprocess: str = ""
     allow_random_calibration: bool = False
+    boundary: Boundary = field(default_factory=Boundary)
     search: bool = False
     search_s: float = 600
     opset: int | None = None
@@ -131,6 +133,7 @@ class ExportOptions:
             **({"keep": sorted(self.keep)} if self.keep else {}),
             **({"search": self.bars.to_dict()} if self.search else {}),
             **({"calibration": _content_of(self.calibration)} if self.calibration else {}),
+            **({"boundary": self.boundary.to_dict()} if self.boundary.dtypes else {}),
             **({"preprocess": str(preprocess.parse(self.preprocess))} if self.preprocess else {}),
             **({"provider": self.provider} if self.provider else {}),  # absent: digests of before it was known hold
             **self._of_tensorrt(),
@@ -195,6 +198,7 @@ class ExportOptions:
         if self.preprocess:
             found += [] if self.calibration else ["a preprocessing is of --calibration's pictures, and none are given"]
             found += preprocess.problems_of(self.preprocess)
+        found += self.boundary.problems(self.precision)
         if "tensorrt" not in self.targets and (self.optima or self.tensorrt != TensorRTOptions()):
             found.append("options of TensorRT are given, and tensorrt is no target")
         if not self.timeout_s > 0:

@@ -158,7 +158,7 @@ def _export(
                 # One after the other: what cannot be held is known before anything is built.
                 reduction = _reduced(source, reference.result(), options, calibrated, runner, crew, told)
                 options = replace(options, keep=reduction.keep, search=False)
-                runner = runner.asked(options)
+                runner = runner.asked(options, reduction.kept_tensors)
             run = _Run(source, reference.result, runner, options, crew, told, reduction)
             running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
             return [future.result() for future in running]

@@ -201,6 +201,14 @@ def _target_plan(
                 f"what puts {options.precision} into {target} knows no nodes of the ONNX graph: it can keep none",
                 mend=f"leave {target} out, or export it without a keep-list",
             )
+    if dtypes := options.boundary.dtypes:
+        routes = tuple(route for route in routes if any(dtypes <= set(edge.boundaries) for edge in route.edges))
+        if not routes or target == "tensorrt":
+            raise RequestError(
+                f"nothing puts {options.precision} with inputs or outputs in {', '.join(sorted(dtypes))} into {target}",
+                wanted="float16 with --fp16; uint8 with --int8, and for tflite int8",
+                mend=f"leave {target} out, or --io-precision",
+            )
     toolchain = runtime_for(target, options.provider).toolchain
     always = (
         *lacks_of(KINDS[source].toolchain, "reading the source and its reference"),

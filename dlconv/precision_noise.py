@@ -7,7 +7,7 @@ for a lower precision is a factor of this noise, as that for float32 is one of t
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PRECISIONS: Final = ("float16", "bfloat16", "int8")
 """Those that are emulated."""
+
+
+_HALF_STEP: Final = 0.5 / 255
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,19 @@ class PrecisionNoise:
             "losses": _plain(self.losses),
             "seconds": round(self.seconds, 3),
         }
+
+    def with_outputs_in(self, dtype: str) -> PrecisionNoise:
+        """The same with outputs in 8 bits, where the dtype has no more: half a step of theirs is added, 1/255 of the
+        range, which is the scale at the least."""
+        if dtype not in ("int8", "uint8"):
+            return self
+        return replace(
+            self,
+            outputs=tuple(
+                replace(each, error=each.error + _HALF_STEP) if each.rms_error is not None else each
+                for each in self.outputs
+            ),
+        )
 
     def of(self, name: str) -> OutputNoise:
         """The noise of an output. KeyError for another name."""

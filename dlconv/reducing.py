@@ -7,7 +7,7 @@ float16 is met on any machine, and every target is judged by one bar.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dlconv import coverage, precision_noise
@@ -21,7 +21,7 @@ from dlconv.precisions import Precision, dtype_of, is_stored_alone
 from dlconv.preprocess import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dlconv.bars import Bars
     from dlconv.coverage import Coverage
@@ -43,7 +43,9 @@ _STORED: Final = ("weight", "input")
 
 @dataclass(frozen=True)
 class Reduction:
-    """A precision below float32, all that it was asked with, and the noise that it has on this model."""
+    """A precision below float32, all that it was asked with, and the noise that it has on this model.
+
+    kept_tensors: the outputs of each node that is kept, in the ONNX graph."""
 
     precision: Precision
     keep: tuple[str, ...]
@@ -51,6 +53,7 @@ class Reduction:
     noise: PrecisionNoise
     preprocess: str = ""
     coverage: Coverage | None = None
+    kept_tensors: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def floors(self) -> dict[str, float]:
@@ -114,13 +117,20 @@ def reduce(
         found = search(kept, nodes, budget_s=options.search_s, tell=tell)
         tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
         keep = found.keep
-    noise = emulated(keep)
+    noise = emulated(keep).with_outputs_in(options.boundary.outputs)
     _require_held(noise, precision, options.bars)
     preprocess = str(parse(options.preprocess)) if options.preprocess else ""
     covered = None
     if calibration is not None and calibration.origin == "user":
         covered = coverage.measure(model.path, model.signature, calibration, reference.samples.samples, crew)
-    return Reduction(precision, tuple(keep), calibration, noise, preprocess, covered)
+    tensors: dict[str, list[str]] = {}
+    if keep:
+        with crew.lease("onnx") as worker:
+            tensors = worker.call(
+                "dlconv.runtimes.onnx_reducible:outputs", what="reading the graph", path=str(model.path),
+                names=list(keep),
+            )  # fmt: skip
+    return Reduction(precision, tuple(keep), calibration, noise, preprocess, covered, tensors)
 
 
 def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:

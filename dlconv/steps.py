@@ -22,6 +22,8 @@ from dlconv.validators.pairing import to_artifact
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dlconv.cache import Cache
     from dlconv.convert.graph import Converter
     from dlconv.events import Listener
@@ -79,6 +81,7 @@ class StepRunner:
         listener: Listener,
         options: ExportOptions,
         calibration: SampleSet | None = None,
+        kept_tensors: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._crew = crew
         self._cache = cache
@@ -87,13 +90,22 @@ class StepRunner:
         self._listener = listener
         self._options = options
         self._calibration = calibration
+        self._kept_tensors = kept_tensors or {}
         self._lock = threading.Lock()
         self._done: dict[tuple[Converter, ...], Future[Product]] = {}
 
-    def asked(self, options: ExportOptions) -> StepRunner:
-        """A runner for the same source by other options."""
+    def asked(self, options: ExportOptions, kept_tensors: Mapping[str, Sequence[str]] | None = None) -> StepRunner:
+        """A runner for the same source by other options. kept_tensors: of the nodes that are kept, the outputs in the
+        ONNX graph, by which other formats know them."""
         return StepRunner(
-            self._crew, self._cache, self._source, self._samples, self._listener, options, self._calibration
+            self._crew,
+            self._cache,
+            self._source,
+            self._samples,
+            self._listener,
+            options,
+            self._calibration,
+            kept_tensors,
         )
 
     def run(self, edges: tuple[Converter, ...], target: str) -> Product:
@@ -161,6 +173,10 @@ class StepRunner:
             settings["layout"] = self._options.layout
         if edge.puts and self._options.keep:
             settings["keep"] = sorted(self._options.keep)
+            if edge.source in ("tflite", "openvino"):
+                settings["outputs"] = {name: list(outputs) for name, outputs in self._kept_tensors.items()}
+        if edge.puts and self._options.boundary.dtypes:
+            settings["boundary"] = self._options.boundary.to_dict()
         if edge.puts in CALIBRATED and self._calibration is not None:
             settings["calibration"] = self._calibration.to_dict()
         if edge.target == "tensorrt":

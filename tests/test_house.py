@@ -36,8 +36,9 @@ FRAMEWORKS = {
 LAYERS = (
     (
         "values",
-        "archives bars errors events formats images inputs jaxfile jsonfile keeplist model options pickles plugins "
-        "precisions preprocess protobuf providers samples sizes tensorrt_operators tensorrt_options",
+        "archives bars boundary errors events formats images inputs jaxfile jsonfile keeplist model options pickles "
+        "plugins precisions preprocess protobuf providers samples sizes tensorrt_operators "
+        "tensorrt_options",
     ),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),

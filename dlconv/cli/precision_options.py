@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dlconv import boundary
 from dlconv.errors import RequestError
 from dlconv.keeplist import read_keep_list
 from dlconv.precisions import PRECISIONS, Precision
@@ -24,6 +25,13 @@ _OPTIONS = (
     click.option("--int8", is_flag=True, help="Compute in int8, calibrated on --calibration, else on --samples."),
     click.option("--weights-only", is_flag=True, help="Of --fp16 or --int8 the storage alone."),
     click.option("--int8-weights", is_flag=True, help="The same as --int8 --weights-only."),
+    click.option(
+        "--io-precision",
+        default="float32",
+        show_default=True,
+        metavar="DTYPE|in=DTYPE,out=DTYPE",
+        help="Of float inputs and outputs: float16 with --fp16; uint8, for tflite int8, with --int8.",
+    ),
     click.option(
         "--keep-list",
         type=click.Path(path_type=Path, dir_okay=False),
@@ -67,6 +75,7 @@ def precision_of(words: dict[str, Any]) -> dict[str, Any]:
     return {
         "precision": _named(words.pop("precision"), flags, weights_only=words.pop("weights_only")),
         "keep": () if keep_list is None else read_keep_list(keep_list),
+        "boundary": boundary.parse(words.pop("io_precision")),
         "search": words.pop("search"),
         "search_s": words.pop("search_budget"),
         "calibration": words.pop("calibration"),

@@ -65,14 +65,26 @@ class Step:
 
 
 def inherited(made: tuple[TensorSpec, ...], before: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """What an edge made under the names that were there before: each tensor stands for what it stood for."""
+    """What an edge made under the names that were there before: each tensor stands for what it stood for, and is read
+    as it was, where its dtype still is another than the source's."""
     known = {spec.name: spec for spec in before}
     return tuple(
-        replace(spec, source=known[spec.name].source, permutation=known[spec.name].permutation)
+        replace(
+            spec,
+            source=known[spec.name].source,
+            permutation=known[spec.name].permutation,
+            **(_read_as(known[spec.name]) if spec.dtype == known[spec.name].dtype else {}),
+        )
         if spec.name in known
         else spec
         for spec in made
     )
+
+
+def _read_as(spec: TensorSpec) -> dict[str, Any]:
+    if not spec.boundary:
+        return {}
+    return {"scale": spec.scale, "zero_point": spec.zero_point, "boundary": spec.boundary}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class Converter:
     cost orders the routes: a route's cost is the sum over its edges, the least is tried first. 1 is the usual way;
     an alternative costs more by how often it was seen to be worse, and `why` says what it is good for.
     settings are the edge's own and part of the cache's key. is_last: what it makes is converted no further.
-    knows_nodes: it can keep nodes of the ONNX graph in float32.
+    knows_nodes: it can keep nodes of the ONNX graph in float32. boundaries: dtypes besides float32 that it can give
+    the inputs and outputs.
     puts: the precision that it puts into a float32 model, "" for an edge that converts a model of one of the
     precisions `carries` and leaves it so.
     """
@@ -52,6 +53,7 @@ class Converter:
     is_last: bool = False
     puts: str = ""
     knows_nodes: bool = False
+    boundaries: tuple[str, ...] = ()
     carries: tuple[str, ...] = ("fp32",)
 
     @property
@@ -190,7 +192,10 @@ def _optimise(cost: int, level: str, why: str) -> Converter:
 def _reduced(precision: Precision, stem: str, why: str, cost: int = 1, variant: str = "", **settings: Any) -> Converter:
     """An edge that puts a precision into the ONNX graph, from where ONNX Runtime and other targets take it."""
     return replace(
-        _edge("onnx", "onnx", stem, "onnx", cost, why, variant, **settings), puts=precision, knows_nodes=True
+        _edge("onnx", "onnx", stem, "onnx", cost, why, variant, **settings),
+        puts=precision,
+        knows_nodes=True,
+        boundaries=_BOUNDARIES.get(stem, ()),
     )
 
 
@@ -199,11 +204,15 @@ def _by_nncf(cost: int, why: str, variant: str = "", **settings: Any) -> Convert
     return replace(edge, puts="int8", knows_nodes=True)
 
 
-def _quantised(precision: Precision, cost: int, why: str, **settings: Any) -> Converter:
+def _quantised(precision: Precision, cost: int, why: str, further: str = "", **settings: Any) -> Converter:
     """An edge that puts a precision into a TFLite file."""
-    edge = _edge("tflite", "tflite", "tflite_to_reduced", "ai-edge-quantizer", cost, why, precision, **settings)
-    return replace(edge, puts=precision)
+    variant = precision + further
+    edge = _edge("tflite", "tflite", "tflite_to_reduced", "ai-edge-quantizer", cost, why, variant, **settings)
+    return replace(edge, puts=precision, knows_nodes=True, boundaries=("int8",) if precision == "int8" else ())
 
+
+_BOUNDARIES: Final = {"onnx_to_float16": ("float16",), "onnx_to_int8": ("uint8",)}
+"""Of edges that put a precision into the ONNX graph: what they can give its inputs and outputs."""
 
 _OTHER_EXPORTER = "another exporter: for operators that the archive's own lacks"
 _NO_ONNX_TFLITE = "litert-torch: no ONNX in between, every size fixed"
@@ -215,6 +224,8 @@ _IN_THE_GRAPH = ("fp32", "fp16", "int8", "fp16-weights", "int8-weights")
 """Precisions that an ONNX graph holds: its converters carry them on."""
 
 _UNSIGNED = "weights in uint8: CPUs without VNNI sum int8 weights with saturation"
+
+_AVERAGED = "static int8, ranges averaged over the samples: what is rare and large is cut off"
 
 _NNCF = "NNCF, OpenVINO's own quantiser, which corrects biases"
 
@@ -288,6 +299,7 @@ GRAPH: Final = ConversionGraph(
         _quantised("fp16", 1, "weights in float16: what TFLite's GPU delegates compute in", recipe="float16"),
         _quantised("fp16-weights", 1, "weights in float16", recipe="float16"),
         _quantised("int8", 1, "static int8, a scale a channel", recipe="static-int8"),
+        _quantised("int8", 2, _AVERAGED, "-average", recipe="static-int8", ranges="average"),
         _quantised("int8-weights", 1, "weights in int8, a scale a channel", recipe="weights-int8"),
         _edge("torchscript", "openvino", "torchscript_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("torch-export", "openvino", "torch_export_to_openvino", "torch-openvino", 7, _NO_ONNX),

@@ -1,11 +1,11 @@
-"""ONNX in float32 to ONNX in float16, with float32 inputs and outputs: casts in the graph, by ONNX Runtime's pass."""
+"""ONNX in float32 to ONNX in float16: casts in the graph, by ONNX Runtime's pass; inputs and outputs stay float32."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_keep, onnx_reduced
+from dlconv.convert import onnx_boundary, onnx_keep, onnx_reduced
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_graph import nodes_of
 
@@ -21,7 +21,8 @@ _NARROWING, _WIDENING = ("graph_input_cast", "_cast_to_fp16_node"), ("graph_outp
 def convert(step: Step) -> Made:
     """The model with every node in float16 but for those of "keep", and operators that have no float16.
 
-    settings: "keep", names of nodes that stay in float32. A tensor between two nodes that stay is not rounded.
+    settings: "boundary", the dtypes of inputs and outputs (`onnx_boundary.narrow`), float32 without; "keep", names of
+    nodes that stay in float32. A tensor between two nodes that stay is not rounded.
     Raises RequestError for a name that is no node's.
     """
     model = onnx_reduced.load(step.source)
@@ -37,10 +38,13 @@ def convert(step: Step) -> Made:
         node_block_list=keep,
     )
     joined = _join_casts(model.graph)
+    signature = step.signature
+    if "boundary" in step.settings:
+        signature = onnx_boundary.narrow(model, signature, step.settings["boundary"])
     _sort(model)
     notes = (f"{len(keep)} nodes stay in float32",) if keep else ()
     return onnx_reduced.write(
-        model, step.out_dir, step.signature, (*notes, *((f"{joined} casts there and back left out",) if joined else ()))
+        model, step.out_dir, signature, (*notes, *((f"{joined} casts there and back left out",) if joined else ()))
     )
 
 

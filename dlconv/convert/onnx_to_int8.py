@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import onnx_keep, onnx_reduced
+from dlconv.convert import onnx_boundary, onnx_keep, onnx_reduced
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_graph import opset_of
 from dlconv.errors import Unsupported
@@ -31,7 +31,8 @@ def convert(step: Step) -> Made:
     settings: "method" ("minmax", "percentile", "entropy" or "mse": how a tensor's range is found from what it was on
     the calibration samples; the last is `runtimes.onnx_clipping`), "weights" ("int8", symmetric, the default, or
     "uint8"), "symmetric" (True: all is int8 around zero, weights have Q/DQ of their own, and a bias stays float32, as
-    TensorRT wants it), "keep", names of nodes that stay in float32. Every calibration sample is run.
+    TensorRT wants it), "boundary", the dtypes of inputs and outputs (`onnx_boundary.narrow`), float32 without, "keep",
+    names of nodes that stay in float32. Every calibration sample is run.
     Raises Unsupported for a model whose opset is too old, or with nothing to quantise.
     """
     quantization: Any = import_module("onnxruntime.quantization")
@@ -80,7 +81,10 @@ def convert(step: Step) -> Made:
     if not counted:
         raise Unsupported("the model has nothing that is computed in int8", mend="leave it in float32")
     notes = (f"{counted} tensors quantised; ranges by {method} of {reader.count} samples",)
-    return onnx_reduced.write(made, step.out_dir, step.signature, notes)
+    signature = step.signature
+    if "boundary" in step.settings:
+        signature = onnx_boundary.narrow(made, signature, step.settings["boundary"])
+    return onnx_reduced.write(made, step.out_dir, signature, notes)
 
 
 def _unmarked(made: Any) -> None:

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
-from dlconv.errors import RequestError, StepError, Unsupported
+from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes.openvino_ports import import_openvino
 from dlconv.samples import from_arrays, read_npz
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 ENTRY = "model.xml"
 
@@ -21,8 +21,8 @@ def convert(step: Step) -> Made:
     stay float32. Every calibration sample is run; a range is that of the extremes.
 
     settings: "halved" (True: weights take half of their 8 bits, so that sums of 16 bits do not saturate), "keep", names
-    of nodes of the ONNX graph that the IR was made of, which stay in float32.
-    Raises Unsupported with nothing to quantise, RequestError for a node to keep that the IR does not know.
+    of nodes of the ONNX graph that the IR was made of, which stay in float32, and "outputs", their tensors there.
+    Raises Unsupported with nothing to quantise, and for a node to keep that the IR does not know.
     """
     if step.calibration is None:
         raise Unsupported("int8 needs calibration samples", mend="--calibration FILE.npz")
@@ -32,7 +32,7 @@ def convert(step: Step) -> Made:
     nncf.set_log_level("ERROR")
     model = ov.Core().read_model(str(step.source))
     samples = from_arrays(read_npz(step.calibration))
-    keep = _kept(model, [str(name) for name in step.settings.get("keep", ())])
+    keep = _kept(model, step.settings.get("keep", ()), step.settings.get("outputs", {}))
     is_transformer = _attends(model)
     made = nncf.quantize(
         model,
@@ -58,12 +58,24 @@ def convert(step: Step) -> Made:
     return Made(ENTRY, step.signature, tuple(notes))
 
 
-def _kept(model: Any, wanted: Sequence[str]) -> list[str]:
-    """The IR's names of what an ONNX node became: its own, or below it ("NAME/WithoutBiases")."""
-    known = [str(node.get_friendly_name()) for node in model.get_ordered_ops() if node.get_type_name() != "Constant"]
-    found = {name: [each for each in known if each == name or each.startswith(f"{name}/")] for name in wanted}
+def _kept(model: Any, wanted: Sequence[str], outputs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The IR's names of what ONNX nodes became: called as the node or below it ("NAME/WithoutBiases"), or what makes a
+    tensor of it."""
+    known = {
+        str(node.get_friendly_name()): {name for port in node.outputs() for name in port.get_names()}
+        for node in model.get_ordered_ops()
+        if node.get_type_name() not in ("Constant", "Result")
+    }
+    found = {
+        name: [
+            own
+            for own, tensors in known.items()
+            if own == name or own.startswith(f"{name}/") or tensors & set(outputs.get(name, ()))
+        ]
+        for name in wanted
+    }
     if unknown := sorted(name for name, names in found.items() if not names):
-        raise RequestError(
+        raise Unsupported(
             f"OpenVINO's model does not know {len(unknown)} nodes of the keep-list: {', '.join(unknown[:5])}",
             wanted="names that its frontend took over from the ONNX graph",
             mend="a route on which ONNX's own graph is quantised: dlconv plan shows them",

@@ -1,44 +1,92 @@
-"""TFLite in float32 to TFLite in float16 or int8, by ai-edge-quantizer; inputs and outputs stay float32."""
+"""TFLite in float32 to TFLite in float16 or int8, by ai-edge-quantizer."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlconv.convert import tflite_recipes
 from dlconv.convert.edge import Made, Step
-from dlconv.errors import Unsupported
+from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes import tflite_boundary, tflite_flatbuffer
 from dlconv.samples import from_arrays, read_npz
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dlconv.model import Signature, TensorSpec
     from dlconv.runtimes.base import Tensors
 
 ENTRY = "model.tflite"
-_WHOLE = ("SOFTMAX", "INPUT", "OUTPUT")
-"""What stays in float32: the boundary, which callers know, and softmax, whose 8 bits would be the answer's."""
+_AS_IT_IS = {"inputs": "float32", "outputs": "float32"}
 
 
 def convert(step: Step) -> Made:
     """The model with its weights in "recipe": "float16", "weights-int8" (a scale a channel, computed in float32) or
     "static-int8" (activations too, their ranges from the calibration samples, all of which are run).
 
-    Raises Unsupported where there is nothing to reduce.
+    settings: "ranges" ("extremes", or "average": of the samples' extremes, as the package has it, which cuts off what
+    is rare); "boundary", the dtypes of inputs and outputs, int8 with "static-int8" and float32 without; "keep", names
+    of nodes of the ONNX graph that stay in float32, and "outputs", their tensors there.
+    Raises Unsupported where there is nothing to reduce, and for a node to keep that the file does not know.
     """
     quantizers: Any = import_module("ai_edge_quantizer.quantizer")
-    made = quantizers.Quantizer(_with_signature(step), _recipe(step.settings["recipe"]))
+    boundary = step.settings.get("boundary", _AS_IT_IS)
+    kept = tflite_recipes.kept_tensors(
+        tflite_flatbuffer.load(step.source), step.settings.get("keep", ()), step.settings.get("outputs", {})
+    )
+    recipe = tflite_recipes.recipe(step.settings["recipe"], boundary=boundary, kept=kept)
+    made = quantizers.Quantizer(_with_signature(step), recipe)
     ranges = None
     notes: tuple[str, ...] = ()
     if made.need_calibration:
         samples = _calibration(step)
-        ranges = _ranges(made, _key(step), [_in_order(sample, step) for sample in samples])
-        notes = (f"ranges by the extremes of {len(samples)} samples",)
+        how = step.settings.get("ranges", "extremes")
+        ordered = [_in_order(sample, step) for sample in samples]
+        ranges = _ranges(made, _key(step), ordered) if how == "extremes" else _averaged(made, _key(step), ordered)
+        notes = (f"ranges by the {how} of {len(samples)} samples",)
     done = made.quantize(ranges, enable_progress_report=False)
     if bytes(done.quantized_model) == step.source.read_bytes():
         raise Unsupported("the model has nothing that could be reduced", mend="leave it in float32")
     (step.out_dir / ENTRY).write_bytes(done.quantized_model)
-    return Made(ENTRY, step.signature, notes)
+    return Made(ENTRY, _signature(step, boundary), notes)
+
+
+def _signature(step: Step, boundary: Mapping[str, str]) -> Signature:
+    """With the boundary's dtypes, scales and zero points, as the file has them. StepError where it has others."""
+    if dict(boundary) == _AS_IT_IS:
+        return step.signature
+    model = tflite_flatbuffer.load(step.out_dir / ENTRY)
+    entry = tflite_boundary.entry_of(model, _key(step))
+    tensors = model.graphs[entry.graph].tensors
+
+    def narrowed(specs: tuple[TensorSpec, ...], numbers: Mapping[str, int], dtype: str) -> tuple[TensorSpec, ...]:
+        found = []
+        for spec in specs:
+            tensor = tensors[numbers[spec.name]]
+            wanted = dtype if spec.dtype == "float32" else spec.dtype
+            if tensor.dtype != wanted:
+                raise StepError(f"the quantiser made {spec.name} {tensor.dtype}", wanted=wanted)
+            if wanted != spec.dtype:
+                scale, zero = tensor.scale[0], tensor.zero_point[0]
+                spec = replace(spec, dtype=wanted, boundary=spec.dtype, scale=scale, zero_point=zero)
+            found.append(spec)
+        return tuple(found)
+
+    return replace(
+        step.signature,
+        inputs=narrowed(step.signature.inputs, entry.inputs, boundary["inputs"]),
+        outputs=narrowed(step.signature.outputs, entry.outputs, boundary["outputs"]),
+    )
+
+
+def _averaged(quantizer: Any, key: str, samples: list[Tensors]) -> dict[str, Any]:
+    """The package's own: a moving average of the samples' extremes."""
+    found: dict[str, Any] = quantizer.calibrate({key: samples}, num_threads=1)
+    return found
 
 
 def _ranges(quantizer: Any, key: str, samples: list[Tensors]) -> dict[str, Any]:
@@ -56,37 +104,6 @@ def _ranges(quantizer: Any, key: str, samples: list[Tensors]) -> dict[str, Any]:
                     np.maximum(known["max"], seen["max"]),
                 )
     return ranges
-
-
-def _recipe(name: str) -> Any:
-    recipes: Any = import_module("ai_edge_quantizer.recipe")
-    managers: Any = import_module("ai_edge_quantizer.recipe_manager")
-    types: Any = import_module("ai_edge_quantizer.qtyping")
-    algorithms: Any = import_module("ai_edge_quantizer.algorithm_manager").AlgorithmName
-    manager = managers.RecipeManager()
-    if name == "float16":
-        halved = types.TensorQuantizationConfig(num_bits=16, dtype=types.TensorDataType.FLOAT)
-        manager.add_quantization_config(
-            regex=".*",
-            operation_name=types.TFLOperationName.ALL_SUPPORTED,
-            algorithm_key=algorithms.FLOAT_CASTING,
-            op_config=types.OpQuantizationConfig(
-                weight_tensor_config=halved,
-                compute_precision=types.ComputePrecision.FLOAT,
-                explicit_dequantize=True,
-            ),
-        )
-        return manager.get_quantization_recipe()
-    if name == "weights-int8":
-        return recipes.weight_only_wi8_afp32()
-    manager.load_quantization_recipe(recipes.static_wi8_ai8())
-    for operator in _WHOLE:
-        manager.add_quantization_config(
-            regex=".*",
-            operation_name=types.TFLOperationName[operator],
-            algorithm_key=algorithms.NO_QUANTIZE,
-        )
-    return manager.get_quantization_recipe()
 
 
 def _calibration(step: Step) -> tuple[Tensors, ...]:

@@ -23,6 +23,17 @@ def names(path: str, precision: str) -> list[str]:
     return list(_names(program.plan, roles_of(program.plan), set(QUANTISED) if precision == "int8" else None))
 
 
+def outputs(path: str, names: list[str]) -> dict[str, list[str]]:
+    """By node, of those named, its output tensors."""
+    plans = [program_of(Path(path)).plan]
+    found: dict[str, list[str]] = {}
+    while plans:
+        plan = plans.pop()
+        plans += [body for node in plan.nodes for body in node.bodies.values()]
+        found |= {name_of(node): [name for name in node.outputs if name] for node in plan.nodes}
+    return {name: found[name] for name in names}
+
+
 def _names(plan: Plan, roles: Roles, kinds: set[str] | None) -> Iterator[str]:
     for node in plan.nodes:
         if id(node) not in roles.early and (kinds is None or node.kind in kinds):

@@ -11,7 +11,7 @@ import pytest
 from dlconv.convert import onnx_to_openvino, openvino_to_int8
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_graph import read_model, signature_of
-from dlconv.errors import RequestError, Unsupported
+from dlconv.errors import Unsupported
 from dlconv.runtimes import openvino
 from dlconv.samples import save_npz, to_arrays
 
@@ -75,7 +75,7 @@ def test_what_is_kept_stays_in_float32(digits: Path, tmp_path: Path, images: Any
     path, signature, _ = made(digits / "digits.onnx", tmp_path / "kept", samples, keep=nodes)
     account = openvino.open(path, signature, {"account": True}).placement()["account"]
     assert account["operators"] == {"float32": len(nodes), "int8": 2}
-    with pytest.raises(RequestError, match="no such node"):
+    with pytest.raises(Unsupported, match="no such node"):
         made(digits / "digits.onnx", tmp_path / "unknown", samples, keep=["no such node"])
 
 

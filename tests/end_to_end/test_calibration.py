@@ -42,6 +42,10 @@ def test_pictures(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> N
     covered = calibration["coverage"]
     assert covered["calibrated"] == 32 and covered["judged"] == receipt["reference"]["samples"]["count"]
     assert covered["beyond"] > 0 and covered["worst"][0]["farthest"] > 0.5
+    again = dlconv("export", digits / "digits.onnx", "--to", "onnx", "--int8", "--samples", digits / "samples.npz",
+                   "--calibration", digits / "samples.npz", "-o", tmp_path, "--json", "-")  # fmt: skip
+    covered = again.data["outcomes"][0]["receipt"]["reduction"]["calibration"]["coverage"]
+    assert covered["calibrated"] == 64 and covered["judged"] < 3  # what calibrated shows nothing
     assert "beyond the ranges of 32" in ran.err and "calibrated on 32 pictures: channels=grey" in ran.err
 
 

@@ -120,8 +120,36 @@ def test_what_overflows_is_found_and_kept(dlconv: Callable[..., Any], tmp_path: 
         "export", path, "--to", "onnx", "--fp16", "--keep-list", tmp_path / "model-fp16.keep", "-o", tmp_path
     )
     assert again.code == 0, again.err
-    other = dlconv("export", path, "--to", "onnx,tflite", "--fp16", "--search", "-o", tmp_path / "none")
-    assert other.code == 2 and "leave tflite out" in other.err and not (tmp_path / "none").exists()
+    other = dlconv("export", path, "--to", "openvino", "--fp16", "--weights-only", "--search", "-o", tmp_path / "none")
+    assert other.code == 2 and "leave openvino out" in other.err and not (tmp_path / "none").exists()
+
+
+@pytest.mark.onnx2tf
+@pytest.mark.openvino
+@pytest.mark.tflite
+def test_a_keep_list_holds_on_every_target(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "keep.txt").write_text("/features/features.3/Conv\n/classifier/classifier.4/Gemm\n")
+    words = (
+        "export",
+        digits / "digits.onnx",
+        "--to",
+        TARGETS,
+        "--int8",
+        "--samples",
+        digits / "samples.npz",
+        "-o",
+        tmp_path,
+    )
+    ran = dlconv(*words, "--keep-list", tmp_path / "keep.txt")
+    assert ran.code == 0, ran.err
+    for target in TARGETS.split(","):
+        account = receipt_of(tmp_path / f"digits-{target}-int8")["evidence"]["account"]
+        assert account["operators"] == {"int8": 2, "float32": 2}, target
+    (tmp_path / "keep.txt").write_text("/classifier/classifier.3/Relu\n")  # which TFLite joins with what is before it
+    ran = dlconv(*words[:3], "tflite", *words[4:], "--keep-list", tmp_path / "keep.txt", "--json", "-")
+    tried = ran.data["outcomes"][0]
+    reasons = [route["reason"] for route in tried["receipt"]["routes"]] if tried["receipt"] else [tried["error"]["met"]]
+    assert ran.code == 0 or "has no operator of 1 nodes" in " ".join(reasons)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,94 @@
+"""What ai-edge-quantizer is told to do to a TFLite file: its recipes, with what stays in float32."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dlconv.errors import Unsupported
+
+if TYPE_CHECKING:
+    from dlconv.runtimes.tflite_flatbuffer import FlatModel
+
+_WHOLE = "SOFTMAX"
+"""What stays in float32: its 8 bits would be the answer's."""
+
+
+def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = ()) -> Any:
+    """ "float16", "weights-int8" or "static-int8", by the package's own words.
+
+    boundary: the dtypes of "inputs" and "outputs", float32 or, with "static-int8", int8. kept: names of output tensors
+    whose operators stay as they are.
+    """
+    managers: Any = import_module("ai_edge_quantizer.recipe_manager")
+    types: Any = import_module("ai_edge_quantizer.qtyping")
+    algorithms: Any = import_module("ai_edge_quantizer.algorithm_manager").AlgorithmName
+    manager = managers.RecipeManager()
+    manager.load_quantization_recipe(_float16() if name == "float16" else _integers(name))
+    whole = [(".*", operator) for operator in _whole(boundary)] if name == "static-int8" else []
+    whole += [(f"(^|;){re.escape(tensor)}(;|$)", "ALL_SUPPORTED") for tensor in kept]
+    for regex, operator in whole:
+        manager.add_quantization_config(
+            regex=regex,
+            operation_name=types.TFLOperationName[operator],
+            algorithm_key=algorithms.NO_QUANTIZE,
+        )
+    return manager.get_quantization_recipe()
+
+
+def _whole(boundary: Mapping[str, str]) -> list[str]:
+    sides = {"INPUT": boundary["inputs"], "OUTPUT": boundary["outputs"]}
+    return [_WHOLE, *(side for side, dtype in sides.items() if dtype == "float32")]
+
+
+def _float16() -> Any:
+    managers: Any = import_module("ai_edge_quantizer.recipe_manager")
+    types: Any = import_module("ai_edge_quantizer.qtyping")
+    algorithms: Any = import_module("ai_edge_quantizer.algorithm_manager").AlgorithmName
+    halved = types.TensorQuantizationConfig(num_bits=16, dtype=types.TensorDataType.FLOAT)
+    manager = managers.RecipeManager()
+    manager.add_quantization_config(
+        regex=".*",
+        operation_name=types.TFLOperationName.ALL_SUPPORTED,
+        algorithm_key=algorithms.FLOAT_CASTING,
+        op_config=types.OpQuantizationConfig(
+            weight_tensor_config=halved,
+            compute_precision=types.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        ),
+    )
+    return manager.get_quantization_recipe()
+
+
+def _integers(name: str) -> Any:
+    recipes: Any = import_module("ai_edge_quantizer.recipe")
+    return recipes.weight_only_wi8_afp32() if name == "weights-int8" else recipes.static_wi8_ai8()
+
+
+def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Sequence[str]]) -> list[str]:
+    """The file's output tensors of what ONNX nodes became.
+
+    keep: names of the nodes; outputs: by node, its tensors in the ONNX graph. onnx2tf calls a tensor as ONNX does, and
+    what it puts before and after one after it ("NAME_nhwc", "NODE_output_nhwc"). Raises Unsupported for nodes of which
+    the file knows nothing: it was not made of the ONNX graph, or its converter took the node into another operator.
+    """
+    known = {
+        graph.tensors[number].name
+        for graph in model.graphs
+        for operator in graph.operators
+        for number in operator.outputs
+    }
+    found = {node: [name for name in known if _is_of(name, node, outputs.get(node, ()))] for node in keep}
+    if lost := sorted(node for node, names in found.items() if not names):
+        raise Unsupported(
+            f"the TFLite file has no operator of {len(lost)} nodes of the keep-list: {', '.join(lost[:5])}",
+            wanted="nodes that onnx2tf gave an operator of their own",
+            mend="keep the node that it was joined with; or --via onnx, where the file was made without ONNX",
+        )
+    return sorted({name for names in found.values() for name in names})
+
+
+def _is_of(name: str, node: str, outputs: Sequence[str]) -> bool:
+    return any(name in (made, f"{made}_nhwc", f"{node}_output_nhwc") for made in outputs)
