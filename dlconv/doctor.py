@@ -65,6 +65,7 @@ _TINY = {
     "tflite": _Tiny("tiny.tflite", "write_tflite", signature=_NAMED),
     "openvino": _Tiny("tiny.xml", "write_openvino", "openvino", _NAMED),
     "onnx-symmetric": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
+    "onnx-bfloat16": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
     "onnx-as-given": _Tiny("tiny.onnx", "write_onnx", signature=_NAMED),
     "tflite-as-given": _Tiny("tiny.tflite", "write_tflite"),
     "saved-model": _Tiny("tiny_saved_model", "write_saved_model", "tensorflow", _NAMED),

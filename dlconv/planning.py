@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dlconv import protobuf, tensorrt_operators
 from dlconv.convert.graph import Route, whole_graph
@@ -13,6 +13,7 @@ from dlconv.formats import Format
 from dlconv.hardware import computes_bfloat16, cpu_name
 from dlconv.kinds import KINDS
 from dlconv.provided import TARGET, lacks, runtime_for
+from dlconv.runtimes.nvidia_driver import Driver
 from dlconv.workers import gates, toolchains
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dlconv.options import ExportOptions
+
+_BFLOAT16_CAPABILITY: Final = 8.0
+"""Of NVIDIA's GPUs that compute in bfloat16: Ampere and newer."""
 
 
 @dataclass(frozen=True)
@@ -233,11 +237,22 @@ def _lacks_of_provider(provider: str) -> tuple[Lack, ...]:
 
 
 def _without_bfloat16(target: str, precision: str) -> tuple[Lack, ...]:
+    if target == "tensorrt":
+        return _gpu_without_bfloat16() if precision == "bf16" else ()
     if precision != "bf16" or computes_bfloat16():
         return ()
     problem = f"{cpu_name()} has no bfloat16: what is made for it could not be judged here"
     mend = "run it on a CPU with AVX512-BF16, AMX or Arm's BF16; or --fp16"
     return (Lack("bfloat16", f"running the {target} artifact in bfloat16", problem, mend, is_hardware=True),)
+
+
+def _gpu_without_bfloat16() -> tuple[Lack, ...]:
+    driver = gates.nvidia()
+    if not isinstance(driver, Driver) or float(driver.gpus[0].compute_capability) >= _BFLOAT16_CAPABILITY:
+        return ()
+    problem = f"{driver.gpus[0]} has no bfloat16"
+    mend = f"run it on a GPU of compute capability {_BFLOAT16_CAPABILITY} or higher; or --fp16"
+    return (Lack("bfloat16", "running the tensorrt artifact in bfloat16", problem, mend, is_hardware=True),)
 
 
 def _edge_in(route: Route, toolchain: str) -> str:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dlconv import protobuf
 
@@ -36,15 +36,26 @@ class Release:
 @cache
 def releases() -> tuple[Release, ...]:
     """Those that the table tells of, the oldest first."""
-    data = json.loads(_TABLE.read_text(encoding="utf-8"))
     return tuple(
-        Release(
-            entry["version"],
-            entry["opset"],
-            *(frozenset(" ".join(entry[name]).split()) for name in ("has", "lacks", "without_bf16")),
-        )
-        for entry in data["releases"]
+        Release(entry["version"], entry["opset"], *(_words(entry[name]) for name in ("has", "lacks", "without_bf16")))
+        for entry in _table()["releases"]
     )
+
+
+@cache
+def defined_by_others() -> frozenset[str]:
+    """Operators that ONNX defines by others, at some opset: the step to TensorRT writes out those that it lacks."""
+    return _words(_table()["defined_by_others"])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_TABLE.read_text(encoding="utf-8"))
+    return found
+
+
+def _words(lines: list[str]) -> frozenset[str]:
+    return frozenset(" ".join(lines).split())
 
 
 def release_for(version: str) -> Release:
@@ -68,7 +79,8 @@ def troubles(model: Path, version: str = "") -> tuple[str, ...]:
     """
     release = release_for(version)
     graph = protobuf.onnx_graph(model)
-    own = [node for node in graph.nodes if node.domain in ("", "ai.onnx") and node.operator not in graph.functions]
+    known = graph.functions | defined_by_others()
+    own = [node for node in graph.nodes if node.domain in ("", "ai.onnx") and node.operator not in known]
     found = [
         f"TensorRT {release.version} has no {kind}: {_names(nodes)}"
         for kind, nodes in _by_operator(own)

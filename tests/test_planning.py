@@ -11,6 +11,7 @@ from dlconv import pipeline, planning
 from dlconv.errors import RequestError, ToolchainMissing
 from dlconv.formats import Format
 from dlconv.options import ExportOptions, parse_required
+from dlconv.runtimes.nvidia_driver import Driver, Gpu
 from dlconv.workers import gates, toolchains
 
 
@@ -86,3 +87,15 @@ def test_what_is_required_is_asked_for() -> None:
     assert parse_required("tensorrt, cuda") == {"tensorrt", "cuda"} and parse_required("") == frozenset()
     with pytest.raises(RequestError, match="'cudnn' is no target and no provider"):
         parse_required("onnx,cudnn")
+
+
+@pytest.mark.parametrize(("capability", "is_told"), [("7.5", True), ("8.0", False), ("10.0", False)])
+def test_bfloat16_of_tensorrt_is_the_gpus_and_not_the_cpus(
+    capability: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver("12.4", "550.1", (Gpu("Planted A", capability, 1 << 34),))
+    monkeypatch.setattr(gates, "nvidia", lambda: driver)
+    monkeypatch.setattr(planning, "computes_bfloat16", lambda: False)
+    made = planning.make(Format.ONNX, ExportOptions(("tensorrt",), Path("out"), precision="bf16"))
+    told = [lack.problem for lack in made.targets[0].lacks if lack.toolchain == "bfloat16"]
+    assert told == (["Planted A (compute capability 7.5, 16 GiB) has no bfloat16"] if is_told else [])

@@ -204,6 +204,18 @@ def _by_nncf(cost: int, why: str, variant: str = "", **settings: Any) -> Convert
     return replace(edge, puts="int8", knows_nodes=True)
 
 
+def _for_tensorrt(
+    precision: Precision, stage: str, stem: str, why: str, variant: str = "", **settings: Any
+) -> Converter:
+    """An edge that puts a precision into an ONNX graph as TensorRT alone takes it."""
+    return replace(_edge("onnx", stage, stem, "onnx", 1, why, variant, **settings), puts=precision, knows_nodes=True)
+
+
+def _by_tensorrt(stage: str, *carries: Precision, variant: str = "") -> Converter:
+    edge = _edge(stage, "tensorrt", "onnx_to_tensorrt", "tensorrt", 1, "TensorRT's own ONNX parser", variant)
+    return replace(edge, carries=carries)
+
+
 def _quantised(precision: Precision, cost: int, why: str, further: str = "", **settings: Any) -> Converter:
     """An edge that puts a precision into a TFLite file."""
     variant = precision + further
@@ -232,6 +244,8 @@ _NNCF = "NNCF, OpenVINO's own quantiser, which corrects biases"
 _HALVED = "NNCF, weights in half of their range: CPUs without VNNI sum int8 weights with saturation"
 
 _SYMMETRIC = "Q/DQ around zero, which TensorRT alone wants"
+
+_BFLOAT16 = "casts around what is computed in bfloat16, which of ONNX's runtimes TensorRT alone takes"
 
 _TF2ONNX = "tf2onnx"
 _TFLITE = "TensorFlow's own TFLite converter"
@@ -306,31 +320,13 @@ GRAPH: Final = ConversionGraph(
         _edge("torch-export", "tflite", "torch_export_to_tflite", "litert-torch", 6, _NO_ONNX_TFLITE),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 2, _LAYOUT, "layout", passes="layout"),
-        replace(
-            _edge("onnx", "tensorrt", "onnx_to_tensorrt", "tensorrt", 1, "TensorRT's own ONNX parser"),
-            carries=("fp32", "fp16"),
+        _by_tensorrt("onnx", "fp32", "fp16"),
+        _for_tensorrt(
+            "int8", "onnx-symmetric", "onnx_to_int8", _SYMMETRIC, "symmetric", method="minmax", symmetric=True
         ),
-        replace(
-            _edge(
-                "onnx",
-                "onnx-symmetric",
-                "onnx_to_int8",
-                "onnx",
-                1,
-                _SYMMETRIC,
-                "symmetric",
-                method="minmax",
-                symmetric=True,
-            ),
-            puts="int8",
-            knows_nodes=True,
-        ),
-        replace(
-            _edge(
-                "onnx-symmetric", "tensorrt", "onnx_to_tensorrt", "tensorrt", 1, "TensorRT's own ONNX parser", "int8"
-            ),
-            carries=("int8",),
-        ),
+        _by_tensorrt("onnx-symmetric", "int8", variant="int8"),
+        _for_tensorrt("bf16", "onnx-bfloat16", "onnx_to_bfloat16", _BFLOAT16),
+        _by_tensorrt("onnx-bfloat16", "bf16", variant="bf16"),
         _edge("onnx", "saved-model", "onnx_to_saved_model", "onnx2tf-tensorflow", 1, "onnx2tf with TensorFlow"),
     )
 )

@@ -75,8 +75,9 @@ def _bring_in_small(model: Proto, directory: Path) -> None:
             del tensor.external_data[:]
 
 
-def check(path: Path) -> tuple[str, ...]:
-    """Raise FormatError unless the onnx checker, shape inference included, takes the model at `path`.
+def check(path: Path, *, full: bool = True) -> tuple[str, ...]:
+    """Raise FormatError unless the onnx checker takes the model at `path`: shape inference and element types included,
+    if full.
 
     The model's external data must be known to be contained (`read_model`) before this is called. Two faults are
     forgiven, and returned as notes: inner shapes that the file notes and its own graph contradicts, which a clean-up
@@ -86,7 +87,7 @@ def check(path: Path) -> tuple[str, ...]:
     import_module("onnx.checker")
     refusals = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError)
     try:
-        onnx.checker.check_model(str(path), full_check=True)
+        onnx.checker.check_model(str(path), full_check=full)
     except refusals as error:
         if isinstance(error, onnx.shape_inference.InferenceError) and (forgiven := _forgiven(path)):
             return (forgiven,)

@@ -26,9 +26,11 @@ def load(path: Path) -> Proto:
     return onnx.load(str(path))
 
 
-def write(model: Proto, out_dir: Path, known: Signature, notes: tuple[str, ...] = ()) -> Made:
+def write(
+    model: Proto, out_dir: Path, known: Signature, notes: tuple[str, ...] = (), *, full_check: bool = True
+) -> Made:
     """Save the model as "model.onnx", checked. Raises StepError where its inputs or outputs are not those of `known`
-    any more, in name, order or dtype, or where ONNX's checker refuses it."""
+    any more, in name, order or dtype, or where ONNX's checker refuses it. full_check: element types too."""
     onnx: Any = import_module("onnx")
     signature = onnx_graph.signature_of(model)
     before, after = ([(s.name, s.dtype) for s in (*each.inputs, *each.outputs)] for each in (known, signature))
@@ -43,6 +45,6 @@ def write(model: Proto, out_dir: Path, known: Signature, notes: tuple[str, ...] 
         size_threshold=1024,
     )
     del model
-    onnx_graph.check(out_dir / ENTRY)
+    onnx_graph.check(out_dir / ENTRY, full=full_check)
     inputs = inherited(signature.inputs, known.inputs)
     return Made(ENTRY, Signature(inputs, inherited(signature.outputs, known.outputs), known.constants), notes)

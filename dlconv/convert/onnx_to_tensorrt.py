@@ -42,6 +42,8 @@ def convert(step: Step) -> Made:
     options: dict[str, Any] = step.settings.get("trt", {})
     precision = str(step.settings.get("precision", "fp32"))
     trt, driver = api.load()
+    if precision == "bf16":
+        api.required(trt, "DataType", "BF16", "bf16")
     log = api.new_log(trt)
     api.register_plugins(trt, log)
     plugins = _plugins(step.settings.get("plugin_paths", ()), step.out_dir)

@@ -110,7 +110,10 @@ def test_a_plan_is_exported_verified_and_refused_elsewhere(
     assert tampered.code == 1 and FACTS in tampered.out
 
 
-@pytest.mark.parametrize(("version", "precision"), [("8.6.1", "fp16"), ("11.4.0.106", "fp16"), ("10.16.1.11", "int8")])
+@pytest.mark.parametrize(
+    ("version", "precision"),
+    [("8.6.1", "fp16"), ("11.4.0.106", "fp16"), ("11.0.0.114", "bf16"), ("10.16.1.11", "int8")],
+)
 def test_a_precision_goes_through_the_graph_and_is_attested(
     version: str, precision: str, with_gpu: Callable[..., Any], digits: Path, tmp_path: Path
 ) -> None:
@@ -118,7 +121,7 @@ def test_a_precision_goes_through_the_graph_and_is_attested(
     made = with_gpu(version, "export", digits / "digits.onnx", *words)
     assert made.code == 0, made.out + made.err
     receipt = json.loads((tmp_path / f"digits-tensorrt-{precision}" / "dlconv.json").read_text())
-    kind = {"fp16": "float16", "int8": "int8"}[precision]
+    kind = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8"}[precision]
     assert receipt["evidence"]["placement"]["precision"] == kind
     assert receipt["evidence"]["account"]["ran"][kind] > 0
     assert PlanFacts.of(tmp_path / f"digits-tensorrt-{precision}" / PLAN).precision == precision  # type: ignore[union-attr]

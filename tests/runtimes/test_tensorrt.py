@@ -347,6 +347,42 @@ def test_float16_is_in_the_graph_where_types_are_and_else_allowed(trt: Any, tmp_
     assert told["precision"] == "float16" and told["account"]["ran"]["float16"] >= 1
 
 
+def test_bfloat16_is_in_the_graph_or_refused_by_name(trt: Any, tmp_path: Path) -> None:
+    from dlconv.convert import onnx_to_bfloat16
+
+    plain, signature = dense(tmp_path)
+    lowered = tmp_path / "lowered"
+    lowered.mkdir()
+    path = lowered / onnx_to_bfloat16.convert(Step(plain, lowered, signature, {"x": X})).entry
+    if not hasattr(trt.DataType, "BF16"):
+        with pytest.raises(Unsupported, match=r"has no bf16$") as refused:
+            convert(path, signature, tmp_path / "out", {"x": X}, precision="bf16")
+        assert "DataType.BF16" in refused.value.wanted
+        return
+    with pytest.raises(StepError, match="the graph has no bf16 tensor"):
+        convert(plain, signature, tmp_path / "out", {"x": X}, precision="bf16")
+    made = convert(path, signature, tmp_path / "out", {"x": X}, precision="bf16")
+    assert made.signature == signature  # float32 at both ends
+    opened = session(tmp_path / "out", made)
+    assert opened.placement()["precision"] == "bfloat16"
+    wanted = answer(plain, {"x": X})[0]
+    assert 0 < np.abs(opened.run({"x": X})["y"] - wanted).max() < 0.02 * np.abs(wanted).max()
+
+
+def test_inputs_and_outputs_in_bfloat16_are_arrays_of_ml_dtypes(trt: Any, tmp_path: Path) -> None:
+    if not hasattr(trt.DataType, "BF16"):
+        pytest.skip("this TensorRT has no bfloat16")
+    import ml_dtypes
+
+    path = save(tmp_path / "m.onnx", [("Identity", ["x"], ["y"])], [("x", 16, [2, 3])], [("y", 16, [2, 3])], {})
+    signature = Signature((TensorSpec("x", "bfloat16", (2, 3)),), (TensorSpec("y", "bfloat16", (2, 3)),))
+    x = X.astype(ml_dtypes.bfloat16)
+    made = convert(path, signature, tmp_path / "out", {"x": x}, precision="bf16")
+    assert made.signature == signature
+    got = session(tmp_path / "out", made).run({"x": x})["y"]
+    assert got.dtype == x.dtype and got.tobytes() == x.tobytes()
+
+
 def test_what_was_asked_for_and_not_given_fails(become: Callable[[str], Any], tmp_path: Path) -> None:
     become("8.5")
     path, signature = dense(tmp_path)

@@ -17,6 +17,33 @@ WORDS = {"FLOAT": "FP32", "HALF": "FP16", "BF16": "BF16", "INT8": "Int8", "INT32
 TYPES = {"FLOAT": "f4", "HALF": "f2", "INT8": "i1", "INT32": "i4", "INT64": "i8", "UINT8": "u1", "BOOL": "?"}
 
 
+def in_float32(model: Any) -> Any:
+    """A graph's bfloat16 as float32, which ONNX Runtime has kernels for: its numbers stay as they were rounded."""
+    from onnx import ModelProto, numpy_helper
+
+    made = ModelProto.FromString(model.SerializeToString())
+    for tensor in made.graph.initializer:
+        if tensor.data_type == 16:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("f4"), tensor.name))
+    for node in made.graph.node:
+        for attribute in node.attribute:
+            if (node.op_type, attribute.name, attribute.i) == ("Cast", "to", 16):
+                attribute.i = 1
+    for value in (*made.graph.input, *made.graph.output):
+        if value.type.tensor_type.elem_type == 16:
+            value.type.tensor_type.elem_type = 1
+    return made
+
+
+def array_type(name: str) -> Any:
+    """NumPy's dtype of a tensor by the name of TensorRT's."""
+    if name != "BF16":
+        return np.dtype(TYPES[name])
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
 class IOutputAllocator:
     """To be inherited from."""
 
@@ -198,17 +225,19 @@ class IExecutionContext(Strict):
 
         inputs = {}
         for name in self._engine._inputs:
-            kind = np.dtype(TYPES[self._engine.get_tensor_dtype(name).name])
+            kind = array_type(self._engine.get_tensor_dtype(name).name)
             size = int(np.prod(shapes[name])) * kind.itemsize
             array = np.frombuffer(ctypes.string_at(addresses[name], size), kind).reshape(shapes[name])
             wide = IS_8 and self._engine._values[name].type.tensor_type.elem_type == 7
-            inputs[name] = array.astype(np.int64) if wide else array
+            inputs[name] = array.astype(np.int64) if wide else array.astype("f4") if kind.kind == "V" else array
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # int8 by a float's sums
-        session = onnxruntime.InferenceSession(self._engine._model.SerializeToString(), options)
+        session = onnxruntime.InferenceSession(in_float32(self._engine._model).SerializeToString(), options)
         outputs = [value.name for value in self._engine._model.graph.output]
         for name, answer in zip(outputs, session.run(outputs, inputs), strict=True):
             array = np.asarray(answer, order="C")
+            given = self._engine.get_tensor_dtype(name).name
+            array = array.astype(array_type(given)) if given == "BF16" else array
             array = array.astype(np.int32) if IS_8 and array.dtype == np.int64 else array
             address = addresses.get(name, 0)
             if name in self._allocators:
