@@ -17,7 +17,7 @@ from dlconv.convert.graph import whole_graph
 from dlconv.errors import ConversionError, StepError
 from dlconv.jsonfile import read_json, write_json
 from dlconv.keep_search import Noise, search
-from dlconv.precisions import Precision, dtype_of, is_stored_alone
+from dlconv.precisions import Precision, dtype_of, rounds_stored_alone
 from dlconv.preprocess import parse
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def reduce(
             crew,
             sequence=bool(source.facts.get("sequence")),
             keep=tuple(kept),
-            stored=is_stored_alone(precision),
+            stored=rounds_stored_alone(precision),
         )
 
     if options.search:

@@ -314,6 +314,7 @@ GRAPH: Final = ConversionGraph(
         _quantised("fp16-weights", 1, "weights in float16", recipe="float16"),
         _quantised("int8", 1, "static int8, a scale a channel", recipe="static-int8"),
         _quantised("int8", 2, _AVERAGED, "-average", recipe="static-int8", ranges="average"),
+        _quantised("int16x8", 1, "activations in 16 bits, weights in int8", recipe="static-int16x8"),
         _quantised("int8-weights", 1, "weights in int8, a scale a channel", recipe="weights-int8"),
         _edge("torchscript", "openvino", "torchscript_to_openvino", "torch-openvino", 7, _NO_ONNX),
         _edge("torch-export", "openvino", "torch_export_to_openvino", "torch-openvino", 7, _NO_ONNX),

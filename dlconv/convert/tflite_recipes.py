@@ -17,7 +17,7 @@ _WHOLE = "SOFTMAX"
 
 
 def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = ()) -> Any:
-    """ "float16", "weights-int8" or "static-int8", by the package's own words.
+    """ "float16", "weights-int8", "static-int8" or "static-int16x8", by the package's own words.
 
     boundary: the dtypes of "inputs" and "outputs", float32 or, with "static-int8", int8. kept: names of output tensors
     whose operators stay as they are.
@@ -27,7 +27,7 @@ def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = ()) 
     algorithms: Any = import_module("ai_edge_quantizer.algorithm_manager").AlgorithmName
     manager = managers.RecipeManager()
     manager.load_quantization_recipe(_float16() if name == "float16" else _integers(name))
-    whole = [(".*", operator) for operator in _whole(boundary)] if name == "static-int8" else []
+    whole = [(".*", operator) for operator in _whole(boundary)] if name.startswith("static-") else []
     whole += [(f"(^|;){re.escape(tensor)}(;|$)", "ALL_SUPPORTED") for tensor in kept]
     for regex, operator in whole:
         manager.add_quantization_config(
@@ -64,7 +64,12 @@ def _float16() -> Any:
 
 def _integers(name: str) -> Any:
     recipes: Any = import_module("ai_edge_quantizer.recipe")
-    return recipes.weight_only_wi8_afp32() if name == "weights-int8" else recipes.static_wi8_ai8()
+    made = {
+        "weights-int8": recipes.weight_only_wi8_afp32,
+        "static-int8": recipes.static_wi8_ai8,
+        "static-int16x8": recipes.static_wi8_ai16,
+    }
+    return made[name]()
 
 
 def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Sequence[str]]) -> list[str]:

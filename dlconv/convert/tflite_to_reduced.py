@@ -1,4 +1,4 @@
-"""TFLite in float32 to TFLite in float16 or int8, by ai-edge-quantizer."""
+"""TFLite in float32 to TFLite in float16, int8, or 16 bits beside weights in int8, by ai-edge-quantizer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _AS_IT_IS = {"inputs": "float32", "outputs": "float32"}
 
 
 def convert(step: Step) -> Made:
-    """The model with its weights in "recipe": "float16", "weights-int8" (a scale a channel, computed in float32) or
-    "static-int8" (activations too, their ranges from the calibration samples, all of which are run).
+    """The model with its weights in "recipe": "float16", "weights-int8" (a scale a channel, computed in float32),
+    "static-int8" (activations too, their ranges from the calibration samples, all of which are run), or
+    "static-int16x8" (activations in 16 bits).
 
     settings: "ranges" ("extremes", or "average": of the samples' extremes, as the package has it, which cuts off what
     is rare); "boundary", the dtypes of inputs and outputs, int8 with "static-int8" and float32 without; "keep", names

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dlconv.precisions import dtype_of, is_stored_alone
+from dlconv.precisions import computed_in, dtype_of, is_stored_alone
 from dlconv.validators.verdict import Check, Verdict
 
 LEAST_SHARE: Final = 0.1
@@ -28,8 +28,9 @@ def attested(precision: str, account: Mapping[str, Any] | None) -> Check:
     """
     if not account:
         return Check(_NAME, Verdict("INCONCLUSIVE", ("the runtime gives no account of what is in which precision",)))
-    dtype = dtype_of(precision)
-    shares = {kind: share_of(account.get(kind, {}), dtype) for kind in ("operators", "weights", "ran")}
+    dtype = dtype_of(precision) if is_stored_alone(precision) else computed_in(precision)
+    wanted = {"operators": computed_in(precision), "weights": dtype_of(precision), "ran": computed_in(precision)}
+    shares = {kind: share_of(account.get(kind, {}), each) for kind, each in wanted.items()}
     figures = {**{f"{kind}_share": share for kind, share in shares.items()}, "account": dict(account)}
     asked = _asked(precision, shares)
     if asked is None:

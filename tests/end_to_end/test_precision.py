@@ -125,6 +125,24 @@ def test_what_overflows_is_found_and_kept(dlconv: Callable[..., Any], tmp_path: 
 
 
 @pytest.mark.onnx2tf
+@pytest.mark.tflite
+def test_sixteen_bits_beside_eight(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    words = ("export", digits / "digits.onnx", "--samples", digits / "samples.npz", "-o", tmp_path, "--to", "tflite")
+    errors = {}
+    for precision in ("int8", "int16x8"):
+        ran = dlconv(*words, "--precision", precision)
+        assert ran.code == 0, ran.err
+        receipt = receipt_of(tmp_path / f"digits-tflite-{precision}")
+        errors[precision] = receipt["evidence"]["outputs"][0]["error"]
+    assert receipt["precision"] == "int16x8" and receipt["reduction"]["calibration"]["count"] >= 64
+    assert set(receipt["evidence"]["account"]["operators"]) == {"int16"}
+    assert receipt["evidence"]["account"]["weights"]["int8"] > 20000
+    assert errors["int16x8"] < 0.7 * errors["int8"]
+    assert dlconv("verify", tmp_path / "digits-tflite-int16x8").code == 0
+    assert dlconv(*words[:-1], "onnx", "--precision", "int16x8").code == 2
+
+
+@pytest.mark.onnx2tf
 @pytest.mark.openvino
 @pytest.mark.tflite
 def test_a_keep_list_holds_on_every_target(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ STORED = {"operators": {"float32": 4}, "weights": {"int8": 90, "float32": 10}, "
         ("int8", {**INT8, "ran": {"float32": 4}}, "FAIL"),  # Q/DQ in the file, and float32 kernels
         ("int8", {"operators": {"int8": 4}}, "PASS"),  # a runtime that does not tell what ran
         ("int8", STORED, "FAIL"),
+        ("int16x8", {"operators": {"int16": 4}, "weights": {"int8": 100}}, "PASS"),
+        ("int16x8", INT8, "FAIL"),
         ("int8-weights", STORED, "PASS"),
         ("int8-weights", FULL, "FAIL"),
         ("int8", None, "INCONCLUSIVE"),
