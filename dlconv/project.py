@@ -16,6 +16,7 @@ from dlconv.keeplist import read_keep_list
 from dlconv.options import TARGETS, ExportOptions
 from dlconv.precisions import CALIBRATED, Precision
 from dlconv.project_keys import ROOT_KEYS, Problem, line_of, merged, read_table, strangers
+from dlconv.tensorrt_options import TensorRTOptions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +35,7 @@ OUTPUT = "dlconv-out"
 """The folder of the bundles, beside the project file, where it names no other."""
 _IN_PYPROJECT = ("tool", "dlconv")
 _NEXT = "dlconv init MODEL writes one"
+_OF_A_TARGET = {"provider": "onnxruntime", "trt": "tensorrt", "opt": "tensorrt"}
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class ProjectModel:
     inputs, constants: as `--input` says them. bars hold for every target; target_bars lie above them, by target.
     output: the folder of the bundles. allow_skip: targets that a machine may lack; require: targets that it may not,
     whatever else allows it. draws, seed: of random samples. opset: of ONNX, None for each route's own. signature,
-    outputs, trust, via, keep_layout, calibration, preprocess and keep_list: as the options of `dlconv export` of these
-    names.
+    outputs, trust, via, keep_layout, calibration, preprocess, keep_list, provider, trt and opt: as the options of
+    `dlconv export` of these names.
     """
 
     name: str
@@ -70,6 +72,9 @@ class ProjectModel:
     calibration: str = ""
     preprocess: str = ""
     keep_list: Path | None = None
+    provider: str = ""
+    trt: TensorRTOptions = field(default_factory=TensorRTOptions)
+    opt: tuple[TensorSpec, ...] = ()
     allow_skip: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
 
@@ -79,7 +84,8 @@ class ProjectModel:
 
     def bundle(self, target: str, precision: Precision = "fp32") -> Path:
         """Where the bundle for a target lies, once it is exported."""
-        return self.output / f"{self.name}-{target}-{precision}"
+        by = f"-{self.provider}" if target == "onnxruntime" and self.provider not in ("", "cpu") else ""
+        return self.output / f"{self.name}-{target}{by}-{precision}"
 
     def options(
         self, targets: tuple[str, ...] | None = None, precision: Precision = "fp32"
@@ -114,6 +120,9 @@ class ProjectModel:
                 calibration=self.calibration if precision in CALIBRATED else "",
                 preprocess=self.preprocess if precision in CALIBRATED else "",
                 keep=read_keep_list(self.keep_list) if self.keep_list and precision != "fp32" else (),
+                provider=self.provider if "onnxruntime" in names else "",
+                tensorrt=self.trt if "tensorrt" in names else TensorRTOptions(),
+                optima=self.opt if "tensorrt" in names else (),
             )
             for bars, names in groups
         )
@@ -253,6 +262,10 @@ def _not_asked(own: Mapping[str, Any], targets: tuple[str, ...], at: tuple[str, 
         for key in ("target_bars", "allow_skip", "require")
         for target in own.get(key, ())
         if targets and target in TARGETS and target not in targets
+    ] + [
+        Problem(at, key, f"it is of {target}, which is not among the model's targets ({', '.join(targets)})")
+        for key, target in _OF_A_TARGET.items()
+        if key in own and targets and target not in targets
     ]
 
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dlconv.bars import Bars, LatencyBars, OutputBars
 from dlconv.errors import RequestError
-from dlconv.inputs import parse_inputs
+from dlconv.inputs import parse_inputs, parse_optima
 from dlconv.options import TARGETS
 from dlconv.precisions import PRECISIONS
 from dlconv.preprocess import parse
+from dlconv.providers import NAMES
+from dlconv.tensorrt_options import parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -215,6 +217,22 @@ def _inputs(value: Any, root: Path) -> Any:
     return parse_inputs(_strings(value, "inputs as --input takes them"))
 
 
+def _trt(value: Any, root: Path) -> Any:
+    words = [text.partition("=") for text in _strings(value, "options as --trt takes them")]
+    return parse_options(
+        tuple(f"{key}{equals}{root / said if key == 'plugin' and said else said}" for key, equals, said in words)
+    )
+
+
+def _opt(value: Any, root: Path) -> Any:
+    return parse_optima(_strings(value, "shapes as --opt takes them"))
+
+
+def _provider(value: Any, root: Path) -> str:
+    (name,) = _among(NAMES, "providers", least=1)([value] if isinstance(value, str) else value, root)
+    return name
+
+
 def _shown(value: Any) -> str:
     return repr(value) if len(repr(value)) < 60 else f"{repr(value)[:56]}..."
 
@@ -238,6 +256,9 @@ KEYS: Final[Mapping[str, Callable[[Any, Path], Any]]] = {
     "calibration": _calibration,
     "preprocess": _preprocess,
     "keep_list": _path,
+    "provider": _provider,
+    "trt": _trt,
+    "opt": _opt,
     "bars": _path,
     "target_bars": _path,
     "allow_skip": _among(TARGETS, "targets", least=0),

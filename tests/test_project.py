@@ -15,6 +15,7 @@ from dlconv.bars import Bars, LatencyBars, OutputBars
 from dlconv.errors import RequestError
 from dlconv.options import TARGETS
 from dlconv.project_keys import KEYS, line_of, merged
+from dlconv.tensorrt_options import TensorRTOptions
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -110,6 +111,30 @@ def test_targets_with_the_same_bars_are_exported_together(tmp_path: Path) -> Non
     assert [options.name for options in other.options()] == ["b.v2"]
 
 
+def test_words_of_a_target_go_with_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "own.so").touch()
+    text = """
+    [models.digits]
+    path = "digits.pt"
+    targets = ["onnx", "onnxruntime", "tensorrt"]
+    provider = "openvino"
+    trt = ["level=3", "workspace=1GiB", "plugin=own.so"]
+    opt = ["image:8x1x8x8"]
+    target_bars.tensorrt.factor = 3
+    target_bars.onnx.factor = 4
+    """
+    (model,) = read(text, tmp_path).models
+    onnx, runtime, tensorrt = model.options()
+    asked = TensorRTOptions(workspace_bytes=1 << 30, level=3, plugins=(tmp_path / "own.so",))
+    assert (onnx.provider, runtime.provider, tensorrt.provider) == ("", "openvino", "")
+    assert (onnx.tensorrt, runtime.tensorrt, tensorrt.tensorrt) == (TensorRTOptions(), TensorRTOptions(), asked)
+    assert [str(spec) for spec in tensorrt.optima] == ["image:8x1x8x8"] and onnx.optima == ()
+    assert [model.bundle(target).name for target in ("onnx", "onnxruntime")] == [
+        "digits-onnx-fp32",
+        "digits-onnxruntime-openvino-fp32",
+    ]
+
+
 def test_the_same_in_pyproject(tmp_path: Path) -> None:
     text = FULL.replace("[defaults", "[tool.dlconv.defaults").replace("[models", "[tool.dlconv.models")
     in_pyproject = read('[project]\nname = "x"\n' + text, tmp_path, "pyproject.toml")
@@ -171,6 +196,18 @@ WRONG = {
     "an output that is no table": ("bars.outputs.y = 3", "y: y is 3, wanted a table"),
     "latency that is no table": ("bars.latency = 3", "latency: latency is 3, wanted a table"),
     "bars of an unknown target": ("target_bars.onxn.factor = 3", "unknown key 'onxn' (did you mean 'onnx'?)"),
+    "an unknown provider": ('provider = "cudnn"', "provider: unknown providers: 'cudnn' (did you mean 'cuda'?)"),
+    "a provider that is no text": ("provider = 3", "provider: 3 is no list of providers"),
+    "a provider of no target": ('provider = "cuda"', "provider: it is of onnxruntime, which is not among the model's"),
+    "options that are no list": ('trt = "level=3"', "trt: 'level=3' is no list of options as --trt takes them"),
+    "an unknown option of TensorRT": ('trt = ["levle=3"]', "--trt 'levle=3' is no KEY=VALUE that there is (did you"),
+    "a wrong option of TensorRT": ('trt = ["level=9"]', "--trt 'level=9': wanted a number from 0 to 5"),
+    "options of no target": (
+        'trt = ["level=3"]',
+        "trt: it is of tensorrt, which is not among the model's targets (onnx)",
+    ),
+    "a wrong optimum": ('opt = ["x"]', "opt: --input 'x' has no shape"),
+    "an optimum that is free": ('opt = ["x:Nx3"]', "opt: --opt 'x:Nx3' is no shape"),
     "bars of a target that is not made": ("target_bars.tflite.factor = 3", "target_bars: 'tflite' is not among"),
 }
 
@@ -279,7 +316,8 @@ def test_the_schema_knows_the_same_keys() -> None:
 # What a JSON schema cannot say: it does not parse inputs, compare lists, or know of infinity.
 BEYOND = {
     *("a wrong input", "a target that is not made", "allowed and required", "bars of a target that is not made"),
-    "a bar that is not finite",
+    *("a bar that is not finite", "a provider of no target", "an unknown option of TensorRT"),
+    *("a wrong option of TensorRT", "options of no target", "an optimum that is free"),
 }
 
 
