@@ -128,7 +128,7 @@ def test_words_of_a_target_go_with_it_alone(tmp_path: Path) -> None:
     asked = TensorRTOptions(workspace_bytes=1 << 30, level=3, plugins=(tmp_path / "own.so",))
     assert (onnx.provider, runtime.provider, tensorrt.provider) == ("", "openvino", "")
     assert (onnx.tensorrt, runtime.tensorrt, tensorrt.tensorrt) == (TensorRTOptions(), TensorRTOptions(), asked)
-    assert [str(spec) for spec in tensorrt.optima] == ["image:8x1x8x8"] and onnx.optima == ()
+    assert [(spec.name, spec.shape) for spec in tensorrt.optima] == [("image", (8, 1, 8, 8))] and onnx.optima == ()
     assert [model.bundle(target).name for target in ("onnx", "onnxruntime")] == [
         "digits-onnx-fp32",
         "digits-onnxruntime-openvino-fp32",
