@@ -45,6 +45,10 @@ targets = {targets}
 #allow_skip = [{last}]
 # Targets that it may not lack, whatever the command line allows.
 #require = [{first}]
+# What runs the target onnxruntime, what TensorRT is told, and the sizes that it is to be fastest at.
+#provider = "openvino"
+#trt = ["workspace=4GiB", "level=5"]
+#opt = ["image:8x3x224x224"]
 
 [models.{key}]
 {about}
