@@ -8,7 +8,7 @@ from TorchScript with `--to tensorrt` in float32 and float16, and verified. By h
 TensorRT's parser and builder with the same options, twice, which tells how far two builds differ. Processes alternate
 (PyTorch, TensorRT, PyTorch, ...), and in a process all that is timed alternates in blocks; a figure is the median. The
 time of a run is told twice: by the GPU's own clock, back to back, and by the wall clock, each run awaited. The inputs
-lie on the GPU in both. All goes to FOLDER/results.json; --write puts it into docs/tensorrt.md. Needs
+lie on the GPU in both. All goes to FOLDER/results.json; --write keeps it in results/ and docs/tensorrt.md. Needs
 dlconv[torch,onnx] with a torch for CUDA, transformers, and the toolchain tensorrt; onnxruntime-gpu for its row.
 """
 
@@ -47,10 +47,13 @@ def main() -> None:
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / "results.json"
+    kept = HERE / "results" / "gpu.json"
     if arguments.write:
         from runs import put_section
 
-        put_section(ROOT / "docs" / "tensorrt.md", "gpu", table(json.loads(results.read_text())))
+        if results.exists():
+            kept.write_text(results.read_text())
+        put_section(ROOT / "docs" / "tensorrt.md", "gpu", table(json.loads(kept.read_text())))
         return
     found: dict[str, Any] = {"date": datetime.date.today().isoformat(), "models": {}}
     if results.exists():
@@ -149,7 +152,15 @@ def table(found: dict[str, Any]) -> str:
             there = one["placement"]
             ran = ", ".join(f"{count} {kind}" for kind, count in sorted(there["account"]["ran"].items()))
             errors, layers = f"{one['error']:.1e} / {one['bar']:.1e}", f"{there['layers']} ({there['fused_layers']})"
-            cells = (name, precision, one["verdict"], errors, f"exit {one['verify_code']}", layers, ran)
+            cells = (
+                name,
+                precision,
+                one["verdict"],
+                errors,
+                f"exit {one['verify_code']}" if "verify_code" in one else "",
+                layers,
+                ran,
+            )
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| model | what | GPU ms | wall ms | GPU / by hand, same precision |", "|---|---|---|---|---|"]
     for name, model in found["models"].items():

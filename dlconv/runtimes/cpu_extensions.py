@@ -123,7 +123,8 @@ def _run(extension: Extension) -> int:
     page.write(extension.code)
     start = ctypes.c_char.from_buffer(page)
     run = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(ctypes.addressof(start))
-    run(*map(ctypes.addressof, (left, right, out, ctypes.create_string_buffer(_tile_shapes(), 64))))
+    shapes = ctypes.create_string_buffer(_tile_shapes(), 64)  # has to live until the call is done
+    run(*map(ctypes.addressof, (left, right, out, shapes)))
     del run, start
     page.close()
     words = {int.from_bytes(out.raw[at : at + 4], "little") for at in range(0, extension.width, 4)}

@@ -288,7 +288,11 @@ def test_int8_is_what_the_graph_says(tmp_path: Path) -> None:
     made = convert(path, signature, tmp_path / "out", {"x": IMAGE}, precision="int8")
     opened = session(tmp_path / "out", made)
     assert opened.placement()["precision"] == "int8"
-    assert_near(opened.run({"x": IMAGE})["y"], answer(path, {"x": IMAGE}), 1e-4)
+    wanted = answer(path, {"x": IMAGE})
+    apart = np.abs(opened.run({"x": IMAGE})["y"] - wanted)
+    # A value halfway between two steps may be rounded to either: then one product is a step of x times a weight away.
+    assert apart.max() <= 2 * weights["s"] * np.abs(w).max()
+    assert (apart > 1e-4 * np.abs(wanted).max()).mean() < 0.01
 
 
 OPTIONS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
@@ -353,7 +357,10 @@ def test_timings_are_kept_and_used(home: Path, tmp_path: Path) -> None:
 
 
 def test_memory_is_given_back(tmp_path: Path) -> None:
-    """Runs of many sizes, and a session that is left: the GPU has as much free memory as before."""
+    """Runs of many sizes, and a session that is left: the GPU has as much free memory as before.
+
+    The memory is the whole GPU's, which others use too; what is lost four times would be more than 100 MiB.
+    """
     path, signature = dense(tmp_path, "N")
     profiles = [{"x": [[1, 3], [2, 3], [1 << 20, 3]]}]
     made = convert(path, signature, tmp_path / "out", {"x": X}, profiles=profiles)
@@ -369,7 +376,7 @@ def test_memory_is_given_back(tmp_path: Path) -> None:
 
     used()
     first = used()
-    assert [used() for _ in range(4)][-1] <= first + (4 << 20)
+    assert [used() for _ in range(4)][-1] <= first + (48 << 20)
 
 
 def test_the_inspector_tells_of_every_layer(trt: Any, tmp_path: Path) -> None:
