@@ -95,9 +95,7 @@ def runtime_for(target: str) -> TargetRuntime:
 
 _TORCH = "dlconv.runtimes.torch"
 _AS_GIVEN = (
-    RUNTIMES["onnx"],
-    RUNTIMES["openvino"],
-    RUNTIMES["tflite"],
+    *(RUNTIMES[name] for name in ("onnx", "openvino", "tflite", "tensorrt")),
     *(TargetRuntime("torch", "torch", _TORCH, {}, kind) for kind in (Format.TORCHSCRIPT, Format.TORCH_EXPORT)),
     RUNTIMES["saved-model"],
     *(

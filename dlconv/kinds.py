@@ -41,5 +41,12 @@ KINDS = {
     Format.OPENVINO: Kind(
         "openvino", "dlconv.runtimes.openvino", "dlconv.runtimes.openvino_describe:read", has_double=False
     ),
+    Format.TENSORRT: Kind(
+        "tensorrt",
+        "dlconv.runtimes.tensorrt",
+        "dlconv.runtimes.tensorrt_describe:read",
+        asks=("trust",),
+        has_double=False,
+    ),
 }
 """What can be a reference: the sources of conversions, and the formats besides that `verify` compares with."""

@@ -211,7 +211,8 @@ def _compare(
             "reference": answers.to_dict(),
         },
     )
-    wanted = Wanted(source.signature, answers, source.facts, options.bars or Bars(), labels=labels)
+    asked, trust = options.bars or Bars(), options.source.trust
+    wanted = Wanted(source.signature, answers, source.facts, asked, labels=labels, trust=trust)
     judged = _judged(
         outcome, lambda _: try_out(artifact.artifact.path, signature, artifact.runtime, wanted, crew), told
     )
@@ -322,7 +323,7 @@ def _opened(path: Path, provider: str = "") -> _Model:
 def _said_of(candidate: _Model, reference: Signature, options: VerifyOptions) -> SourceOptions:
     """A TorchScript archive holds no shapes: it is asked for the reference's. Other formats say their own."""
     if candidate.artifact.format is not Format.TORCHSCRIPT:
-        return SourceOptions(draws=1, use_cache=options.source.use_cache)
+        return SourceOptions(draws=1, use_cache=options.source.use_cache, trust=options.source.trust)
     names = {link.reference: link.candidate for link in options.links}
     inputs = tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in reference.inputs)
     return SourceOptions(inputs=inputs, draws=1, use_cache=options.source.use_cache)

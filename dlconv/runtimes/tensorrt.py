@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dlconv.errors import DlconvError, MachineError, SamplesError, StepError
+from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import tensorrt_api as api
 from dlconv.runtimes.cuda import Clock, Device, Graph, Memory, Pinned
 from dlconv.runtimes.tensorrt_inspect import inspected
@@ -21,7 +22,6 @@ from dlconv.runtimes.tensorrt_plan import WEIGHTS, PlanFacts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dlconv.model import Signature
     from dlconv.runtimes.base import Tensors
 
 _TIMES = ("upload_ms", "", "compute_ms", "download_ms")
@@ -172,6 +172,31 @@ class TensorRTSession:
             "profiles": int(self._engine.num_optimization_profiles),
             "cuda_graph": self._is_graph,
             "times": {name: round(median(values), 4) for name, values in self._times.items() if name},
+        }
+
+    def signature(self) -> Signature:
+        """The engine's inputs and outputs. A free size is called for its tensor and axis: "x_0"."""
+
+        def specs(dtypes: dict[str, np.dtype[Any]]) -> tuple[TensorSpec, ...]:
+            shapes = {name: api.shape_of(self._engine.get_tensor_shape(name)) for name in dtypes}
+            return tuple(
+                TensorSpec(
+                    name,
+                    dtype.name,
+                    tuple(size if size >= 0 else f"{name}_{axis}" for axis, size in enumerate(shapes[name])),
+                )
+                for name, dtype in dtypes.items()
+            )
+
+        return Signature(specs(self._inputs), specs(self._output_types))
+
+    def optimum(self) -> dict[str, int]:
+        """The sizes that the first profile is fastest at, by the names that `signature` gives to free ones."""
+        return {
+            f"{name}_{axis}": self._limits(name, 0)[1][axis]
+            for name in self._inputs
+            for axis, size in enumerate(api.shape_of(self._engine.get_tensor_shape(name)))
+            if size < 0
         }
 
     def _dtype(self, name: str) -> np.dtype[Any]:

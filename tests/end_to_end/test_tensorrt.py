@@ -138,3 +138,34 @@ def test_ranges_optima_and_options_reach_the_builder(
     assert [each["image"][::2] for each in told["settings"]["profiles"]] == [ends, ends]
     assert [each["image"][1][0] for each in told["settings"]["profiles"]] == [3, 4]
     assert told["settings"]["trt"] == {"level": 2}
+
+
+def test_a_plan_is_judged_by_any_model(with_gpu: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    words = ("--to", "tensorrt", "--input", "image:1..4x1x8x8", "--draws", "3", "-o", tmp_path)
+    made = with_gpu("11.4.0.106", "export", digits / "digits.onnx", *words)
+    assert made.code == 0, made.out + made.err
+    plan = tmp_path / "mine.plan"
+    plan.write_bytes((tmp_path / "digits-tensorrt-fp32" / PLAN).read_bytes())
+    (tmp_path / FACTS).write_bytes((tmp_path / "digits-tensorrt-fp32" / FACTS).read_bytes())
+    samples = ("--samples", digits / "samples.npz", "--max-error", "1e-4")
+    same = with_gpu("11.4.0.106", "verify", plan, "--against", digits / "digits.pt", *samples)
+    assert same.code == 0, same.out + same.err
+    other = with_gpu("11.4.0.106", "verify", plan, "--against", _moved(digits / "digits.onnx", tmp_path), *samples)
+    assert other.code == 1, other.out + other.err
+    turned = with_gpu("11.4.0.106", "verify", digits / "digits.onnx", "--against", plan, "--max-error", "1e-4")
+    assert turned.code == 0, turned.out + turned.err
+    elsewhere = with_gpu("10.16.1.11", "verify", plan, "--against", digits / "digits.onnx", *samples)
+    assert elsewhere.code == 3
+    assert "built by TensorRT 11.4.0.106, and this is TensorRT 10.16.1.11" in elsewhere.out + elsewhere.err
+
+
+def _moved(model: Path, folder: Path) -> Path:
+    """Another model of the same signature: its last weights are a little larger."""
+    import onnx
+    from onnx import numpy_helper
+
+    loaded = onnx.load(model)
+    last = [tensor for tensor in loaded.graph.initializer if tensor.data_type == 1][-1]
+    last.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(last) * 1.1, last.name))
+    onnx.save(loaded, folder / "moved.onnx")
+    return folder / "moved.onnx"
