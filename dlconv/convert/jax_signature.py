@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.errors import RequestError, SignatureError, Unsupported
+from dlconv.errors import RequestError, SignatureError, Unsupported, is_out_of_memory
 from dlconv.model import Dim, Signature, TensorSpec
 from dlconv.runtimes.jax_program import Program, open_program
 
@@ -117,6 +117,8 @@ def _runs(program: Program, taken: tuple[TensorSpec, ...], sizes: dict[str, int]
     shapes = [[sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape or ()] for spec in taken]
     try:
         program.call([jnp.zeros(shape, np.dtype(spec.dtype)) for shape, spec in zip(shapes, taken, strict=True)])
-    except Exception:
+    except Exception as error:  # JAX's own, of a size that the program does not take
+        if is_out_of_memory(error):
+            raise
         return False
     return True

@@ -9,7 +9,8 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from dlconv.convert.other_sizes import other_sizes
+from dlconv.errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from dlconv.model import Dim
     from dlconv.runtimes.base import Tensors
-
-_GROWTHS = ((1, 1), (2, 0), (1, 8), (3, 0), (4, 0), (1, 2), (8, 0))
-"""Other sizes, as times and plus: one more, twice, eight more, ..."""
 
 
 class Trial:
@@ -38,28 +36,16 @@ class Trial:
         )
         try:
             answers = self._session.run(None, fed)
-        except refusals:
+        except refusals as error:
+            if is_out_of_memory(error):
+                raise
             return None
         return dict(zip((value.name for value in self._session.get_outputs()), answers, strict=True))
 
     def others(self, shapes: dict[str, tuple[Dim, ...]], fed: Tensors) -> Iterator[tuple[Tensors, Tensors]]:
-        """Inputs at other sizes of the free dimensions of `shapes`, and what the source answers to them.
-
-        The values are the sample's own, shuffled, so that indices stay indices and masks stay masks.
-        """
-        rng = np.random.default_rng(0)
-        met: list[list[tuple[int, ...]]] = []
-        for times, plus in _GROWTHS:
-            other: Tensors = {}
-            for name, dims in shapes.items():
-                shape = [
-                    size * times + plus if isinstance(dim, str) else size
-                    for dim, size in zip(dims, fed[name].shape, strict=True)
-                ]
-                other[name] = rng.permutation(np.resize(fed[name], shape).ravel()).reshape(shape)
-            sizes = [value.shape for value in other.values()]
-            answers = None if sizes in met else self.answers(other)
-            met.append(sizes)
+        """Inputs at other sizes of the free dimensions of `shapes`, and what the source answers to them."""
+        for other in other_sizes(shapes, fed):
+            answers = self.answers(other)
             if answers is not None:
                 yield other, answers
 

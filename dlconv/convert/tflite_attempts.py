@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from dlconv.convert.other_sizes import other_sizes
 from dlconv.errors import StepError, cause_of, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from dlconv.model import Dim, Signature, TensorSpec
     from dlconv.runtimes.base import Tensors
     from dlconv.runtimes.tflite import TfliteSession
-
-_GROWTHS = ((1, 1), (2, 0), (1, 8), (3, 0), (4, 0), (1, 2), (8, 0))
-"""Other sizes, as times and plus: one more, twice, eight more, ..."""
 
 Shapes = dict[str, tuple["Dim", ...]]
 
@@ -65,20 +63,10 @@ def _attempts(signature: Signature, sample: Tensors) -> Iterator[tuple[set[str],
         )
 
 
-def other_sizes(program: Source, sample: Tensors, shapes: Shapes) -> tuple[Tensors, Tensors]:
-    """Inputs at another size of the free dimensions, and what the source answers to them.
-
-    The values are the sample's own, shuffled, so that indices stay indices and masks stay masks.
-    """
-    rng = np.random.default_rng(0)
-    for times, plus in _GROWTHS:
-        other: Tensors = {}
-        for name, dims in shapes.items():
-            shape = [
-                size * times + plus if isinstance(dim, str) else size
-                for dim, size in zip(dims, sample[name].shape, strict=True)
-            ]
-            other[name] = rng.permutation(np.resize(sample[name], shape).ravel()).reshape(shape)
+def answered_elsewhere(program: Source, sample: Tensors, shapes: Shapes) -> tuple[Tensors, Tensors]:
+    """Inputs at another size of the free dimensions, and what the source answers to them. Raises StepError where it
+    takes no other that is tried."""
+    for other in other_sizes(shapes, sample):
         try:
             return other, program.call(other)
         except Exception as error:  # TensorFlow's own, of a size that the source does not take

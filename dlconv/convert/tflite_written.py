@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dlconv.convert.edge import Made
-from dlconv.convert.tflite_attempts import as_answered, first_that_holds, other_sizes, proved, unaccelerated
+from dlconv.convert.tflite_attempts import answered_elsewhere, as_answered, first_that_holds, proved, unaccelerated
 from dlconv.errors import Unsupported
 from dlconv.model import Signature
 from dlconv.runtimes import tflite
@@ -60,7 +60,7 @@ def _attempted(
 ) -> Made:
     proofs = [(sample, saved.program.call(sample))]
     if kept:
-        proofs.append(other_sizes(saved.program, sample, shapes))
+        proofs.append(answered_elsewhere(saved.program, sample, shapes))
     path = out_dir / ENTRY
     is_own = all(spec.shape == shapes[spec.name] for spec in signature.inputs)
     apart = out_dir / "sized"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -80,3 +82,32 @@ def test_a_sample_that_exhausts_the_memory_ends_the_run(monkeypatch: pytest.Monk
 
 def test_other_exceptions_are_refusals() -> None:
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
+
+
+def test_no_other_size_of_a_jax_program_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlconv.convert import jax_signature
+
+    arrays_alone = ModuleType("jax")  # the program that would need all of it is the planted one
+    arrays_alone.numpy = np  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "jax", arrays_alone)
+
+    class Program:
+        inputs = ("x",)
+        call = Exhausted(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 800000000 bytes."))
+
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED"):
+        jax_signature._sizes(Program(), SIGNATURE.inputs, {})  # type: ignore[arg-type]
+    Program.call = Exhausted(ValueError("that size is not taken"))
+    assert jax_signature._sizes(Program(), SIGNATURE.inputs, {}) == {}  # type: ignore[arg-type]
+
+
+@pytest.mark.onnx
+def test_a_trial_that_exhausts_the_memory_is_no_refusal() -> None:
+    from dlconv.convert.onnx_trial import Trial
+
+    trial = Trial(b"")
+    trial.__dict__["_session"] = Exhausted(EXHAUSTED[1])
+    with pytest.raises(RuntimeError, match="allocate"):
+        trial.answers({})
+    trial.__dict__["_session"] = Exhausted(ValueError("that size is not taken"))
+    assert trial.answers({}) is None
