@@ -66,21 +66,20 @@ class _Tensor:
     farthest: float = 0.0
     moved: Any = field(default=None)
 
-    def calibrate(self, value: Any) -> None:
-        self.low, self.high = min(self.low, float(value.min())), max(self.high, float(value.max()))
+    def calibrate(self, value: Any, low: float, high: float) -> None:
+        self.low, self.high = min(self.low, low), max(self.high, high)
         if self.axis is not None:
             lows, highs = self._channels(value)
             self.lows = lows if self.lows is None else np.minimum(self.lows, lows)
             self.highs = highs if self.highs is None else np.maximum(self.highs, highs)
 
-    def judge(self, value: Any) -> None:
-        outside = int(np.count_nonzero(value < self.low) + np.count_nonzero(value > self.high))
+    def judge(self, value: Any, low: float, high: float) -> None:
         self.elements += int(value.size)
-        self.beyond += outside
-        if outside:
-            distance = max(self.low - float(value.min()), float(value.max()) - self.high)
+        if low < self.low or high > self.high:
+            self.beyond += int(np.count_nonzero(value < self.low) + np.count_nonzero(value > self.high))
+            distance = max(self.low - low, high - self.high)
             self.farthest = max(self.farthest, distance / max(self.high - self.low, np.finfo(np.float32).tiny))
-        if self.lows is not None:
+        if self.lows is not None and (self.lows == self.highs).any():
             lows, highs = self._channels(value)
             moved = (lows < self.lows) | (highs > self.highs)
             self.moved = moved if self.moved is None else self.moved | moved
@@ -149,11 +148,11 @@ class _Seen:
         return self._axes.get(name)
 
     def _look(self, name: str, value: Any, maker: tuple[str, str], axis: int | None) -> None:
-        if value.dtype != np.float32 or not value.size or not np.isfinite(value).all():
+        if value.dtype != np.float32 or not value.size:
+            return
+        low, high = float(value.min()), float(value.max())
+        if not np.isfinite((low, high)).all():
             return
         self.makers[name] = maker
         tensor = self.tensors.setdefault(name, _Tensor(axis))
-        if self.is_known:
-            tensor.judge(value)
-        else:
-            tensor.calibrate(value)
+        (tensor.judge if self.is_known else tensor.calibrate)(value, low, high)
