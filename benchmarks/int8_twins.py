@@ -198,8 +198,8 @@ def _errors(right: list[Array], got: list[Array]) -> dict[str, Any]:
 
 
 def table(results: Results) -> str:
-    """The table, and the count of those that are no farther."""
-    lines, close, whole = [], 0, 0
+    """The table, and the counts of those that are no farther."""
+    lines, within, close, whole = [], 0, 0, 0
     for twin in TWINS:
         row = results.rows.get(twin.other)
         if row is None:
@@ -207,8 +207,9 @@ def table(results: Results) -> str:
         cells = []
         for target in TARGETS:
             cell = row[target]
-            is_closer = cell.get("rms") is not None and cell["rms"] <= row["authors"]["rms"]
-            whole, close = whole + 1, close + is_closer
+            whole += 1
+            within += "max" in cell and cell["max"] <= row["authors"]["max"]
+            close += "rms" in cell and cell["rms"] <= row["authors"]["rms"]
             kept = f", {cell['kept']} nodes kept" if cell.get("kept") else ""
             cells.append(f"{cell['word']} {_shown(cell)}{kept}" if "rms" in cell else f"none: {cell['reason']}")
         lines.append(f"| {twin.source} | {twin.inputs} | {_shown(row['authors'])} | {' | '.join(cells)} |")
@@ -226,7 +227,9 @@ def table(results: Results) -> str:
             "|---|---|---|---|---|---|",
             *lines,
             "",
-            f"{close} of {whole} have an error (root of the mean square) no larger than the authors' own.",
+            f"Of {whole}, {within} have a largest error no larger than the authors', and {close} a mean one.",
+            "MobileNet takes a keep-list: an ideal quantiser of its float weights is off by 0.86 of the scale. The speech",
+            "and person models of TFLite Micro are not here: they come in int8 alone, without a float source.",
         ]
     )
 
