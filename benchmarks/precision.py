@@ -102,10 +102,10 @@ def _page(results: Results) -> str:
             "|---|---|---|---|---|---|---|---|---|",
             *(line for row in kept for line in row["rows"]),
             "",
-            "A small model's size is not in its numbers: the digits models have 21,600, a byte each in int8. Around them",
-            "TFLite keeps a scale and a zero point of eight bytes a channel, and OpenVINO describes the graph in XML, in",
-            "int8 with four constants more a tensor. What could be left out is: the notes of the simplifier and the",
-            "quantiser.",
+            "A small model's size is not in its numbers: the digits models have 21,600, a byte each in int8. Around",
+            "them TFLite keeps a scale and a zero point of eight bytes a channel, and OpenVINO describes the graph in",
+            "XML, in int8 with four constants more a tensor. What could be left out is: the notes of the simplifier",
+            "and the quantiser.",
         )
     )
 
