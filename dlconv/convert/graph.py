@@ -245,6 +245,8 @@ _HALVED = "NNCF, weights in half of their range: CPUs without VNNI sum int8 weig
 
 _SYMMETRIC = "Q/DQ around zero, which TensorRT alone wants"
 
+_TORCH_TENSORRT = "Torch-TensorRT: no ONNX in between"
+
 _BFLOAT16 = "casts around what is computed in bfloat16, which of ONNX's runtimes TensorRT alone takes"
 
 _TF2ONNX = "tf2onnx"

@@ -107,6 +107,8 @@ _TORCH = ("torch>=2.6,<2.14", "onnx>=1.19,<1.24", "onnxscript>=0.5.4,<0.8")
 _ORT = " | ".join(
     f"onnxruntime{kind}>=1.22,<1.32" for kind in ("", "-gpu", "-openvino", "-directml", "-migraphx", "-rocm", "-qnn")
 )
+_TENSORRT = "tensorrt>=8.5,<12 | tensorrt-cu13>=10,<12 | tensorrt-cu12>=10,<12"
+_BY_TORCH = "builds TensorRT plans of torch.export models, by Torch-TensorRT"
 _OPENVINO = "openvino>=2025.4,<2026.5"
 _TENSORFLOW = "tensorflow>=2.21,<2.22 | tensorflow-cpu>=2.21,<2.22"
 _KERAS = "keras>=3.15,<3.16"
@@ -140,13 +142,7 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         extra="openvino",
         lock="openvino.txt",
     ),
-    Toolchain(
-        name="nncf",
-        purpose="puts int8 into OpenVINO's IR",
-        requirements=(_OPENVINO, "nncf>=3,<4"),
-        extra="nncf",
-        lock="nncf.txt",
-    ),
+    Toolchain("nncf", "puts int8 into OpenVINO's IR", (_OPENVINO, "nncf>=3,<4"), extra="nncf", lock="nncf.txt"),
     Toolchain(
         name="torch-openvino",
         purpose="converts TorchScript to OpenVINO's IR by OpenVINO's own frontend",
@@ -182,10 +178,11 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
     Toolchain(
         name="tensorrt",
         purpose="builds TensorRT plans of ONNX models for this machine's NVIDIA GPU and runs them",
-        requirements=("tensorrt>=8.5,<12 | tensorrt-cu13>=10,<12 | tensorrt-cu12>=10,<12", "onnx>=1.19,<1.24"),
+        requirements=(_TENSORRT, "onnx>=1.19,<1.24"),
         extra="tensorrt",
         gate="nvidia",
     ),
+    Toolchain("torch-tensorrt", _BY_TORCH, ("torch-tensorrt>=2.6,<2.15", _TORCH[0], _TENSORRT), gate="nvidia"),
     Toolchain(
         name="onnx2tf",
         purpose="converts ONNX to TFLite",

@@ -46,7 +46,7 @@ def become(
     monkeypatch.syspath_prepend(str(FAKES))
 
     def forget() -> None:
-        for name in [name for name in sys.modules if name.partition(".")[0] == "tensorrt"]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("tensorrt", "torch_tensorrt")]:
             del sys.modules[name]
 
     def made(generation: str) -> Any:
@@ -516,3 +516,91 @@ def test_a_planted_misuse_is_found(
         )
     with pytest.raises((Unsupported, AttributeError), match=says):
         convert(path, signature, tmp_path / "out", {"x": X})
+
+
+def exported(folder: Path, *, is_free: bool = False) -> Path:
+    """A program with a named input after a positional one, and two outputs."""
+    import torch
+
+    class Two(torch.nn.Module):
+        def forward(self, x: Any, *, scale: Any) -> dict[str, Any]:
+            return {"scaled": x * scale, "summed": x.sum(1)}
+
+    batch = {0: torch.export.Dim("batch", min=1, max=64)} if is_free else None
+    shapes = {"x": batch, "scale": None} if is_free else None
+    x, scale = torch.zeros(2, 3), torch.zeros(3)
+    program = torch.export.export(Two(), (x,), {"scale": scale}, dynamic_shapes=shapes)
+    torch.export.save(program, folder / "two.pt2")
+    return folder / "two.pt2"
+
+
+def by_torch(path: Path, out: Path, **settings: Any) -> Made:
+    from dlconv.convert import torch_export_signature, torch_export_to_tensorrt
+
+    signature = Signature.from_dict(torch_export_signature.read(str(path))["signature"])
+    out.mkdir()
+    return torch_export_to_tensorrt.convert(Step(path, out, signature, {}, settings))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("generation", ["10.16", "11.4"])
+def test_torch_tensorrt_makes_a_plan_of_an_exported_program(
+    generation: str, become: Callable[[str], Any], tmp_path: Path
+) -> None:
+    become(generation)
+    profiles = [{"x": [[1, 3], [2, 3], [8, 3]]}]
+    made = by_torch(exported(tmp_path, is_free=True), tmp_path / "out", profiles=profiles)
+    assert [(spec.name, spec.source_name) for spec in made.signature.inputs] == [("x", "x"), ("scale", "scale")]
+    assert [(spec.name, spec.source_name) for spec in made.signature.outputs] == [
+        ("output0", "scaled"),
+        ("output1", "summed"),
+    ]
+    assert made.signature.inputs[0].shape == ("batch", 3) and made.notes[0] == "by Torch-TensorRT"
+    opened = session(tmp_path / "out", made)
+    x, scale = RNG.standard_normal((7, 3)).astype(np.float32), np.float32([1, -2, 3])
+    got = opened.run({"x": x, "scale": scale})
+    np.testing.assert_array_equal(got["output0"], x * scale)
+    np.testing.assert_allclose(got["output1"], x.sum(1), rtol=1e-5)
+    facts = PlanFacts.of(tmp_path / "out" / PLAN)
+    assert facts is not None and facts.gpu == "Planted A"
+
+
+@pytest.mark.torch
+def test_what_torch_tensorrt_is_asked_is_said_in_its_words(become: Callable[[str], Any], tmp_path: Path) -> None:
+    become("11.4")
+    from torch_tensorrt import dynamo
+
+    path = exported(tmp_path)
+    options = {
+        "workspace_bytes": 1 << 30, "level": 2, "tf32": True, "timing_cache": False, "hardware": "ampere-plus",
+        "refit": True, "weight_streaming": True, "cuda_graph": True,
+    }  # fmt: skip
+    by_torch(path, tmp_path / "out", trt=options)
+    told = dynamo.ASKED[-1]
+    assert not Path(told.pop("timing_cache_path")).exists()  # timings of one build, gone with it
+    assert [type(each).__name__ for each in told.pop("arg_inputs")] == ["Input"]
+    assert list(told.pop("kwarg_inputs")) == ["scale"] and told.pop("exported_program") is not None
+    assert told == {
+        "disable_tf32": False, "workspace_size": 1 << 30, "optimization_level": 2, "version_compatible": False,
+        "hardware_compatible": True, "enable_weight_streaming": True, "immutable_weights": False,
+    }  # fmt: skip
+    facts = PlanFacts.of(tmp_path / "out" / PLAN)
+    assert facts is not None and facts.is_graph and facts.is_streamed and facts.hardware == "ampere-plus"
+    by_torch(path, tmp_path / "plain")
+    assert dynamo.ASKED[-1]["disable_tf32"] is True
+
+
+@pytest.mark.torch
+def test_what_torch_tensorrt_cannot_be_told_is_refused(become: Callable[[str], Any], tmp_path: Path) -> None:
+    become("11.4")
+    path = exported(tmp_path)
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({"trt": {"strip": True, "dla": 0}}, "does not take --trt strip, --trt dla"),
+        ({"trt": {"hardware": "same-compute-capability"}}, "--trt hardware=same-compute-capability"),
+        ({"trt": {"external_tactics": False}}, "--trt external-tactics"),
+        ({"trt": {"plugins": ["own.so"]}, "plugin_paths": ["own.so"]}, "--trt plugin"),
+        ({"profiles": [{"x": [[1, 3]] * 3}] * 2}, "more than one --opt"),
+    ]
+    for number, (settings, says) in enumerate(asked):
+        with pytest.raises(Unsupported, match=says):
+            by_torch(path, tmp_path / str(number), **settings)
