@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from dlconv.convert.graph import GRAPH, SOURCES
+from dlconv.convert.graph import GRAPH, MAX_ATTEMPTS, SOURCES
 from dlconv.errors import RequestError
 from dlconv.formats import Format
 from dlconv.options import TARGETS
@@ -38,6 +38,22 @@ def test_the_order_is_by_cost_and_total(source: Format, target: str) -> None:
 def test_the_usual_way_is_through_onnx() -> None:
     first = GRAPH.routes(Format.TORCHSCRIPT, "openvino")[0]
     assert [edge.target for edge in first.edges] == ["onnx-as-given", "onnx", "openvino"]
+
+
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    [
+        ("onnx", ["onnx_to_int8", *(f"onnx_to_int8[{way}]" for way in ("unsigned", "entropy", "mse", "percentile"))]),
+        ("onnxruntime", ["onnx_to_int8", *(f"onnx_to_int8[{way}]" for way in ("unsigned", "entropy", "mse",
+                                                                              "percentile"))]),
+        ("openvino", ["onnx_to_int8", *(f"onnx_to_int8[{way}]" for way in ("unsigned", "entropy", "mse", "percentile")),
+                      "openvino_to_int8", "openvino_to_int8[halved]"]),
+        ("tflite", ["tflite_to_reduced[int8]", "tflite_to_reduced[int8-average]"]),
+    ],
+)  # fmt: skip
+def test_every_way_to_int8_is_among_those_that_are_tried(target: str, wanted: list[str]) -> None:
+    tried = GRAPH.routes(Format.ONNX, target, precision="int8")[:MAX_ATTEMPTS]
+    assert list(dict.fromkeys(edge.name for route in tried for edge in route.edges if edge.puts)) == wanted
 
 
 def test_names_are_unique_and_modules_and_toolchains_exist() -> None:
