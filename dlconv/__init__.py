@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dlconv.diffing import DiffOptions, diff
     from dlconv.errors import DlconvError
+    from dlconv.front import Wish
     from dlconv.inspection import inspect
     from dlconv.model import TensorSpec
     from dlconv.options import ExportOptions
     from dlconv.pipeline import export, plan
+    from dlconv.tune_options import TuneOptions
+    from dlconv.tuning import tune
     from dlconv.verification import VerifyOptions, compare, verify
 
 __version__ = "0.1.0"
@@ -21,13 +24,16 @@ __all__ = [
     "DlconvError",
     "ExportOptions",
     "TensorSpec",
+    "TuneOptions",
     "VerifyOptions",
+    "Wish",
     "__version__",
     "compare",
     "diff",
     "export",
     "inspect",
     "plan",
+    "tune",
     "verify",
 ]
 
@@ -37,12 +43,15 @@ _HOMES = {
     "DlconvError": "dlconv.errors",
     "ExportOptions": "dlconv.options",
     "TensorSpec": "dlconv.model",
+    "TuneOptions": "dlconv.tune_options",
     "VerifyOptions": "dlconv.verification",
+    "Wish": "dlconv.front",
     "compare": "dlconv.verification",
     "diff": "dlconv.diffing",
     "export": "dlconv.pipeline",
     "inspect": "dlconv.inspection",
     "plan": "dlconv.pipeline",
+    "tune": "dlconv.tuning",
     "verify": "dlconv.verification",
 }
 

@@ -198,7 +198,7 @@ def _round(lineup: Lineup, located: dict[str, Located], settings: BenchSettings,
         with ThreadPoolExecutor(len(processes)) as pool:  # what is not timed may be done side by side
             list(pool.map(Process.start, processes))
         for slot in random.permutation(len(processes)):
-            processes[slot].open(settings.threads_used, settings.cpus)
+            processes[slot].open(tally.threads_of(lineup.slots[slot]), settings.cpus)
             processes[slot].warm_up(settings.warm_up_s, WARM_UP_CAP_S, AGREE)
         meter.begin(processes)
         tally.begin()

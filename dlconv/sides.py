@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 class Side:
     """A model to be timed. name: unique among the sides. path: what the runtime opens. samples: in the artifact's own
     names and axes; numbers: theirs in the set that they were taken from. size_bytes: of all its files.
-    bundle: where it is one, and ran on its own samples: then its timed answers can be judged.
+    bundle: where it is one, and ran on its own samples: then its timed answers can be judged. threads: of its own, 0
+    for those that the measurement gives to all.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Side:
     numbers: tuple[int, ...]
     size_bytes: int
     bundle: Bundle | None = None
+    threads: int = 0
 
 
 def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: Cache, provider: str = "") -> Side:

@@ -194,7 +194,11 @@ class Tally:
         self._peaks[index] = max(self._peaks[index], process.worker.peak_memory_bytes)
         self._compare(index, process.answers())
         if not self._placements[index]:
-            self._placements[index] = process.placement(self.threads)
+            self._placements[index] = process.placement(self.threads_of(index))
+
+    def threads_of(self, index: int) -> int:
+        """The threads that a side's runtime is given."""
+        return self.lineup.sides[index].threads or self.threads
 
     def count(self, index: int) -> int:
         """The timed runs of a side so far."""
@@ -210,7 +214,7 @@ class Tally:
             versions=versions,
             placement=self._placements[index],
             size_bytes=side.size_bytes,
-            threads=self.threads,
+            threads=self.threads_of(index),
             cpus=tuple(facts[0]["cpus"]),
             is_pinned=is_pinned,
             count=len(times),

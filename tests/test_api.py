@@ -10,8 +10,9 @@ import dlconv
 
 
 def test_the_names_are_pinned() -> None:
-    classes = ["DiffOptions", "DlconvError", "ExportOptions", "TensorSpec", "VerifyOptions"]
-    assert dlconv.__all__ == [*classes, "__version__", "compare", "diff", "export", "inspect", "plan", "verify"]
+    classes = ["DiffOptions", "DlconvError", "ExportOptions", "TensorSpec", "TuneOptions", "VerifyOptions", "Wish"]
+    functions = ["compare", "diff", "export", "inspect", "plan", "tune", "verify"]
+    assert dlconv.__all__ == [*classes, "__version__", *functions]
     with pytest.raises(AttributeError, match="no attribute 'convert_all'"):
         _ = dlconv.convert_all  # type: ignore[attr-defined]
 

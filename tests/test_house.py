@@ -50,9 +50,9 @@ LAYERS = (
     ("bundles and outcomes", "bundle outcome"),
     (
         "the two lines, and releases",
-        "attempts benching counterpart difference diffing doctor gating inspection judging parts pipeline planning "
-        "prefixes project project_draft project_keys recorded release repro repro_script sides testing timed "
-        "verification",
+        "attempts benching contender counterpart difference diffing doctor front gating inspection judging parts "
+        "pipeline planning prefixes project project_draft project_keys recorded release repro repro_script sides "
+        "stopwatch testing timed tune_options tuned tuning verification",
     ),
     ("doors", "__main__ cli reports trackers"),
 )

@@ -123,6 +123,13 @@ def wishes(command: _F) -> _F:
     return command
 
 
+def source_wishes(command: _F) -> _F:
+    """Those of them that say the source and the targets, whatever the precision is."""
+    for option in (_PROVIDER, _LAYOUT, _VIA, _OPSET, _TRUST, _OUTPUTS, _ENTRY, _SAMPLES, _INPUT, _TO):
+        command = option(command)
+    return command
+
+
 def options_of(
     targets: str,
     inputs: tuple[str, ...],
@@ -148,8 +155,8 @@ def options_of(
         constants=constants,
         samples=samples,
         opset=opset,
-        outputs=_names(outputs),
-        edges=_names(edges),
+        outputs=names_in(outputs),
+        edges=names_in(edges),
         layout=layout or "",
         optima=parse_optima(optima),
         tensorrt=parse_options(trt),
@@ -160,7 +167,8 @@ def options_of(
     )
 
 
-def _names(text: str) -> tuple[str, ...]:
+def names_in(text: str) -> tuple[str, ...]:
+    """The words of a list joined by commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 

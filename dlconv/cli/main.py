@@ -22,6 +22,7 @@ COMMANDS = {
     "judge": ("dlconv.cli.judge:judge", "Judge saved evidence again, by other bars."),
     "diff": ("dlconv.cli.diff:diff", "Find the operator at which two models part."),
     "bench": ("dlconv.cli.bench:bench", "Time artifacts side by side: percentiles, ratios and their intervals."),
+    "tune": ("dlconv.cli.tune:tune", "Find the best target, precision and threads: a front, and a winner."),
     "report": ("dlconv.cli.report:report", "Make a page of what was recorded, or of two releases."),
     "plan": ("dlconv.cli.plan:plan", "Show the routes to a target, and what is missing here."),
     "inspect": ("dlconv.cli.inspect:inspect", "Tell what a file is: format, signature, operators, size."),

@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 
+_CALIBRATION = (
+    click.option(
+        "--calibration",
+        default="",
+        metavar="FILE|DIR|MODULE:FUNCTION",
+        help="Samples on which int8 finds the ranges of activations; 32 or more.",
+    ),
+    click.option(
+        "--preprocess",
+        default="",
+        metavar="'KEY=VALUE ...'",
+        help="How the pictures of --calibration DIR become the input: resize=256 filter=bilinear crop=224 channels=rgb "
+        "scale=1/255 mean=R,G,B std=R,G,B layout=nchw input=NAME.",
+    ),
+    click.option(
+        "--allow-random-calibration", is_flag=True, help="Calibrate on random numbers, where nothing real is given."
+    ),
+)
+
 _OPTIONS = (
     click.option("--precision", type=click.Choice(PRECISIONS), help="Of the artifacts; without, fp32."),
     click.option("--fp16", is_flag=True, help="Compute in float16; inputs and outputs stay float32."),
@@ -42,28 +61,19 @@ _OPTIONS = (
     click.option(
         "--search-budget", type=float, default=600.0, show_default=True, metavar="SECONDS", help="Of --search."
     ),
-    click.option(
-        "--calibration",
-        default="",
-        metavar="FILE|DIR|MODULE:FUNCTION",
-        help="Samples on which int8 finds the ranges of activations; 32 or more.",
-    ),
-    click.option(
-        "--preprocess",
-        default="",
-        metavar="'KEY=VALUE ...'",
-        help="How the pictures of --calibration DIR become the input: resize=256 filter=bilinear crop=224 channels=rgb "
-        "scale=1/255 mean=R,G,B std=R,G,B layout=nchw input=NAME.",
-    ),
-    click.option(
-        "--allow-random-calibration", is_flag=True, help="Calibrate on random numbers, where nothing real is given."
-    ),
 )
 
 
 def precision_options(command: _F) -> _F:
     """Adds the options; `precision_of` reads them."""
-    for option in reversed(_OPTIONS):
+    for option in reversed((*_OPTIONS, *_CALIBRATION)):
+        command = option(command)
+    return command
+
+
+def calibration_options(command: _F) -> _F:
+    """Those of them that say what int8 is calibrated on."""
+    for option in reversed(_CALIBRATION):
         command = option(command)
     return command
 

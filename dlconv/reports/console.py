@@ -43,8 +43,12 @@ def progress(verbosity: int) -> Iterator[Listener]:
 
 
 def _is_live() -> bool:
-    plain = any(name in os.environ for name in ("NO_COLOR", "CI")) or os.environ.get("TERM") == "dumb"
-    return sys.stderr.isatty() and not plain
+    return sys.stderr.isatty() and not is_plain()
+
+
+def is_plain() -> bool:
+    """Whether a terminal is said to be for plain text alone."""
+    return any(name in os.environ for name in ("NO_COLOR", "CI")) or os.environ.get("TERM") == "dumb"
 
 
 class Lines:

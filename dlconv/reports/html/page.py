@@ -48,7 +48,7 @@ def document(report: Report, timings: Sequence[Timing] = (), baseline: Report | 
             for check in outcome.checks
             if check.name == "parity"
         ]
-    return _rendered(
+    return rendered(
         "report.html.j2",
         report=report,
         matrix=views.matrix(report),
@@ -67,7 +67,7 @@ def document(report: Report, timings: Sequence[Timing] = (), baseline: Report | 
 def inspection(found: Inspection) -> str:
     """The page of a model: what it is, its signature, operators and sizes, and the way to open it in Netron."""
     parameters = found.parameters or {}
-    return _rendered(
+    return rendered(
         "inspection.html.j2",
         found=found,
         operators_svg=plots.operators(found.operators or {}, "Operators", "nodes", "operators"),
@@ -78,7 +78,7 @@ def inspection(found: Inspection) -> str:
 
 def difference(found: Difference, command: str = "") -> str:
     """The page of a comparison: where two models part, the noise along the graph, the operators by growth."""
-    return _rendered(
+    return rendered(
         "differences.html.j2",
         found=found,
         headline=f"{found.word.capitalize()}: {found.candidate}",
@@ -90,7 +90,8 @@ def difference(found: Difference, command: str = "") -> str:
     )
 
 
-def _rendered(template: str, **known: Any) -> str:
+def rendered(template: str, **known: Any) -> str:
+    """A template of this folder with what it shows. Raises PackagesMissing without the extra `report`."""
     needs.check()
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     known |= {"version": __version__, "marks": views.MARKS, "meanings": views.MEANINGS, "style": style}

@@ -37,7 +37,7 @@ def nearness(error: Any, bar: Any) -> float:
     return 0.0 if error == 0 else math.inf
 
 
-def _logarithmic(axis: Any, steps: tuple[float, ...] = (1.0,)) -> None:
+def logarithmic(axis: Any, steps: tuple[float, ...] = (1.0,)) -> None:
     """A logarithmic axis with ticks at the steps of a decade, written plainly."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
@@ -67,7 +67,7 @@ def overview(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> str:
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         axes.set_xscale("log")
-        _logarithmic(axes.xaxis)
+        logarithmic(axes.xaxis)
         ends = [min(max(each, _LEAST_SHOWN), most) for each in shown]
         colours = [INK["bad"] if not each <= 1 else INK["good"] for each in shown]
         axes.hlines(range(len(ends)), _LEAST_SHOWN, ends, colors=colours, linewidth=3)
@@ -110,7 +110,7 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
         for axes, figures in zip(many, ranked, strict=True):
             spread = Spread.from_dict(figures["spread"])
             axes.set_xscale("log")
-            _logarithmic(axes.xaxis)
+            logarithmic(axes.xaxis)
             axes.stairs(spread.counts, spread.edges, fill=True, color=INK["first"])
             marks = ((float(figures["floor"]), "floor", "dotted"), (float(figures["bar"]), "bar", "solid"))
             for place, name, style in marks:
@@ -142,7 +142,7 @@ def latencies(evidence: LatencyEvidence, key: str) -> str:
         many = figure.subplots(len(sides), 1, squeeze=False, sharex=True)[:, 0]
         for number, (axes, side) in enumerate(zip(many, sides, strict=True)):
             axes.set_xscale("log")
-            _logarithmic(axes.xaxis, (1.0, 2.0, 5.0))
+            logarithmic(axes.xaxis, (1.0, 2.0, 5.0))
             colour = INK[SERIES[number % len(SERIES)]]
             if side.spread is not None and side.spread.counts:
                 axes.stairs(side.spread.counts, side.spread.edges, fill=True, color=colour, alpha=0.45)
@@ -244,7 +244,7 @@ def warm_ups(evidence: LatencyEvidence, key: str) -> str:
                 windows = range(1, len(each.windows_ms) + 1)
                 axes.plot(windows, each.windows_ms, color=colour, linestyle=style, linewidth=1, label=label, marker=".")
         axes.set_yscale("log")
-        _logarithmic(axes.yaxis, (1.0, 2.0, 5.0))
+        logarithmic(axes.yaxis, (1.0, 2.0, 5.0))
         axes.set_xlabel("window")
         axes.set_ylabel("median, ms")
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -281,7 +281,7 @@ def noise(found: Difference, key: str) -> str:
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
         axes.set_yscale("log")
-        _logarithmic(axes.yaxis)
+        logarithmic(axes.yaxis)
         heights = [min(max(each.tensor.noise, least), most) for each in found.partings]
         places = [each.place for each in found.partings]
         axes.plot(places, heights, color=INK["first"], linewidth=1.2, marker=".", markersize=4)

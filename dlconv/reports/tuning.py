@@ -1,0 +1,121 @@
+"""A search for the best artifact told to a person: the table, the front, what is of no use, and the winner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlconv.front import judged
+from dlconv.reports.table import duration, one_line, size, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dlconv.contender import Contender
+    from dlconv.tuned import Tuned
+
+HEADS = ("contender", "verdict", "ms", "x float32", "size", "error", "drop", "front")
+RIGHT = ("ms", "x float32", "size", "error", "drop")
+COLOURS = {"PASS": "green", "FAIL": "red", "ERROR": "red"}
+
+
+def rows(tuned: Tuned) -> list[tuple[str, ...]]:
+    """A row for each contender, the fastest of those that were measured first."""
+    return [_row(tuned, each) for each in in_order(tuned)]
+
+
+def in_order(tuned: Tuned) -> list[Contender]:
+    """Those that were measured by time, then the others as they were to be measured."""
+    measured = sorted((each for each in tuned.contenders if each.is_measured), key=lambda each: each.costs)
+    return [*measured, *(each for each in tuned.contenders if not each.is_measured)]
+
+
+def _row(tuned: Tuned, each: Contender) -> tuple[str, ...]:
+    time_ms = tuned.time_ms(each)
+    ratio = None if each.timing is None else each.timing.ratio
+    known = each.error == each.error
+    mark = "winner" if each == tuned.winner else "front" if each in tuned.front else ""
+    return (
+        one_line(each.name),
+        each.word,
+        "-" if time_ms is None else f"{time_ms:.3g}",
+        "-" if each.timing is None else "1" if ratio is None else f"{ratio.ratio:.3g} {ratio.word}",
+        size(each.size_bytes) if each.size_bytes else "-",
+        f"{each.error:.1e}" if known else "-",
+        "-" if each.drop is None else f"{100 * each.drop:.2g}%",
+        mark,
+    )
+
+
+def lines(tuned: Tuned, *, with_table: bool = True) -> Iterator[str]:
+    """The lines, in order. with_table: else the table has been shown."""
+    if with_table:
+        yield from table(HEADS, rows(tuned), right=RIGHT)
+    yield ""
+    yield from remarks(tuned)
+    yield ""
+    yield from conclusion(tuned)
+
+
+def remarks(tuned: Tuned) -> Iterator[str]:
+    """What is to be said of the contenders besides: which were not measured and why, what is of no use, the noise."""
+    told: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for each in tuned.contenders:
+        if not each.is_measured:
+            told.setdefault((each.word, each.reasons), []).append(each.name)
+    for (word, reasons), names in told.items():
+        yield f"{word}: {one_line('; '.join(names))}"
+        yield from (f"  {one_line(reason)}" for reason in reasons)
+    yield from (one_line(use) for use in tuned.uses)
+    if tuned.measurements:
+        noise = max(evidence.noise for evidence in tuned.measurements)
+        yield f"noise floor: float32 differs from itself, in two processes, by up to {100 * noise:.1f}%"
+        yield f"times are this machine's, on the scale of {one_line(tuned.anchor)}, which was in every measurement"
+        busiest = max(tuned.measurements, key=lambda evidence: evidence.others or 0.0)
+        if busiest.disturbance:
+            yield f"a busy machine: {busiest.disturbance}"
+
+
+def conclusion(tuned: Tuned) -> Iterator[str]:
+    """The front, and the winner with its command; or why there is none."""
+    if tuned.front:
+        yield f"front: {one_line('; '.join(each.name for each in tuned.front))}"
+    winner = tuned.winner
+    if winner is None:
+        yield "no winner:"
+        yield from (f"  {one_line(line)}" for line in tuned.why())
+    else:
+        yield f"winner: {one_line(winner.name)}"
+        yield from (f"  {one_line(line)}" for line in tuned.why())
+        yield f"  {winner.command}"
+        yield f"  {how_to_run(winner)}"
+    counts = ", ".join(f"{count} {word}" for word, count in tuned.counts.items())
+    ended = "interrupted after" if tuned.is_interrupted else "took"
+    yield f"{counts}; {ended} {duration(tuned.seconds)} of {duration(tuned.budget_s)}"
+
+
+def how_to_run(contender: Contender) -> str:
+    """What the bundle itself does not hold: how it has to be run to be as fast."""
+    option = f", with {contender.setting.option}" if contender.setting.option else ""
+    threads = contender.setting.threads
+    return f"run it with {threads} {'thread' if threads == 1 else 'threads'}{option}"
+
+
+def shown(tuned: Tuned) -> Any:
+    """The table for a terminal, as rich draws it."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in HEADS:
+        drawn.add_column(head, justify="right" if head in RIGHT else "left", no_wrap=head != "contender")
+    for row in rows(tuned):
+        cells = [Text(cell) for cell in row]
+        cells[1].stylize(COLOURS.get(row[1], "yellow"))
+        drawn.add_row(*cells, style="bold" if row[-1] == "winner" else "")
+    return drawn
+
+
+def misses(tuned: Tuned, contender: Contender) -> tuple[str, ...]:
+    """Why a measured contender does not meet what is asked; () where it does."""
+    return judged(contender, tuned.wish).reasons if contender.is_measured else contender.reasons

@@ -1,0 +1,150 @@
+"""The command `dlconv tune`: what it says, how it exits, and what Ctrl-C leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from dlconv.cli import main as door
+
+SCHEMA = json.loads(resources.files("dlconv").joinpath("tune.schema.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLCONV_HOME", str(tmp_path / "home"))
+
+
+def words(digits: Path, model: str = "digits.onnx", to: str = "onnxruntime") -> list[str]:
+    return [
+        *("tune", str(digits / model), "--to", to, "--samples", str(digits / "samples.npz")),
+        *("--labels", str(digits / "labels.npz"), "--threads", "1", "--time", "3"),
+    ]
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.onnx
+@pytest.mark.openvino
+def test_a_search_of_the_trained_model(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "tuned.html"
+    asked = [*words(digits, "digits.pt", "onnxruntime,openvino"), "--precision", "int8-weights", "--budget", "150s"]
+    assert door.run([*asked, "--max-drop", "2%", "--json", "-", "--html", str(page)]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    jsonschema.validate(told, SCHEMA)
+    by_name = {each["name"]: each for each in told["contenders"]}
+    assert by_name[told["winner"]]["word"] == "PASS" and set(told["front"]) <= set(by_name)
+    assert told["command"] == by_name[told["winner"]]["command"]
+    assert f"winner: {told['winner']}" in err and told["command"] in err and "noise floor" in err
+    measured = [each for each in told["contenders"] if each["measurement"] is not None]
+    assert "onnxruntime" in {each["target"] for each in measured}
+    for each in measured:
+        assert each["drop"] is not None and each["size_bytes"] > 0
+        assert (each["against_float32"] is None) == (each["precision"] == "fp32")
+        word = each["against_float32"]["word"] if each["against_float32"] else "faster"
+        assert bool(each["use"]) == (word != "faster") and (each["use"] in err)
+    text = page.read_text(encoding="utf-8")
+    assert told["winner"] in text and "Latency, size and error" in text and "<svg" in text
+    assert "https://" not in text and "src=" not in text
+
+
+@pytest.mark.onnx
+def test_a_budget_that_is_over_is_exit_3(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert door.run([*words(digits), "--budget", "1s", "--json", "-"]) == 3
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    jsonschema.validate(told, SCHEMA)
+    assert told["front"] == [] and told["winner"] is None and told["counts"] == {"NOT REACHED": 4}
+    assert "no winner" in err and "nothing passed and was measured" in err
+
+
+@pytest.mark.onnx
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--budget", "soon"],
+        ["--max-drop", "half"],
+        ["--max-drop", "0.5%%"],
+        ["--threads", "1,x"],
+        ["--precision", "fp17"],
+        ["--min-speedup", "0"],
+        ["--to", "nowhere"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_requests_are_exit_2(digits: Path, wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert door.run([*words(digits), *wrong]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.onnx
+def test_a_drop_without_labels_is_exit_2_and_told_as_json(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(digits / "digits.onnx")
+    assert door.run(["tune", model, "--to", "onnx", "--max-drop", "1%", "--json", "-"]) == 2
+    told = json.loads(capsys.readouterr().out)
+    jsonschema.validate(told, SCHEMA)
+    assert "--labels" in told["error"]["problems"][0]
+
+
+@pytest.mark.slow
+@pytest.mark.onnx
+@pytest.mark.skipif(os.name != "posix", reason="SIGINT is sent to a process")
+def test_ctrl_c_leaves_what_was_measured(digits: Path, tmp_path: Path) -> None:
+    answer = tmp_path / "tuned.json"
+    command = [sys.executable, "-m", "dlconv", *words(digits), "--threads", "1,2", "--precision", "fp16"]
+    with subprocess.Popen(
+        [*command, "--budget", "20m", "--json", str(answer)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as running:
+        assert running.stderr is not None and running.stdout is not None
+        lines = []
+        for line in running.stderr:
+            lines.append(line)
+            if "(anchor)" in line:  # the second group is under way: the first was measured
+                running.send_signal(signal.SIGINT)
+                break
+        rest = running.stderr.read()
+        out = running.stdout.read()
+        assert running.wait(timeout=60) == 130, "".join(lines) + rest
+    told = json.loads(answer.read_text(encoding="utf-8"))
+    jsonschema.validate(told, SCHEMA)
+    assert told["exit_code"] == 130 and told["is_interrupted"]
+    measured = [each for each in told["contenders"] if each["measurement"] is not None]
+    assert {each["threads"] for each in measured} == {2} and len(measured) == 2
+    assert told["winner"] is not None and "the run was interrupted" in out
+    assert "interrupted" in rest
+
+
+def test_the_table_is_plain_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    from dlconv.contender import Contender, Setting
+    from dlconv.front import Wish
+    from dlconv.reports import tuning
+    from dlconv.tuned import Tuned
+
+    lost = Contender(Setting("tflite", "int8", 2), "SKIPPED", ("no \x1b[31mruntime",))
+    found = Tuned("net\n.onnx", (lost,), Wish(), (), "", None, 60.0, time.monotonic() * 0)
+    text = "\n".join(tuning.lines(found))
+    assert "\x1b" not in text and "SKIPPED: tflite int8, 2 threads" in text and "no winner" in text
+    from rich.console import Console
+
+    console = Console(width=120, force_terminal=True, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    console.print(tuning.shown(found))
+    assert "tflite int8, 2 threads" in console.export_text()
