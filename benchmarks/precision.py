@@ -3,11 +3,11 @@
     python benchmarks/precision.py FOLDER [--only NAME] [--time 4] [--again]
 
 The digits model and its Keras twin are calibrated on 64 training images and judged on the 450 held-out ones and their
-labels; the larger models (ResNet-50's and MobileNetV2's shapes and a six-layer encoder, random weights in which every
-layer matters) on drawn inputs. Where int8 is refused as a whole, a keep-list is searched for, and the row tells the
-seconds that this took. Latency is measured by `dlconv bench`, the artifacts of a target side by side. Rows are kept
-in benchmarks/results/precision.jsonl, and the table goes into docs/precision.md. Needs dlconv[all], the onnx2tf
-toolchain, scikit-learn and transformers.
+labels; the larger models (ResNet-50's and MobileNetV2's shapes at 96 x 96 and a six-layer encoder, random weights in
+which every layer matters) on drawn inputs. Where int8 is refused as a whole, a keep-list is searched for, and the row
+tells the seconds that this took. Latency is measured by `dlconv bench`, the artifacts of a target side by side. Rows
+are kept in benchmarks/results/precision.jsonl, and the table goes into docs/precision.md. Needs dlconv[all], the
+onnx2tf toolchain, scikit-learn and transformers.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ else:
     class Logits(torch.nn.Module):
         def __init__(self): super().__init__(); self.inner = inner
         def forward(self, x): return self.inner(x).logits
-    model, given = Logits(), torch.randn(1, 3, 224, 224)
+    model, given = Logits(), torch.randn(1, 3, 96, 96)
 # Each layer keeps the scale of what passes, and none is like another. Batch statistics would not do: in a network that
 # was never trained they blow up every difference, layer by layer.
 with torch.no_grad():
@@ -140,7 +140,7 @@ def _source(name: str, folder: Path) -> tuple[Path, list[Any], list[Any]]:
     if not name.startswith("digits"):
         path = folder / f"{name}.pt"
         subprocess.run([sys.executable, "-c", MAKE, name, str(path)], check=True, stderr=subprocess.DEVNULL)
-        for file, seed, count in (("samples.npz", 0, 6), ("calibration.npz", 1, 32)):
+        for file, seed, count in (("samples.npz", 0, 4), ("calibration.npz", 1, 32)):
             np.savez(folder / f"{name}-{file}", **_drawn(name, np.random.default_rng(seed), count))
         return (
             path,
@@ -167,8 +167,8 @@ def _drawn(name: str, random: np.random.Generator, count: int) -> dict[str, Any]
     own brightness and contrast: what was never trained gives nearly one answer to noise alone."""
     if name == "encoder":
         return {"src": random.standard_normal((count, 32, 128)).astype(np.float32)}
-    coarse = random.standard_normal((count, 3, 7, 7)).repeat(32, 2).repeat(32, 3)
-    noise = random.standard_normal((count, 3, 224, 224))
+    coarse = random.standard_normal((count, 3, 3, 3)).repeat(32, 2).repeat(32, 3)
+    noise = random.standard_normal((count, 3, 96, 96))
     contrast, brightness = random.uniform(0.3, 2.0, (count, 1, 1, 1)), random.normal(0, 0.5, (count, 3, 1, 1))
     return {"x": (contrast * (coarse + 0.3 * noise) + brightness).astype(np.float32)}
 
