@@ -143,6 +143,25 @@ def test_sixteen_bits_beside_eight(dlconv: Callable[..., Any], digits: Path, tmp
 
 
 @pytest.mark.onnx2tf
+@pytest.mark.tflite
+def test_ranges_by_the_average_cut_off_what_is_rare(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    held = np.load(digits / "samples.npz")["image"]
+    held[-1] *= 20  # one sample of 64 is far larger
+    np.savez(tmp_path / "calibration.npz", image=held)
+    errors = {}
+    for variant in ("int8", "int8-average"):
+        route = f"onnx_to_onnx[onnxsim],onnx_to_tflite,tflite_to_reduced[{variant}]"
+        ran = dlconv("export", digits / "digits.onnx", "--to", "tflite", "--int8", "--samples", digits / "samples.npz",
+                     "--calibration", tmp_path / "calibration.npz", "--route", route, "-o", tmp_path,
+                     "--max-error", "0.9", "--json", "-")  # fmt: skip
+        receipt = ran.data["outcomes"][0]["receipt"]
+        errors[variant] = receipt["evidence"]["outputs"][0]["error"]
+        assert receipt["routes"][0]["steps"][-1]["edge"] == f"tflite_to_reduced[{variant}]"
+    assert "average of 64 samples" in receipt["routes"][0]["steps"][-1]["notes"][0]
+    assert errors["int8-average"] < 0.8 * errors["int8"], errors
+
+
+@pytest.mark.onnx2tf
 @pytest.mark.openvino
 @pytest.mark.tflite
 def test_a_keep_list_holds_on_every_target(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
