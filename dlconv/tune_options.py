@@ -31,6 +31,10 @@ OPTIONS: Final = {"tflite": {"xnnpack=off": {"xnnpack": False}}}
 """Of a target's runtime, what one and the same artifact can be run with besides its default: settings by name."""
 
 
+ON_DEVICE: Final = ("tensorrt",)
+"""Targets that no threads of the CPU run: one number of them is enough."""
+
+
 @dataclass(frozen=True)
 class TuneOptions:
     """What `dlconv tune` was asked for.
@@ -114,6 +118,7 @@ class TuneOptions:
             Setting(target, precision, threads)
             for threads in self.thread_counts
             for target in self.export.targets
+            if target not in ON_DEVICE or threads == self.thread_counts[0]
             for precision in self.in_order
         ]
         others = [

@@ -52,12 +52,28 @@ def tune(path: Path, options: TuneOptions, listener: Listener | None = None) -> 
         if not options.keeps_bundles:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dlconv-tune-")))
             kept = replace(options, export=replace(options.export, output_dir=folder))
-        search = _Search(path, kept, options, listener or Silence())
+        search = _Search(path, kept, options, _Once(listener or Silence()))
         try:
             search.run()
         except KeyboardInterrupt as stop:
             raise Interrupted(search.found(is_interrupted=True)) from stop
         return search.found()
+
+
+class _Once:
+    """Tells notes once: each precision's export makes the same ones of the source."""
+
+    def __init__(self, told: Listener) -> None:
+        self._told = told
+        self._notes: set[str] = set()
+
+    def on(self, event: Event) -> None:
+        """Tell it, unless it is a note that was told."""
+        if event.kind in ("note", "reference"):
+            if event.text in self._notes:
+                return
+            self._notes.add(event.text)
+        self._told.on(event)
 
 
 class _Search:
@@ -82,8 +98,10 @@ class _Search:
             if precision in CALIBRATED and self._can_calibrate:
                 calibration.check(self._options.at(self._options.export.targets, precision))
         targets = self._options.export.targets
-        goals = {each: tuple(to for to in targets if self._is_possible(to, each)) for each in self._options.in_order}
-        waiting = [precision for precision, possible in goals.items() if possible]
+        goals: dict[Precision, tuple[str, ...]] = {
+            each: tuple(to for to in targets if self._is_possible(to, each)) for each in self._options.in_order
+        }
+        waiting: list[Precision] = [precision for precision, possible in goals.items() if possible]
         while waiting and self._left > 0:
             until = self._elapsed + MAKING * self._left
             while waiting and self._elapsed < until:

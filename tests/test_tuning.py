@@ -159,6 +159,9 @@ def test_the_cheapest_comes_first_and_float32_always() -> None:
     assert told[0] == ("tflite", "fp32", 4, "") and told[6] == ("tflite", "fp32", 1, "")
     assert told[-1] == ("tflite", "int8", 4, "xnnpack=off")
     assert len({each.name for each in options.settings}) == len(options.settings) == 15
+    on_device = TuneOptions(dlconv.ExportOptions(("onnx", "tensorrt"), Path()), threads=(1, 4))
+    counts = [(each.target, each.threads) for each in on_device.settings if each.precision == "fp32"]
+    assert counts == [("onnx", 4), ("tensorrt", 4), ("onnx", 1)]
 
 
 def test_a_command_says_all_that_was_asked(tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ They follow the schemas; only what no test could wait for (conversions, timed ru
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlconv.bars import Bars
+from dlconv.contender import Contender, Setting, Timing
+from dlconv.front import Wish
+from dlconv.tuned import Tuned
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import bar_of, judge
 from dlconv.validators.latency import LatencyEvidence, SideEvidence, WarmUp
@@ -184,6 +188,25 @@ def latency() -> LatencyEvidence:
     return LatencyEvidence(
         sides, {"this release": ratio}, 0.02, 0.3, 3, 40, 16, "image 1x3x8x8", 0, 20.0, "all was reached", True
     )
+
+
+def tuned(name: str = "net.onnx") -> Tuned:
+    """A search with a front, a contender that it beats, one of no use, and one of each that was not measured."""
+    made = []
+    for target, precision, log, base, size, error in (
+        ("onnxruntime", "fp32", 0.0, 0.0, 90_000, 2e-7),
+        ("onnxruntime", "fp16", 0.7, 0.0, 95_000, 4e-4),
+        ("onnxruntime", "int8", -0.6, 0.0, 27_000, 1e-2),
+        ("openvino", "fp32", 0.0, 0.4, 98_000, 0.0),
+    ):
+        ratio = Ratio(math.exp(log), math.exp(log - 0.02), math.exp(log + 0.02), 0.02, (math.exp(log),) * 3, 40)
+        timing = Timing(0, log, 0.02, base, 0.02, 0.02, 2.0, None if precision == "fp32" else ratio)
+        setting = Setting(target, precision, 2)
+        made.append(Contender(setting, "PASS", (), size, error, 0.005, timing, f"dlconv export {name} --to {target}"))
+    for index, word in enumerate(("FAIL", "INCONCLUSIVE", "SKIPPED", "ERROR", "NOT REACHED")):
+        made.append(Contender(Setting("tflite", "int8", index + 1), word, (f"{name}: it is so",)))
+    anchor = made[0].name
+    return Tuned(name, tuple(made), Wish(max_drop=0.01), (latency(),), anchor, 2.0, 600.0, 123.4)
 
 
 def write(folder: Path, name: str, document: dict[str, Any]) -> Path:

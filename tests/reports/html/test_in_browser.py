@@ -16,6 +16,7 @@ import pytest
 from dlconv.inspection import inspect
 from dlconv.recorded import read
 from dlconv.reports.html import page as pages
+from dlconv.reports.html import tuning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +52,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "skipped": pages.document(MADE["REPORTS"]["one may be lacking"][0]),
         "nothing": pages.document(MADE["REPORTS"]["nothing at all"][0]),
         "latency": pages.document(timed.report, timed.timings),
+        "tuned": tuning.document(RECORDS["tuned"](), "dlconv tune net.onnx"),
         "model": pages.inspection(inspect(HERE.parents[1] / "models" / "digits" / "digits.onnx")),
     }
     found = {name: folder / f"{name.replace(' ', '-')}.html" for name in texts}
@@ -59,7 +61,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-NAMES = ("release", "two releases", "one of each", "ugly", "skipped", "nothing", "latency", "model")
+NAMES = ("release", "two releases", "one of each", "ugly", "skipped", "nothing", "latency", "model", "tuned")
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +116,7 @@ def shown(page: Any, name: str) -> Any:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_drawn_in_light_and_dark(opened: Callable[..., Any], name: str, scheme: str) -> None:
     page = opened(name, scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     pixels = shown(page, f"{name.replace(' ', '-')}-{scheme}")
     corner = pixels[2, 2].mean()
     assert corner > 240 if scheme == "light" else corner < 50

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 
 from dlconv.outcome import Report
 from dlconv.recorded import read
+from dlconv.reports.html import tuning
 from dlconv.reports.html.page import document
 
 if TYPE_CHECKING:
@@ -197,3 +199,22 @@ def test_old_records_without_spreads_have_a_page(tmp_path: Path) -> None:
     recorded = read([write(tmp_path, "net", told)])
     page = Page(document(recorded.report))
     assert "Distribution of errors" not in page.text and "logits" in page.text
+
+
+def test_a_search_tells_the_winner_the_front_and_why_the_others_are_not_on_it() -> None:
+    found = RECORDS["tuned"]("<b>net</b>.onnx")
+    page = Page(tuning.document(found, "dlconv tune <b>net</b>.onnx"))
+    assert not page.all("b"), "a model's name is text"
+    assert found.winner is not None and found.winner.name == "onnxruntime int8, 2 threads"
+    assert found.winner.command in page.text and "run it with 2 threads" in page.text
+    assert "fp16 is of no use on onnxruntime here" in page.text and "<b>net</b>.onnx: it is so" in page.text
+    for word in ("FAIL", "INCONCLUSIVE", "SKIPPED", "ERROR", "NOT REACHED"):
+        assert word in page.text
+    assert "4 contenders were measured; 3 are on the front" in page.text
+
+
+def test_a_search_that_found_nothing_is_a_page_too() -> None:
+    found = RECORDS["tuned"]()
+    nothing = replace(found, contenders=found.contenders[4:], measurements=(), anchor="", anchor_ms=None)
+    page = Page(tuning.document(nothing))
+    assert "No winner" in page.text and "nothing passed and was measured" in page.text and not page.all("svg")
