@@ -34,6 +34,8 @@ def settings(options: ExportOptions, signature: Signature, samples: tuple[Sample
         "profiles": profiles(signature, samples, options.optima),
         "values": values(signature, samples),
     }
+    if options.optima:
+        told["optima"] = len(options.optima)
     if asked.to_dict():
         told["trt"] = asked.to_dict()
     if asked.plugins:

@@ -245,6 +245,8 @@ _HALVED = "NNCF, weights in half of their range: CPUs without VNNI sum int8 weig
 
 _SYMMETRIC = "Q/DQ around zero, which TensorRT alone wants"
 
+_TENSORRT_PROVIDER = "ONNX Runtime's TensorRT provider, no plan: what TensorRT lacks runs by CUDA, or on the CPU"
+
 _TORCH_TENSORRT = "Torch-TensorRT: no ONNX in between"
 
 _BFLOAT16 = "casts around what is computed in bfloat16, which of ONNX's runtimes TensorRT alone takes"
@@ -324,6 +326,8 @@ GRAPH: Final = ConversionGraph(
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 1, "onnx2tf without TensorFlow"),
         _edge("onnx", "tflite", "onnx_to_tflite", "onnx2tf", 2, _LAYOUT, "layout", passes="layout"),
         _by_tensorrt("onnx", "fp32", "fp16"),
+        _edge("onnx", "tensorrt", "onnx_to_tensorrt_provider", "onnxruntime-tensorrt", 5, _TENSORRT_PROVIDER),
+        _edge("torch-export", "tensorrt", "torch_export_to_tensorrt", "torch-tensorrt", 5, _TORCH_TENSORRT),
         _for_tensorrt(
             "int8", "onnx-symmetric", "onnx_to_int8", _SYMMETRIC, "symmetric", method="minmax", symmetric=True
         ),

@@ -5,23 +5,18 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlconv import providers
 from dlconv.convert import onnx_clean, onnx_graph
-from dlconv.convert.edge import Made, Step, inherited
+from dlconv.convert.edge import Made, Step
+from dlconv.convert.onnx_for_provider import CLEANED, ENTRY, as_before, written_for
 from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes.onnxruntime import PROVIDER, session_options
 
-if TYPE_CHECKING:
-    from dlconv.model import Signature
-
-ENTRY = "model.onnx"
 _DATA = ENTRY + ".data"
-_CLEANED = "cleaned"
 _INLINE_LIMIT_BYTES = 1_900_000_000
 
 
@@ -36,13 +31,15 @@ def convert(step: Step) -> Made:
     """
     provider = providers.find(step.settings.get("provider", ""))
     if not provider.is_cpu:
-        return _as_it_is(step, provider)
+        if step.settings.get("level", "all") != "all":
+            raise Unsupported(f"for {provider.execution} the model is left as it is: there is no other level of that")
+        return written_for(step, provider)
     ort: Any = import_module("onnxruntime")
     model = onnx_graph.read_model(step.source)
     names = _names(onnx_graph.signature_of(model))
     source = step.source
     if onnx_clean.clean(model):
-        source = onnx_clean.save_cleaned(model, step.source, step.out_dir / _CLEANED)
+        source = onnx_clean.save_cleaned(model, step.source, step.out_dir / CLEANED)
     # Weights that already lie outside would stay where they are, with the source.
     is_outside = bool(onnx_graph.locations_of(model)) or source.stat().st_size > _INLINE_LIMIT_BYTES
     del model
@@ -54,33 +51,12 @@ def convert(step: Step) -> Made:
     # Weights that are stored smaller would be folded into float32 ones.
     kept = ["ConstantFolding"] if _stores_smaller(step.source) else []
     ort.InferenceSession(str(source), options, providers=[PROVIDER], disabled_optimizers=kept)
-    shutil.rmtree(step.out_dir / _CLEANED, ignore_errors=True)
+    shutil.rmtree(step.out_dir / CLEANED, ignore_errors=True)
     made = onnx_graph.read_model(step.out_dir / ENTRY)
     signature = onnx_graph.signature_of(made)
     if _names(signature) != names:
         raise StepError(f"ONNX Runtime changed the signature to {_names(signature)}", wanted=f"{names}")
-    return Made(ENTRY, _inherited(signature, step.signature), _notes_on(made))
-
-
-def _as_it_is(step: Step, provider: providers.Provider) -> Made:
-    if step.settings.get("level", "all") != "all":
-        raise Unsupported(f"for {provider.execution} the model is left as it is: there is no other level of that")
-    model = onnx_graph.read_model(step.source)
-    onnx_clean.clean(model)
-    saved = onnx_clean.save_cleaned(model, step.source, step.out_dir / _CLEANED)
-    for path in list(saved.parent.iterdir()):
-        path.rename(step.out_dir / (ENTRY if path == saved else path.name))
-    saved.parent.rmdir()
-    signature = _inherited(onnx_graph.signature_of(model), step.signature)
-    return Made(ENTRY, signature, (f"{provider.execution} compiles it for {provider.device} when it is loaded",))
-
-
-def _inherited(signature: Signature, before: Signature) -> Signature:
-    return replace(
-        signature,
-        inputs=inherited(signature.inputs, before.inputs),
-        outputs=inherited(signature.outputs, before.outputs),
-    )
+    return Made(ENTRY, as_before(signature, step.signature), _notes_on(made))
 
 
 def _stores_smaller(path: Path) -> bool:

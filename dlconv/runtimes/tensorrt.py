@@ -13,6 +13,7 @@ import numpy as np
 
 from dlconv.errors import DlconvError, MachineError, SamplesError, StepError
 from dlconv.model import Signature, TensorSpec
+from dlconv.runtimes import onnxruntime
 from dlconv.runtimes import tensorrt_api as api
 from dlconv.runtimes.cuda import Clock, Device, Graph, Memory, Pinned
 from dlconv.runtimes.tensorrt_inspect import inspected
@@ -22,7 +23,7 @@ from dlconv.runtimes.tensorrt_plan import WEIGHTS, PlanFacts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dlconv.runtimes.base import Tensors
+    from dlconv.runtimes.base import Tensors, Timeable
 
 _TIMES = ("upload_ms", "", "compute_ms", "download_ms")
 """What lies between the marks of a run; the second is what the context is told, and how a CUDA graph is made."""
@@ -48,14 +49,23 @@ def probe() -> dict[str, Any]:
     return {"version": str(trt.__version__), "devices": [gpu.name for gpu in driver.gpus]}
 
 
-def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> TensorRTSession:
-    """Load the plan at `path`.
+def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> Timeable:
+    """Load the plan at `path`, as `open_plan`; an ONNX model by ONNX Runtime's TensorRT provider, as
+    `onnxruntime.open`."""
+    place = Path(path)
+    if place.suffix != ".onnx":
+        return open_plan(place, settings)
+    asked = {name: value for name, value in settings.items() if name != "trust"}
+    return onnxruntime.open(place, signature, {**asked, "provider": "tensorrt"})
+
+
+def open_plan(place: Path, settings: dict[str, Any]) -> TensorRTSession:
+    """Load a plan.
 
     settings: "trust" (False, the default; a plan that holds code, or plugins beside it, is opened only with it),
     "threads" has no meaning here. Raises MachineError for a plan of another GPU or TensorRT, before it is deserialised.
     """
     trt, driver = api.load()
-    place = Path(path)
     facts = PlanFacts.of(place)
     if facts is not None:
         gpu = driver.gpus[0]

@@ -108,6 +108,7 @@ _ORT = " | ".join(
     f"onnxruntime{kind}>=1.22,<1.32" for kind in ("", "-gpu", "-openvino", "-directml", "-migraphx", "-rocm", "-qnn")
 )
 _TENSORRT = "tensorrt>=8.5,<12 | tensorrt-cu13>=10,<12 | tensorrt-cu12>=10,<12"
+_ORT_GPU, _BY_ORT = "onnxruntime-gpu>=1.22,<1.32", "runs ONNX models with ONNX Runtime, by its TensorRT provider"
 _BY_TORCH = "builds TensorRT plans of torch.export models, by Torch-TensorRT"
 _OPENVINO = "openvino>=2025.4,<2026.5"
 _TENSORFLOW = "tensorflow>=2.21,<2.22 | tensorflow-cpu>=2.21,<2.22"
@@ -182,6 +183,7 @@ TOOLCHAINS: tuple[Toolchain, ...] = (
         extra="tensorrt",
         gate="nvidia",
     ),
+    Toolchain("onnxruntime-tensorrt", _BY_ORT, (_ORT_GPU, _TENSORRT, "onnx>=1.19,<1.24"), gate="nvidia"),
     Toolchain("torch-tensorrt", _BY_TORCH, ("torch-tensorrt>=2.6,<2.15", _TORCH[0], _TENSORRT), gate="nvidia"),
     Toolchain(
         name="onnx2tf",
