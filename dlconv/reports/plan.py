@@ -18,7 +18,10 @@ def lines(plan: Plan) -> Iterator[str]:
         yield f"{goal.target}: {goal.why}"
         yield from _routes(goal)
         yield from (f"  {note}" for note in goal.notes)
-    lacks = {lack.toolchain: lack for goal in plan.targets for lack in _lacks(goal)}
+    lacks: dict[str, Lack] = {}
+    for goal in plan.targets:
+        for lack in _lacks(goal):
+            lacks.setdefault(lack.toolchain, lack)  # told of the first that needs it
     if lacks:
         yield ""
         yield "missing here:"
