@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlconv.errors import DlconvError
 from dlconv.formats import Format, digest, identify
 from dlconv.model import Signature
 from dlconv.runtimes.tensorrt_plan import PlanFacts
+from dlconv.samples import draw
 
 if TYPE_CHECKING:
     from dlconv.formats import Found
@@ -28,6 +31,12 @@ _READERS = {
     Format.JAX: ("jax", "dlconv.convert.jax_signature:read"),
 }
 """Format: the toolchain that can read it, and the worker-side function that does."""
+_TIMED = {
+    Format.ONNX: ("onnx", "dlconv.runtimes.onnx_time:spent"),
+    Format.OPENVINO: ("openvino", "dlconv.runtimes.openvino_time:spent"),
+}
+"""The same of the runtimes that tell the time of each node."""
+_TIMED_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,9 @@ class Inspection:
 
     title: what a person calls it. files: all that it consists of, external data too. signature, opset, operators
     (name: count) and parameters ({"count", "size_bytes", "by_dtype"}) are None where nothing could read them; then
-    trouble says why. advice: how to make of it what dlconv converts.
+    trouble says why. advice: how to make of it what dlconv converts. time: where the runtime spends it ({"runtime",
+    "runs", "sizes", "nodes": [[operator, node, milliseconds], ...]}, the longest first), or why that is not known
+    ({"reason"}); None where it was not asked for.
     """
 
     path: Path
@@ -53,6 +64,7 @@ class Inspection:
     notes: tuple[str, ...] = ()
     further: dict[str, Any] = field(default_factory=dict)
     trouble: DlconvError | None = None
+    time: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON-able data."""
@@ -72,11 +84,14 @@ class Inspection:
             "notes": list(self.notes),
             "further": self.further,
             "trouble": None if self.trouble is None else self.trouble.to_dict(),
+            "time": self.time,
         }
 
 
-def inspect(path: Path | str, *, timeout_s: float = 300.0) -> Inspection:
+def inspect(path: Path | str, *, timeout_s: float = 300.0, timed: bool = False) -> Inspection:
     """What lies at `path`. A known format is read in a worker of its toolchain, for at most `timeout_s` seconds.
+
+    timed: the model is run too, on a drawn sample, for the share of each of its nodes in the time.
 
     Raises RequestError where there is nothing, FormatError where it is damaged. What keeps its content from being
     read (a missing toolchain, a framework that refuses it) is the inspection's `trouble`.
@@ -94,6 +109,7 @@ def inspect(path: Path | str, *, timeout_s: float = 300.0) -> Inspection:
             "plan": facts.to_dict(),
             "notes": (str(facts),),
         }  # a plan itself is of one version: what lies beside it tells of it anywhere
+    signature = _signature(known)
     common = {"opset", "operators", "parameters", "buffers", "inputs", "outputs", "signature", "notes"}
     return Inspection(
         path=found.path,
@@ -103,14 +119,39 @@ def inspect(path: Path | str, *, timeout_s: float = 300.0) -> Inspection:
         files=found.files,
         size_bytes=found.size_bytes,
         digest=digest(found),
-        signature=_signature(known),
+        signature=signature,
         opset=known.get("opset"),
         operators=known.get("operators"),
         parameters=_parameters(known),
         notes=tuple(known.get("notes") or ()),
         further={key: value for key, value in known.items() if key not in common},
         trouble=trouble,
+        time=_time(found, signature, timeout_s) if timed else None,
     )
+
+
+def _time(found: Found, signature: Signature | None, timeout_s: float) -> dict[str, Any]:
+    """See `Inspection.time`. Free sizes are 1, integers from 0 to 1: they may count something."""
+    if found.format not in _TIMED:
+        also = " or ".join(format_.value for format_ in _TIMED)
+        return {
+            "reason": f"no runtime tells the time of each operator of this format; export it to {also} and look there"
+        }
+    if signature is None or any(spec.shape is None for spec in signature.inputs):
+        return {"reason": "its inputs are not known well enough to run it"}
+    free = {dim for spec in signature.inputs for dim in spec.shape or () if isinstance(dim, str)}
+    try:
+        [sample] = draw(signature, 1, 0, dict.fromkeys(free, 1), _counts(signature)).samples
+        name, function = _TIMED[found.format]
+        told = _called(found, name, function, timeout_s, inputs=sample, least_s=_TIMED_S)
+    except DlconvError as error:
+        return {"reason": f"it does not run on a drawn sample: {error}"}
+    nodes = sorted(told["nodes"], key=lambda node: -node[2])
+    return {**told, "nodes": nodes, "sizes": dict.fromkeys(sorted(free), 1)}
+
+
+def _counts(signature: Signature) -> dict[str, tuple[int, int]]:
+    return {spec.name: (0, 1) for spec in signature.inputs if np.dtype(spec.dtype).kind in "iu"}
 
 
 def _signature(known: dict[str, Any]) -> Signature | None:
@@ -134,17 +175,21 @@ def _parameters(known: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _read(found: Found, timeout_s: float) -> dict[str, Any]:
+    return _called(found, *_READERS[found.format], timeout_s)
+
+
+def _called(found: Found, name: str, function: str, timeout_s: float, **more: Any) -> dict[str, Any]:
+    """What a function says of the file, in a worker of the toolchain of that name."""
     from dlconv.workers.toolchains import Missing, get, locate
     from dlconv.workers.worker import Worker
 
-    name, function = _READERS[found.format]
     where = locate(get(name))
     if isinstance(where, Missing):
         raise where.error()
     log = Path(tempfile.mkdtemp(prefix="dlconv-inspect-")) / "inspect.log"
     with Worker(where.interpreter, name, log, timeout_s=timeout_s) as worker:
         known: dict[str, Any] = worker.call(
-            function, what=f"reading {found.path.name}", path=str(found.path.absolute())
+            function, what=f"reading {found.path.name}", path=str(found.path.absolute()), **more
         )
     # The log is kept only where an error names it.
     log.unlink()

@@ -9,7 +9,7 @@ import dlconv
 from dlconv.errors import FormatError, ToolchainMissing
 from dlconv.formats import Format
 from dlconv.inspection import inspect
-from dlconv.reports.inspection import lines
+from dlconv.reports.inspection import lines, shares
 from dlconv.runtimes.tensorrt_plan import PlanFacts
 from dlconv.workers import tiny_models
 
@@ -112,3 +112,50 @@ def test_a_plan_is_told_by_what_lies_beside_it(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("[]")
     with pytest.raises(FormatError, match="does not tell of the plan"):
         inspect(plan)
+
+
+def heavy(folder: Path) -> Path:
+    """A product of two large matrices, and little else."""
+    import onnx
+    from onnx import helper
+
+    info = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("MatMul", ["x", "x"], ["m"], name="product"),
+        helper.make_node("ReduceMean", ["m"], ["r"], name="mean", axes=[1]),
+        helper.make_node("Sigmoid", ["r"], ["y"], name="gate"),
+    ]
+    graph = helper.make_graph(nodes, "heavy", [info("x", 1, ["N", 1024, 1024])], [info("y", 1, ["N", 1, 1024])])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "heavy.onnx"
+    )
+    return folder / "heavy.onnx"
+
+
+@pytest.mark.onnx
+def test_the_operator_that_takes_the_time_is_told(tmp_path: Path) -> None:
+    found = inspect(heavy(tmp_path), timed=True)
+    assert found.time is not None and found.time["sizes"] == {"N": 1} and found.time["runs"] >= 10
+    assert found.time["nodes"][0][:2] == ["MatMul", "product"]
+    told = shares(found.time)
+    assert told[0].operator == "MatMul" and told[0].share > 0.5 and sum(one.share for one in told) == pytest.approx(1)
+    assert "free sizes (N) at 1" in "\n".join(lines(found))
+    assert json.loads(json.dumps(found.to_dict()))["time"]["nodes"]
+    assert inspect(tmp_path / "heavy.onnx").time is None
+
+
+@pytest.mark.onnx
+@pytest.mark.openvino
+def test_openvino_tells_it_too(tmp_path: Path) -> None:
+    import openvino
+
+    openvino.save_model(openvino.convert_model(str(heavy(tmp_path))), tmp_path / "heavy.xml", compress_to_fp16=False)
+    told = shares(inspect(tmp_path / "heavy.xml", timed=True).time or {})
+    assert told[0].operator == "MatMul" and told[0].share > 0.5
+
+
+@pytest.mark.torch
+def test_why_the_time_is_not_known_is_told(digits: Path) -> None:
+    found = inspect(digits / "digits.pt", timed=True)
+    assert found.time is not None and "export it to onnx or openvino" in found.time["reason"]
+    assert "not measured" in "\n".join(lines(found))

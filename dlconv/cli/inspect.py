@@ -14,9 +14,12 @@ from dlconv.cli.reporting import Reporting, reported
 @click.command()
 @MODEL
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")
+@click.option(
+    "--time", "timed", is_flag=True, help="Run it too, and tell which operators take the time; so does --html."
+)
 @reported
-def inspect(reporting: Reporting, model: Path, html: Path | None) -> int:
-    """Tell what MODEL is: format, signature, opset, operators, parameters, size.
+def inspect(reporting: Reporting, model: Path, html: Path | None, timed: bool) -> int:
+    """Tell what MODEL is: format, signature, opset, operators, parameters, size, and where its time goes.
 
     Exit code 3 if the toolchain that reads it is missing here; the format and the size are told all the same.
     """
@@ -27,7 +30,7 @@ def inspect(reporting: Reporting, model: Path, html: Path | None) -> int:
         from dlconv.reports.html import needs
 
         needs.check()
-    found = look(model)
+    found = look(model, timed=timed or html is not None)
     reporting.say("\n".join(lines(found, all_operators=reporting.verbosity > 0)))
     reporting.answer(found.to_dict())
     if html is not None:

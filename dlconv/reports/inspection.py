@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from dlconv.reports.table import size, table
 
@@ -39,6 +40,8 @@ def lines(found: Inspection, *, all_operators: bool = False) -> Iterator[str]:
         yield from _tensors("outputs", found.signature.outputs)
     if found.operators:
         yield from _operators(found.operators, all_operators)
+    if found.time is not None:
+        yield from _time(found.time)
     for note in found.notes:
         yield f"  note        {note}"
     if found.advice:
@@ -59,6 +62,46 @@ def _operators(operators: dict[str, int], show_all: bool) -> Iterator[str]:
         yield f"    {line}"
     if len(shown) < len(ranked):
         yield f"    and {len(ranked) - len(shown)} kinds more: -v shows them"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What the nodes of one operator take of a run: of its time from 0 to 1, and in milliseconds."""
+
+    operator: str
+    nodes: int
+    share: float
+    run_ms: float
+
+
+def shares(time: dict[str, Any]) -> list[Share]:
+    """Of `Inspection.time`, by operator, the longest first; [] where it is not known."""
+    told = time.get("nodes", [])
+    whole_ms = sum(run_ms for _, _, run_ms in told) or 1.0
+    by_operator: dict[str, list[float]] = {}
+    for operator, _, run_ms in told:
+        by_operator.setdefault(operator, []).append(run_ms)
+    found = [Share(name, len(each), sum(each) / whole_ms, sum(each)) for name, each in by_operator.items()]
+    return sorted(found, key=lambda one: (-one.share, one.operator))
+
+
+def measured_by(time: dict[str, Any]) -> str:
+    """How the shares were measured, in a sentence's words."""
+    sizes = f", free sizes ({', '.join(time['sizes'])}) at 1" if time["sizes"] else ""
+    return f"by {time['runtime']}'s own clock, {time['runs']} runs of a drawn sample on the CPU{sizes}"
+
+
+def _time(time: dict[str, Any]) -> Iterator[str]:
+    if "reason" in time:
+        yield f"  time        not measured: {time['reason']}"
+        return
+    yield f"  time        {measured_by(time)}"
+    rows = [
+        (one.operator, str(one.nodes), f"{100 * one.share:.1f}%", f"{one.run_ms:.3f} ms")
+        for one in shares(time)[:_MOST_OPERATORS]
+    ]
+    for line in table(("operator", "nodes", "share", "a run"), rows, right=("nodes", "share", "a run")):
+        yield f"    {line}"
 
 
 def _pairs(values: dict[str, object]) -> str:

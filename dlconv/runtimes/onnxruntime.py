@@ -94,7 +94,7 @@ class OnnxRuntimeSession:
         self._check_names(inputs)
         answers = self._session.run(self._outputs, inputs)
         if self._trace is None:
-            self._trace = _read_trace(Path(self._session.end_profiling()))
+            self._trace = read_trace(Path(self._session.end_profiling()))
             self._traces.cleanup()
             self._nodes = self._nodes or Counter(str(event["args"].get("provider", "")) for event in self._trace)
             self._check_used()
@@ -222,7 +222,8 @@ def session_options(optimisation: str, threads: int) -> Any:
     return options
 
 
-def _read_trace(path: Path) -> list[dict[str, Any]]:
+def read_trace(path: Path) -> list[dict[str, Any]]:
+    """The events of a profile that are kernels, as ONNX Runtime writes them."""
     events: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return [event for event in events if event.get("cat") == "Node" and str(event["name"]).endswith("_kernel_time")]
 

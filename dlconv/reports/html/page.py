@@ -11,6 +11,7 @@ from dlconv.errors import InternalError
 from dlconv.reports import differences
 from dlconv.reports.html import needs, plots, views
 from dlconv.reports.html.comparison import compared
+from dlconv.reports.inspection import measured_by, shares
 from dlconv.reports.table import duration, one_line, size
 
 if TYPE_CHECKING:
@@ -65,12 +66,18 @@ def document(report: Report, timings: Sequence[Timing] = (), baseline: Report | 
 
 
 def inspection(found: Inspection) -> str:
-    """The page of a model: what it is, its signature, operators and sizes, and the way to open it in Netron."""
+    """The page of a model: what it is, its signature, operators, sizes, where its time goes, and the way to Netron."""
     parameters = found.parameters or {}
     return rendered(
         "inspection.html.j2",
         found=found,
         operators_svg=plots.operators(found.operators or {}, "Operators", "nodes", "operators"),
+        time=found.time or {},
+        shares=shares(found.time or {}),
+        measured_by=measured_by(found.time) if found.time and "nodes" in found.time else "",
+        time_svg=plots.operators(
+            {one.operator: round(100 * one.share, 1) for one in shares(found.time or {})}, "Time", "% of a run", "time"
+        ),
         dtypes=parameters.get("by_dtype") or {},
         operators=sorted((found.operators or {}).items(), key=lambda pair: (-pair[1], pair[0])),
     )

@@ -53,7 +53,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "nothing": pages.document(MADE["REPORTS"]["nothing at all"][0]),
         "latency": pages.document(timed.report, timed.timings),
         "tuned": tuning.document(RECORDS["tuned"](), "dlconv tune net.onnx"),
-        "model": pages.inspection(inspect(HERE.parents[1] / "models" / "digits" / "digits.onnx")),
+        "model": pages.inspection(inspect(HERE.parents[1] / "models" / "digits" / "digits.onnx", timed=True)),
     }
     found = {name: folder / f"{name.replace(' ', '-')}.html" for name in texts}
     for name, text in texts.items():
