@@ -9,7 +9,7 @@ import numpy as np
 from dlconv.reports.table import one_line, size, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dlconv.validators.latency import LatencyEvidence, SideEvidence
     from dlconv.validators.percentiles import Percentile
@@ -68,6 +68,8 @@ def _conditions(evidence: LatencyEvidence) -> Iterator[str]:
     for each in evidence.sides:
         if each.compile_ms:
             yield f"compiling: {one_line(each.name)} {_middle(each.compile_ms)} ms of its load"
+        if gpu := each.placement.get("times"):
+            yield f"GPU: {one_line(each.name)} {_on_the_gpu(gpu)}"
         restless = sum(not warm_up.is_settled for warm_up in each.warm_ups)
         if restless:
             yield f"warm-up: {restless} of {len(each.warm_ups)} processes of {one_line(each.name)} did not settle"
@@ -75,6 +77,12 @@ def _conditions(evidence: LatencyEvidence) -> Iterator[str]:
     if evidence.disturbance:
         yield f"a busy machine: {evidence.disturbance}"
     yield "times are this machine's; ratios are of sides that were measured side by side"
+
+
+def _on_the_gpu(times: Mapping[str, float]) -> str:
+    """What a runtime tells of its GPU's own clock, in milliseconds; the timed calls are without transfers."""
+    apart = ", ".join(f"{word} {_figure(times[f'{word}_ms'])} ms" for word in ("compute", "upload", "download"))
+    return f"{apart} by its own clock; {_figure(times['wall_ms'])} ms with transfers by the clock on the wall"
 
 
 def _milliseconds(percentile: Percentile | None) -> str:

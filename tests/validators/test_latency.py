@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from dlconv.bars import LatencyBars
 from dlconv.jsonfile import write_json
+from dlconv.reports.latency import lines
 from dlconv.validators.latency import LatencyEvidence, SideEvidence, WarmUp, judge, percentile_wanted
 from dlconv.validators.percentiles import NEEDED, Percentile, percentiles, ranks
 from dlconv.validators.ratios import STUDENT, Ratio, compare, noise_of
@@ -246,3 +247,13 @@ def test_the_highest_percentile_asked_for_says_how_many_samples() -> None:
 def test_a_percentile_is_data() -> None:
     for value in (Percentile(1.0, 0.5, None, 11), Percentile(None, None, None, 662)):
         assert Percentile.from_dict(json.loads(json.dumps(value.to_dict()))) == value
+
+
+def test_the_gpus_clock_is_told_beside_the_walls_transfers_apart() -> None:
+    times = {"upload_ms": 0.02, "compute_ms": 1.234, "download_ms": 0.003, "wall_ms": 1.5}
+    plan = replace(side("plan"), placement={"device": "Planted A", "times": times})
+    told = [line for line in lines(evidence(ratio_of(1, 1, 1), plan)) if line.startswith("GPU")]
+    assert told == [
+        "GPU: plan compute 1.23 ms, upload 0.02 ms, download 0.003 ms by its own clock; 1.5 ms with transfers by the "
+        "clock on the wall"
+    ]
