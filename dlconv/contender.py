@@ -133,6 +133,8 @@ class Contender:
         precision, target = self.setting.precision, self.setting.target
         if precision == "fp32" or ratio is None or not self.is_measured or ratio.word == "faster":
             return ""
+        if self.setting.option:  # it is held against the runtime's default, and says nothing of the precision
+            return ""
         known = f"{ratio.ratio:.3g} times the time, {ratio.low:.3g} to {ratio.high:.3g}"
         how = (
             "it is slower than float32" if ratio.word == "slower" else "it is not faster than float32 beyond the noise"

@@ -183,6 +183,8 @@ def test_a_precision_that_is_no_faster_is_said_to_be_of_no_use(
 def test_one_that_is_faster_or_did_not_pass_is_not_told_so() -> None:
     assert contender(precision="int8", ratio=0.5).use == contender().use == ""
     assert contender(precision="int8", ratio=2.0, word="FAIL").use == ""
+    slow = contender(precision="int8", ratio=2.0)
+    assert slow.use and replace(slow, setting=replace(slow.setting, option="xnnpack=off")).use == ""
 
 
 def test_exit_codes() -> None:

@@ -193,3 +193,17 @@ def test_a_command_says_all_that_was_asked(tmp_path: Path) -> None:
     assert parse_inputs(given) == (tensors, constants)
     plain = options.command(Path("m.pt"), Setting("tflite", "fp32", 1))
     assert "--calibration" not in plain and "--provider" not in plain and "--precision" not in plain
+
+
+@pytest.mark.slow
+def test_what_fails_its_bar_is_told_and_never_on_the_front(digits: Path, tmp_path: Path) -> None:
+    """A bar that float32 holds and no int8 can."""
+    bars = Bars(outputs={EVERY: OutputBars(1e-5)})
+    export = dlconv.ExportOptions(("onnxruntime",), tmp_path / "out", samples=digits / "samples.npz", bars=bars)
+    options = TuneOptions(export, precisions=("int8-weights",), threads=(1,), budget_s=180.0, time_s=3.0)
+    found = dlconv.tune(digits / "digits.onnx", options)
+    base, lost = found.contenders
+    assert (base.word, lost.setting.precision) == ("PASS", "int8-weights")
+    assert lost.word in ("FAIL", "ERROR") and lost.reasons and lost.timing is None
+    assert lost not in found.front and found.winner in (base, None)
+    assert "--max-error 1e-05" in lost.command
