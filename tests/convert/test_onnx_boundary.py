@@ -56,7 +56,8 @@ def answered(folder: Path, done: Made, sample: dict[str, Any]) -> dict[str, Any]
     given = to_artifact(sample, done.signature)
     assert {port.name: port.type for port in session.get_inputs()}.keys() == given.keys()
     names = [port.name for port in session.get_outputs()]
-    return to_source(dict(zip(names, session.run(None, given), strict=True)), done.signature)
+    got: Any = session.run(None, given)
+    return to_source(dict(zip(names, got, strict=True)), done.signature)
 
 
 @pytest.mark.parametrize(
