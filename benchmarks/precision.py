@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from runs import Results, put_section
 
-from dlconv.hardware import cpu_name
+from dlconv.hardware import cpu_features, cpu_name
 
 ROOT = Path(__file__).parents[1]
 TARGETS = ("onnxruntime", "openvino", "tflite")
@@ -81,10 +81,14 @@ def main() -> None:
         if arguments.only in name and (arguments.again or name not in results.rows):
             rows = measured(name, folder, arguments.time)
             print(*rows, sep="\n", flush=True)
-            results.add(
-                {"key": name, "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "cpu": cpu_name(), "rows": rows}
-            )
+            results.add({"key": name, "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "cpu": _cpu(), "rows": rows})
     put_section(ROOT / "docs" / "precision.md", "measured", _page(results))
+
+
+def _cpu() -> str:
+    """The CPU, and what it has for smaller numbers."""
+    told = [name for name in cpu_features() if name.endswith(("vnni", "fp16", "bf16", "int8"))]
+    return f"{cpu_name()} ({', '.join(told) or 'nothing for smaller numbers'})"
 
 
 def _page(results: Results) -> str:
@@ -94,9 +98,11 @@ def _page(results: Results) -> str:
         (
             "## Measured",
             "",
-            f"{where}, by `benchmarks/precision.py`. Top-1 is on held-out",
-            "labels, float32's beside it. Size, stored numbers and latency are ratios to the float32 artifact; latency",
-            "has its 95% interval, both sides timed in one run.",
+            f"{where}, by `benchmarks/precision.py`.",
+            "",
+            "Top-1 is on held-out labels, float32's beside it. Size, stored numbers and latency are ratios to the",
+            "float32 artifact; latency has its 95% interval, both sides timed in one run: a wide one tells that the",
+            "machine did other work too.",
             "",
             "| model | target | precision | verdict | error / bar | top-1 | size | numbers alone | latency |",
             "|---|---|---|---|---|---|---|---|---|",
