@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dlconv.errors import RequestError
 from dlconv.model import digest_of
 from dlconv.runtimes.nvidia_driver import Driver
+from dlconv.runtimes.tensorrt_inputs import is_within
 from dlconv.validators.pairing import to_artifact
 from dlconv.workers import gates
 
@@ -68,7 +69,7 @@ def profiles(signature: Signature, samples: tuple[Sample, ...], optima: tuple[Te
         f"{name}: {shape} is not from {least} to {most}"
         for name, (least, _, most) in ranges.items()
         for shape in best[name]
-        if not _is_within(shape, least, most)
+        if not is_within(shape, least, most)
     ]
     if strange:
         raise RequestError("--opt names sizes that the model is not built for", problems=tuple(strange))
@@ -116,9 +117,3 @@ def _best(spec: TensorSpec, optima: tuple[TensorSpec, ...]) -> list[list[int]]:
 def _range(shapes: list[list[int]]) -> list[list[int]]:
     axes = list(zip(*shapes, strict=True))
     return [[min(sizes) for sizes in axes], shapes[0], [max(sizes) for sizes in axes]]
-
-
-def _is_within(shape: list[int], least: list[int], most: list[int]) -> bool:
-    if len(shape) != len(least):
-        return False
-    return all(low <= size <= high for low, size, high in zip(least, shape, most, strict=True))

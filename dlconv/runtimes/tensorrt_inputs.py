@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlconv.errors import SamplesError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def is_within(shape: tuple[int, ...], least: tuple[int, ...], most: tuple[int, ...]) -> bool:
+
+def is_within(shape: Sequence[int], least: Sequence[int], most: Sequence[int]) -> bool:
     """Whether each size is from the least to the most."""
     if len(shape) != len(least):
         return False
