@@ -54,8 +54,8 @@ def convert(step: Step) -> Made:
     simplifier = step.settings.get("simplifier", "onnxsim")
     _SIMPLIFIERS[simplifier](source, step.out_dir / ENTRY)
     shutil.rmtree(scratch, ignore_errors=True)
-    pools = _pool_globally(step.out_dir / ENTRY)
-    made, after = _inspected(step.out_dir / ENTRY, wanted)
+    model, pools = _finished(step.out_dir / ENTRY)
+    made, after = _inspected(model, step.out_dir / ENTRY, wanted)
     made = replace(
         made,
         inputs=tuple(_composed(spec, turned) for spec in inherited(made.inputs, step.signature.inputs)),
@@ -88,13 +88,14 @@ def _composed(spec: TensorSpec, turned: dict[str, onnx_layout.Axes]) -> TensorSp
     return replace(spec, permutation=tuple(spec.permutation[axis] for axis in axes) if spec.permutation else axes)
 
 
-def _pool_globally(path: Path) -> tuple[str, ...]:
-    """After the simplifier, which makes sizes known."""
+def _finished(path: Path) -> tuple[Proto, tuple[str, ...]]:
+    """What a simplifier, which makes sizes known, left at `path`: tidy, its pools global; and a note of those."""
     model = onnx_graph.read_model(path)
+    is_tidy = _tidy(model, path.parent)
     count = onnx_clean.pool_globally(model)
-    if count:
+    if count or not is_tidy:
         import_module("onnx").save_model(model, str(path))
-    return (f"{count} pools of more than the whole image made global",) if count else ()
+    return model, (f"{count} pools of more than the whole image made global",) if count else ()
 
 
 def _wanted(declared: Signature, step: Step) -> Signature:
@@ -116,27 +117,26 @@ def _onnxsim(source: Path, target: Path) -> None:
     simple, checked = onnxsim.simplify(str(source), **words)
     if not writes_itself:
         import_module("onnx").save(simple, str(target))
-    _tidy(target)
     if not checked:
         raise StepError("onnxsim's result does not pass its own check", mend="another simplifier is tried")
 
 
-def _tidy(target: Path) -> None:
+def _tidy(model: Proto, folder: Path) -> bool:
     """Leave out what onnxsim notes down of its own work, which every later file would carry along; give the data file
-    that it leaves beside a model of over 2 GB, and calls at random, its usual name."""
-    onnx: Any = import_module("onnx")
-    model = onnx_graph.read_model(target)
-    for location in onnx_graph.locations_of(model):
-        (target.parent / location).rename(target.parent / _DATA)
+    that it leaves beside a model of over 2 GB, and calls at random, its usual name. Whether all was so already."""
+    kept = [pair for pair in model.metadata_props if not pair.key.startswith("onnxsim.")]
+    strange = [location for location in onnx_graph.locations_of(model) if location != _DATA]
+    if len(kept) == len(model.metadata_props) and not strange:
+        return True
+    for location in strange:
+        (folder / location).rename(folder / _DATA)
     for tensor in onnx_graph.external_tensors(model):
         for pair in tensor.external_data:
             if pair.key == "location":
                 pair.value = _DATA
-    kept = [pair for pair in model.metadata_props if not pair.key.startswith("onnxsim.")]
-    if len(kept) < len(model.metadata_props) or onnx_graph.locations_of(model):
-        del model.metadata_props[:]
-        model.metadata_props.extend(kept)
-        onnx.save_model(model, str(target))
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    return False
 
 
 def _onnxslim(source: Path, target: Path) -> None:
@@ -165,9 +165,8 @@ def _save(model: Proto, target: Path) -> None:
         onnx.save_model(model, str(target), save_as_external_data=True, location=_DATA, convert_attribute=True)
 
 
-def _inspected(path: Path, wanted: Signature) -> tuple[Signature, int]:
-    """The signature and number of nodes of what was made, which must be valid and take and give what is wanted."""
-    model = onnx_graph.read_model(path)
+def _inspected(model: Proto, path: Path, wanted: Signature) -> tuple[Signature, int]:
+    """The signature and number of nodes of what lies at `path`: it must be valid, and take and give what is wanted."""
     if strange := set(onnx_graph.locations_of(model)) - {_DATA}:
         raise InternalError(f"weights were written to {sorted(strange)}", wanted=f"{_DATA} alone")
     onnx_graph.check(path)

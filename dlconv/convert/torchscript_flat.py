@@ -16,6 +16,7 @@ from dlconv.errors import Unsupported
 from dlconv.model import Dim, Signature, TensorSpec
 from dlconv.runtimes.state import INITIAL, write_initial
 from dlconv.runtimes.torchscript import (
+    ALONE,
     Argument,
     Step,
     arguments_of,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dlconv.convert.edge import Made
 
 _numbers = itertools.count()
+_ALONE_PATHS: list[tuple[Step, ...]] = [()]
 
 
 @dataclass(frozen=True)
@@ -60,19 +62,35 @@ class Flat:
 
 def open_flat(path: Path, signature: Signature, sample: Mapping[str, np.ndarray]) -> Flat:
     """The archive at `path`, flat. Outputs that the signature lacks are found by running the sample."""
-    import torch
-
     source = load(path).eval()
     arguments = arguments_of(source)
     tensors = {spec.source_name: to_torch(_widened(spec, sample[spec.name]), spec.dtype) for spec in signature.inputs}
+    if _gives_one_tensor(source) and [spec.name for spec in signature.outputs] == [ALONE]:
+        outputs, paths = signature.outputs, _ALONE_PATHS  # what a run would tell is known: none is made
+    else:
+        outputs, paths = _found_outputs(source, arguments, signature, tensors)
+    whole = Signature(signature.inputs, outputs, signature.constants)
+    text = _source_text(source, arguments, whole, paths)
+    flat = Flat(_scripted(source, text), source, tuple(arguments), whole, tuple(tensors.values()))
+    return _with_state(flat, {**dict(signature.constants), **tensors})
+
+
+def _gives_one_tensor(source: Any) -> bool:
+    returns = source.forward.schema.returns
+    return len(returns) == 1 and returns[0].type.kind() == "TensorType"
+
+
+def _found_outputs(
+    source: Any, arguments: list[Argument], signature: Signature, tensors: Mapping[str, Any]
+) -> tuple[tuple[TensorSpec, ...], list[tuple[Step, ...]]]:
+    """The outputs that a run gives, and the path to each in forward's answer."""
+    import torch
+
     with torch.no_grad():
         answer = call(fresh(source), arguments, {**dict(signature.constants), **tensors})
     leaves = flatten(answer)
     outputs = tuple(_named(signature, name, tensor) for name, (_, tensor) in leaves.items())
-    whole = Signature(signature.inputs, outputs, signature.constants)
-    text = _source_text(source, arguments, whole, [path for path, _ in leaves.values()])
-    flat = Flat(_scripted(source, text), source, tuple(arguments), whole, tuple(tensors.values()))
-    return _with_state(flat, {**dict(signature.constants), **tensors})
+    return outputs, [path for path, _ in leaves.values()]
 
 
 def _with_state(flat: Flat, values: Mapping[str, Any]) -> Flat:

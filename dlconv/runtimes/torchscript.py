@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Scalar = int | float | bool | str | None
 Step = int | str
+ALONE = "output"
+"""What the output of a model is called that returns one tensor."""
 SCALAR_KINDS = ("IntType", "FloatType", "BoolType", "StringType", "NumberType")
 
 
@@ -124,7 +126,7 @@ def flatten(value: Any) -> dict[str, tuple[tuple[Step, ...], Any]]:
         for index, item in enumerate(value):
             found.update(_leaves(item, f"output_{index}", (index,)))
         return found
-    return dict(_leaves(value, "output", ()))
+    return dict(_leaves(value, ALONE, ()))
 
 
 def _leaves(value: Any, name: str, path: tuple[Step, ...]) -> list[tuple[str, tuple[tuple[Step, ...], Any]]]:
