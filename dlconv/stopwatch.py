@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dlconv.benching import ROUNDS, BenchSettings, measure
+from dlconv.benching import CAP, ROUNDS, BenchSettings, measure
 from dlconv.bundle import open_bundle
 from dlconv.contender import Setting, Timing
 from dlconv.errors import DlconvError, InternalError
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 LEAST_S = 3.0
 """Seconds of blocks that a measurement has at least."""
+
+LONGEST_S = 120.0
+"""No round of a measurement begins after so many seconds, whatever the budget is: others are to be measured."""
 
 FIRST_GUESS_S = 3.0
 """What a process costs a round besides its blocks (starting, loading, warming up), until it was seen."""
@@ -117,7 +120,7 @@ class Stopwatch:
         slots = len(lineup) + 1
         settings = BenchSettings(
             time_s=min(self._options.time_s, max(LEAST_S, seconds - ROUNDS * slots * self._process_s)),
-            cap_s=max(seconds, LEAST_S),
+            cap_s=max(LEAST_S, min(seconds, CAP * self._options.time_s, LONGEST_S)),
             threads=baseline.threads,
             seed=self._options.export.seed,
             percentile="p50",

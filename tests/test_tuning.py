@@ -36,9 +36,10 @@ def asked(digits: Path, place: Path, *targets: str, **further: object) -> TuneOp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_search_measures_what_passed_and_its_command_makes_the_same_file(digits: Path, tmp_path: Path) -> None:
     model = digits / "digits.onnx"
-    found = dlconv.tune(model, asked(digits, tmp_path / "out", "onnxruntime", "tensorrt", budget_s=120.0))
+    found = dlconv.tune(model, asked(digits, tmp_path / "out", "onnxruntime", "tensorrt", budget_s=3000.0))
     words = {each.setting.target + each.setting.precision: each.word for each in found.contenders}
     assert words["onnxruntimefp32"] == words["onnxruntimeint8"] == "PASS"
     assert {each.setting.precision for each in found.front} <= {"fp32", "int8"} and found.front
@@ -116,6 +117,7 @@ def spoilt(bundle: Path, place: Path, content: bytes | None = None) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_planted_faults_are_found_while_it_is_timed(digits: Path, tmp_path: Path) -> None:
     """One answers wrongly under the clock, one does not open: neither is timed, and the third is."""
     good = exported(digits, tmp_path / "good")
@@ -196,11 +198,12 @@ def test_a_command_says_all_that_was_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_what_fails_its_bar_is_told_and_never_on_the_front(digits: Path, tmp_path: Path) -> None:
     """A bar that float32 holds and no int8 can."""
     bars = Bars(outputs={EVERY: OutputBars(1e-5)})
     export = dlconv.ExportOptions(("onnxruntime",), tmp_path / "out", samples=digits / "samples.npz", bars=bars)
-    options = TuneOptions(export, precisions=("int8-weights",), threads=(1,), budget_s=180.0, time_s=3.0)
+    options = TuneOptions(export, precisions=("int8-weights",), threads=(1,), budget_s=3000.0, time_s=3.0)
     found = dlconv.tune(digits / "digits.onnx", options)
     base, lost = found.contenders
     assert (base.word, lost.setting.precision) == ("PASS", "int8-weights")
