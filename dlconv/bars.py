@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dlconv.errors import RequestError
@@ -20,7 +20,7 @@ class OutputBars:
     max_error: largest error relative to the output's scale; it takes the place of the model's own bar.
     The others are asked besides: min_cosine, min_sqnr_db, max_ulp (float32 outputs), min_top1 and min_top5 (agreement
     of the best one and five classes with the reference's, 0 to 1), max_drop (of accuracy on
-    labels, 0 to 1).
+    labels, 0 to 1; of every output also of the task metric, where one is measured).
     """
 
     max_error: float | None = None
@@ -82,6 +82,10 @@ class Bars:
     def of(self, output: str) -> OutputBars:
         """The bars of an output: its own, else those of every output."""
         return self.outputs.get(output, self.outputs.get(EVERY, OutputBars()))
+
+    def without_labels(self) -> Bars:
+        """The same without what only labels can tell."""
+        return replace(self, outputs={name: replace(bars, max_drop=None) for name, bars in self.outputs.items()})
 
     def to_dict(self) -> dict[str, Any]:
         """What was asked, without what was not."""

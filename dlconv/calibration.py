@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dlconv import images, preprocess
+from dlconv import images, named_function, preprocess
 from dlconv import samples as sampling
 from dlconv.errors import RequestError, SamplesError
 from dlconv.precisions import CALIBRATED
 from dlconv.samples import SampleSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dlconv.model import Signature
     from dlconv.options import ExportOptions
     from dlconv.source import Source
@@ -92,7 +88,7 @@ def read(text: str, signature: Signature, how: str = "") -> tuple[sampling.Sampl
     elif path.exists():
         found = sampling.split(sampling.read_samples(path), signature, path)
     else:
-        found = tuple(_fitting(each, signature, text) for each in _called(text))
+        found = tuple(_fitting(each, signature, text) for each in named_function.load(text, "--calibration")())
     if not found:
         raise SamplesError(f"there are no samples in {text}", wanted=f"{RECOMMENDED} or more")
     return found
@@ -114,20 +110,6 @@ def _require_said(text: str, how: str) -> None:
         )
     if how and not has_pictures:
         raise RequestError(f"--preprocess is for a directory of pictures, and {text} is none", mend="leave it out")
-
-
-def _called(text: str) -> Iterable[Any]:
-    name, _, function = text.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a module beside the user, as `python -m` finds it
-    try:
-        made = getattr(import_module(name), function)()
-    except (ImportError, AttributeError) as error:
-        raise RequestError(
-            f"--calibration {text!r}: {error}", wanted="MODULE:FUNCTION that can be imported from here"
-        ) from error
-    given: Iterable[Any] = made
-    return given
 
 
 def _fitting(given: Any, signature: Signature, text: str) -> sampling.Sample:

@@ -14,7 +14,7 @@ from dlconv.errors import FormatError, RequestError, StepError, Unsupported, cau
 from dlconv.formats import Format
 from dlconv.validators.controls import with_controls
 from dlconv.validators.judging import checks
-from dlconv.validators.pairing import to_artifact, to_source
+from dlconv.validators.pairing import narrowing, to_artifact, to_source
 from dlconv.validators.parity import FACTORS, measure
 from dlconv.validators.verdict import joined
 from dlconv.workers import gates, toolchains
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from dlconv.model import Dim, Signature, TensorSpec
     from dlconv.samples import Sample
+    from dlconv.scoring import Task
     from dlconv.source import Reference
     from dlconv.steps import Product
     from dlconv.validators.evidence import Evidence
@@ -118,7 +119,7 @@ class Wanted:
     precision: of the artifact; noise: below fp32, the precision's own noise on this model, by output.
     facts: of the source ("stateful", "state"; "sequence": the samples, and so the answers, are steps of one sequence).
     dims: free dimensions that the artifact must have kept, since the user named them. labels: right classes by output.
-    trust: code that the artifact holds may run.
+    trust: code that the artifact holds may run. task: measures a task metric, where one is asked for.
     """
 
     signature: Signature
@@ -130,6 +131,7 @@ class Wanted:
     precision: str = "fp32"
     noise: Mapping[str, float] = field(default_factory=dict)
     trust: bool = False
+    task: Task | None = None
 
     @property
     def floors(self) -> Mapping[str, float]:
@@ -239,7 +241,13 @@ def _evidence(
         labels=wanted.labels,
         doubts=_doubts(signature, wanted.facts, runtime),
     )
-    evidence = replace(evidence, precision=wanted.precision, account=got["placement"].get("account"))
+    evidence = replace(
+        evidence,
+        precision=wanted.precision,
+        account=got["placement"].get("account"),
+        runtime=runtime.name,
+        task=None if wanted.task is None else wanted.task.measured(answers, outputs),
+    )
     lost = {"state lost from call to call": first_calls} if first_calls and all(first_calls) else {}
     return with_controls(evidence, answers, outputs, wanted.floors, narrowed, wanted.bars, lost)
 
@@ -333,16 +341,3 @@ def takes(signature: Signature, sample: Sample) -> bool:
         if any(isinstance(dim, int) and dim != size for dim, size in zip(spec.shape, shape, strict=True)):
             return False
     return True
-
-
-def narrowing(source: Signature, artifact: Signature) -> dict[str, str]:
-    """Integer outputs whose dtype the artifact states as another integer's: TFLite's int32 for int64."""
-    wanted = {spec.name: spec.dtype for spec in source.outputs}
-    return {
-        spec.source_name: spec.dtype
-        for spec in artifact.outputs
-        if spec.source_name in wanted
-        and spec.dtype != wanted[spec.source_name]
-        and np.dtype(spec.dtype).kind in "iu"
-        and np.dtype(wanted[spec.source_name]).kind in "iu"
-    }

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_REPLACED = ("answers", "parity", "determinism", "controls", "bars")
+_REPLACED = ("answers", "parity", "determinism", "precision", "metric", "controls", "bars")
 """What the judge says anew of the evidence; other checks of a report (files, hardware) stand as they were."""
 
 

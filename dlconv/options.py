@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dlconv import plugins, preprocess, providers
-from dlconv.bars import Bars
+from dlconv import metric, plugins, preprocess, providers
+from dlconv.bars import EVERY, Bars
 from dlconv.boundary import Boundary
 from dlconv.errors import RequestError
 from dlconv.inputs import Constant, ranges_of
@@ -46,7 +46,8 @@ class ExportOptions:
     none are given. memory_limit_bytes: of each worker, None for a share of the machine's. timeout_s: of each step, in
     seconds. jobs: workers side by side, None for as many as fit. opset: of ONNX, None for the route's own. name: of the
     bundles, None for the file's.
-    bars: what has to hold besides the model's own bar. labels: an .npz of right classes by output.
+    bars: what has to hold besides the model's own bar. labels: what is right of the samples: an .npz of classes by
+    output, or what the metric asks. metric: of the task, as `metric.parse` reads it; bars say what drop is allowed.
     entry: which of the source's signatures, "" for the only or the usual one. outputs: names of a graph's outputs,
     where they are not found or not wanted as they are. trust: code that the source holds may run.
     via: a stage of the graph that every route must pass; edges: the very route, by the edges' names.
@@ -86,6 +87,7 @@ class ExportOptions:
     name: str | None = None
     bars: Bars = field(default_factory=Bars)
     labels: Path | None = None
+    metric: str = ""
     entry: str = ""
     outputs: tuple[str, ...] = ()
     trust: bool = False
@@ -132,6 +134,7 @@ class ExportOptions:
             "layout": self.layout,
             **({"keep": sorted(self.keep)} if self.keep else {}),
             **({"search": self.bars.to_dict()} if self.search else {}),
+            **({"metric": self.task_digest()} if self.search and self.metric else {}),
             **({"calibration": _content_of(self.calibration)} if self.calibration else {}),
             **({"boundary": self.boundary.to_dict()} if self.boundary.dtypes else {}),
             **({"preprocess": str(preprocess.parse(self.preprocess))} if self.preprocess else {}),
@@ -139,6 +142,10 @@ class ExportOptions:
             **self._of_tensorrt(),
         }
         return "sha256:" + hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+    def task_digest(self) -> list[str]:
+        """What a search by a task metric depends on besides: the metric's words, and the labels."""
+        return [self.metric, "" if self.labels is None else digest_of(self.labels)]
 
     def _of_tensorrt(self) -> dict[str, Any]:
         """What is in the digest only where it was said: other targets have no such words."""
@@ -199,6 +206,7 @@ class ExportOptions:
             found += [] if self.calibration else ["a preprocessing is of --calibration's pictures, and none are given"]
             found += preprocess.problems_of(self.preprocess)
         found += self.boundary.problems(self.precision)
+        found += metric_problems(self.metric, self.labels, self.bars)
         if "tensorrt" not in self.targets and (self.optima or self.tensorrt != TensorRTOptions()):
             found.append("options of TensorRT are given, and tensorrt is no target")
         if not self.timeout_s > 0:
@@ -206,6 +214,20 @@ class ExportOptions:
         if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name or "\\" in self.name):
             found.append(f"name is {self.name!r}: it must be a plain file name")
         return found
+
+
+def metric_problems(text: str, labels: Path | None, bars: Bars) -> list[str]:
+    """What a metric lacks to be judged by, a line each."""
+    if not text:
+        return []
+    try:
+        metric.parse(text)
+    except RequestError as error:
+        return [error.met, *error.problems]
+    found = [] if labels is not None else ["a metric needs labels of the samples: --labels FILE"]
+    if bars.of(EVERY).max_drop is None:
+        found.append("a metric needs a bar: how much worse it may become: --max-drop 0.5%")
+    return found
 
 
 def _content_of(calibration: str) -> str:

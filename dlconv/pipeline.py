@@ -24,7 +24,7 @@ from dlconv.events import Event, Listener, Silence
 from dlconv.keeplist import write_keep_list
 from dlconv.kinds import KINDS
 from dlconv.outcome import Outcome, Report, skipped
-from dlconv.samples import read_labels
+from dlconv.scoring import class_labels, open_task
 from dlconv.steps import Product, StepRunner
 from dlconv.workers import toolchains
 from dlconv.workers.crew import Crew, logs_folder
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dlconv.planning import Plan, TargetPlan
     from dlconv.reducing import Reduction
     from dlconv.samples import SampleSet
+    from dlconv.scoring import Task
     from dlconv.source import Reference, Source
 
 _WORKER_BYTES = 1 << 30
@@ -58,12 +59,13 @@ class _Run:
     crew: Crew
     told: Listener
     reduction: Reduction | None = None
+    task: Task | None = None
 
     def wanted(self) -> Wanted:
         """What every candidate is held against. Waits for the reference."""
         signature, options = self.source.signature, self.options
         names = [spec.name for spec in signature.outputs]
-        labels = None if options.labels is None else read_labels(options.labels, names)
+        labels = class_labels(options.metric, options.labels, names)
         wanted = Wanted(
             signature,
             self.reference(),
@@ -72,6 +74,7 @@ class _Run:
             _asked_dims(options),
             labels,
             trust=True,  # what is run was made here, of what the user named
+            task=self.task,
         )
         if self.reduction is None:
             return wanted
@@ -141,6 +144,7 @@ def _export(
     calibrated = calibration.of(options, source)
     for note in () if calibrated is None else calibration.notes_on(calibrated, options):
         told.on(Event("note", "", note))
+    task = open_task(options.metric, options.labels, source.signature)
     runner = StepRunner(
         crew,
         cache,
@@ -156,10 +160,12 @@ def _export(
             reduction = None
             if options.precision != "fp32":
                 # One after the other: what cannot be held is known before anything is built.
-                reduction = _reduced(source, reference.result(), options, calibrated, runner, crew, told)
+                reduction = _reduced(source, reference.result(), options, calibrated, runner, crew, told, task)
                 options = replace(options, keep=reduction.keep, search=False)
                 runner = runner.asked(options, reduction.kept_tensors)
-            run = _Run(source, reference.result, runner, options, crew, told, reduction)
+            if task is not None:
+                task.check(reference.result().answers.y32)  # what does not fit is known before any work
+            run = _Run(source, reference.result, runner, options, crew, told, reduction, task)
             running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
             return [future.result() for future in running]
         except BaseException:
@@ -187,11 +193,12 @@ def _reduced(
     runner: StepRunner,
     crew: Crew,
     told: Listener,
+    task: Task | None,
 ) -> Reduction:
     def tell(line: str) -> None:
         told.on(Event("note", "", line))
 
-    reduction = reducing.reduce(source, reference, options, calibrated, runner, crew, tell)
+    reduction = reducing.reduce(source, reference, options, calibrated, runner, crew, tell, task)
     if options.search and reduction.keep:
         path = options.output_dir / f"{_name(source.artifact, options)}-{options.precision}.keep"
         write_keep_list(path, reduction.keep)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
     from dlconv.model import Signature
     from dlconv.samples import Sample
+    from dlconv.scoring import Task
     from dlconv.source import Reference
+    from dlconv.validators.evidence import TaskEvidence
     from dlconv.workers.crew import Crew
 
 PRECISIONS: Final = ("float16", "bfloat16", "int8")
@@ -62,13 +64,14 @@ class OutputNoise:
 @dataclass(frozen=True)
 class PrecisionNoise:
     """The noise of every output at a precision. samples: over how many. losses: what overflowed and underflowed in the
-    model, as `RoundedSession.placement` tells it, bounded in size."""
+    model, as `RoundedSession.placement` tells it, bounded in size. task: of a task metric, where one is asked for."""
 
     precision: str
     outputs: tuple[OutputNoise, ...]
     samples: int
     losses: Mapping[str, Any]
     seconds: float
+    task: TaskEvidence | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -77,6 +80,7 @@ class PrecisionNoise:
             "outputs": [output.to_dict() for output in self.outputs],
             "losses": _plain(self.losses),
             "seconds": round(self.seconds, 3),
+            **({} if self.task is None else {"task": self.task.to_dict()}),
         }
 
     def with_outputs_in(self, dtype: str) -> PrecisionNoise:
@@ -107,11 +111,13 @@ def emulate(
     sequence: bool = False,
     keep: Sequence[str] = (),
     stored: bool = False,
+    task: Task | None = None,
 ) -> PrecisionNoise:
     """The noise at `precision` of the ONNX model at `path` on the reference's samples.
 
     signature: the model's, its tensors paired with the source's. sequence: the samples are the steps of one sequence.
-    keep: names of nodes that stay in float32. stored: what is stored alone is in the precision.
+    keep: names of nodes that stay in float32. stored: what is stored alone is in the precision. task: a metric to
+    measure of its answers.
     Raises StepError where the model takes none of the samples' sizes, and where it cannot be run in the emulation: the
     noise is then unknown, and nothing can be judged by it.
     """
@@ -148,7 +154,8 @@ def emulate(
     outputs = tuple(
         OutputNoise(each.name, each.error, each.rms_error, each.mismatches, each.elements) for each in measured
     )
-    return PrecisionNoise(precision, outputs, len(taken), got["placement"]["losses"], got["seconds"])
+    measured_task = None if task is None else task.measured(answers, rounded)
+    return PrecisionNoise(precision, outputs, len(taken), got["placement"]["losses"], got["seconds"], measured_task)
 
 
 def _in_dtypes_of(outputs: Sample, wanted: Sample) -> Sample:

@@ -42,12 +42,12 @@ _OF_A_TARGET = {"provider": "onnxruntime", "trt": "tensorrt", "opt": "tensorrt"}
 class ProjectModel:
     """A model of the project, and what is asked of it. Paths are absolute.
 
-    path: the source model. samples: an .npz of inputs, labels: an .npz of classes; None where there are none.
+    path: the source model. samples: an .npz of inputs, labels: what is right of them; None where there are none.
     inputs, constants: as `--input` says them. bars hold for every target; target_bars lie above them, by target.
     output: the folder of the bundles. allow_skip: targets that a machine may lack; require: targets that it may not,
     whatever else allows it. draws, seed: of random samples. opset: of ONNX, None for each route's own. signature,
-    outputs, trust, via, keep_layout, calibration, preprocess, keep_list, provider, trt and opt: as the options of
-    `dlconv export` of these names.
+    outputs, metric, trust, via, keep_layout, calibration, preprocess, keep_list, provider, trt and opt: as the options
+    of `dlconv export` of these names.
     """
 
     name: str
@@ -57,6 +57,7 @@ class ProjectModel:
     precisions: tuple[Precision, ...] = ("fp32",)
     samples: Path | None = None
     labels: Path | None = None
+    metric: str = ""
     inputs: tuple[TensorSpec, ...] = ()
     constants: tuple[tuple[str, Constant], ...] = ()
     bars: Bars = field(default_factory=Bars)

@@ -59,6 +59,8 @@ path = {path}
 #seed = 0
 # The class of each sample, for a bar on accuracy.
 {labels}
+# What is measured on them: top1, top5, map, wer or MODULE:FUNCTION; max_drop below says how much worse it may be.
+#metric = "top1"
 # What the inputs are: a name stands for a size that is free.
 #inputs = [{inputs}]
 # Of ONNX; without, each route's own.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dlconv.bars import Bars, LatencyBars, OutputBars
 from dlconv.errors import RequestError
 from dlconv.inputs import parse_inputs, parse_optima
+from dlconv.metric import parse as parse_metric
 from dlconv.options import TARGETS
 from dlconv.precisions import PRECISIONS
 from dlconv.preprocess import parse
@@ -233,6 +234,12 @@ def _provider(value: Any, root: Path) -> str:
     return name
 
 
+def _metric(value: Any, root: Path) -> str:
+    text = _word(value, root)
+    parse_metric(text)
+    return text
+
+
 def _shown(value: Any) -> str:
     return repr(value) if len(repr(value)) < 60 else f"{repr(value)[:56]}..."
 
@@ -241,6 +248,7 @@ KEYS: Final[Mapping[str, Callable[[Any, Path], Any]]] = {
     "path": _path,
     "samples": _path,
     "labels": _path,
+    "metric": _metric,
     "output": _path,
     "targets": _among(TARGETS, "targets", least=1),
     "precisions": _among(PRECISIONS, "precisions", least=1),

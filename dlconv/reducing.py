@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dlconv import coverage, precision_noise
+from dlconv.bars import EVERY
 from dlconv.cache import Cache, key_of
 from dlconv.candidate import WIDEST_NOISE
 from dlconv.convert.graph import whole_graph
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from dlconv.options import ExportOptions
     from dlconv.precision_noise import PrecisionNoise
     from dlconv.samples import SampleSet
+    from dlconv.scoring import Task
     from dlconv.source import Reference, Source
     from dlconv.steps import Product, StepRunner
     from dlconv.workers.crew import Crew
@@ -38,6 +40,8 @@ _GOALS: Final = {"float16": 1e-2, "bfloat16": 3e-2, "int8": 5e-2}
 _REAL: Final = 1.5
 """What a real implementation's error may be in units of the emulated noise: 1.4 is the largest seen."""
 _TINY: Final = 1e-12
+_LEAST_DROP: Final = 1e-3
+"""What drops are told in units of, at the least: where none is allowed."""
 _STORED: Final = ("weight", "input")
 
 
@@ -86,11 +90,13 @@ def reduce(
     runner: StepRunner,
     crew: Crew,
     tell: Callable[[str], None],
+    task: Task | None = None,
 ) -> Reduction:
     """The precision's noise on the source's ONNX form, and with `options.search` what has to stay in float32 for it.
 
     ConversionError where there is no such form, where nothing was found, and where the precision cannot hold the model:
-    an overflow, named by its node, or answers that are lost in noise. tell is told of each step of the search.
+    an overflow, named by its node, or answers that are lost in noise. tell is told of each step of the search. task: a
+    metric that the search has to hold too.
     """
     model = as_onnx(source, runner)
     precision, keep = options.precision, options.keep
@@ -105,6 +111,7 @@ def reduce(
             sequence=bool(source.facts.get("sequence")),
             keep=tuple(kept),
             stored=rounds_stored_alone(precision),
+            task=task,
         )
 
     if options.search:
@@ -135,11 +142,23 @@ def reduce(
 
 def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:
     """The noise of the noisiest output in units of what a search wants of it: of the bar that is asked for, where one
-    is, what the emulation may take; else `_GOALS`."""
-    return max(
-        output.floor / max((options.bars.of(output.name).max_error or 0) / _REAL or _GOALS[noise.precision], _TINY)
+    is, what the emulation may take; else `_GOALS`, or with a task metric what is built for at all.
+
+    Where the metric drops by more than is allowed it is over 1, and the more so the farther it drops.
+    """
+    usual = _GOALS[noise.precision] if noise.task is None else WIDEST_NOISE
+    units = max(
+        output.floor / max((options.bars.of(output.name).max_error or 0) / _REAL or usual, _TINY)
         for output in noise.outputs
     )
+    allowed = options.bars.of(EVERY).max_drop
+    if noise.task is None or allowed is None:
+        return units
+    beyond = noise.task.drop - allowed
+    if beyond <= _TINY:
+        return units
+    # NaN too: the metric is not known of these answers. Of two that drop alike, the noisier stays the worse one.
+    return max(units, 1.0) * (1 + beyond / max(allowed, _LEAST_DROP)) if beyond == beyond else math.inf
 
 
 def _remembered(noise: Noise, model: Product, reference: Reference, options: ExportOptions) -> Noise:
@@ -155,6 +174,7 @@ def _remembered(noise: Noise, model: Product, reference: Reference, options: Exp
             samples=reference.samples.digest,
             keep=sorted(keep),
             bars=options.bars.to_dict(),
+            **({"metric": options.task_digest()} if options.metric else {}),
         )
         kept = cache.get(key)
         if kept is None:

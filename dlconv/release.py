@@ -58,7 +58,9 @@ def _release_alike(
     artifact = formats.open_artifact(model.path)
     request = export.request_digest()
     there = [target for target in export.targets if _is_made(model, target, export, artifact.digest, request)]
-    kept = replace(options, bars=export.bars, labels=options.labels or model.labels)
+    kept = replace(
+        options, bars=export.bars, labels=options.labels or model.labels, metric=options.metric or model.metric
+    )
     found: dict[str, Outcome] = {}
     if there:
         verified = verify([model.bundle(target, export.precision) for target in there], kept, listener, model.path)
@@ -79,6 +81,7 @@ def _release_alike(
             export,
             targets=possible,
             labels=kept.labels,
+            metric=kept.metric,
             memory_limit_bytes=options.memory_limit_bytes,
             timeout_s=options.timeout_s,
             jobs=options.jobs,

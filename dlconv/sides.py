@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from dlconv import formats
 from dlconv import source as sources
 from dlconv.bundle import is_bundle, open_bundle
-from dlconv.candidate import at_precision, factor_of, find_runtime, narrowing, runtime_of, takes
+from dlconv.candidate import at_precision, factor_of, find_runtime, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.kinds import KINDS
 from dlconv.provided import by_provider, check, of_bundle
 from dlconv.runtimes.state import read_initial
 from dlconv.samples import read_samples, split
 from dlconv.validators.judging import checks
-from dlconv.validators.pairing import to_artifact, to_source
+from dlconv.validators.pairing import narrowing, to_artifact, to_source
 from dlconv.validators.parity import measure
 
 if TYPE_CHECKING:
@@ -151,4 +151,6 @@ def judge_answers(side: Side, answers: Mapping[int, Sample]) -> tuple[Check, ...
         narrowing(side.bundle.source_signature, side.signature),
     )
     evidence = replace(evidence, precision=precision)
-    return tuple(check for check in checks(evidence, side.bundle.bars) if check.name in ("answers", "parity"))
+    return tuple(
+        check for check in checks(evidence, side.bundle.bars.without_labels()) if check.name in ("answers", "parity")
+    )

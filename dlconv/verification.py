@@ -36,7 +36,7 @@ from dlconv.options import SourceOptions
 from dlconv.outcome import Outcome, Report, skipped
 from dlconv.provided import by_provider, check, check_required, of_bundle
 from dlconv.receipt import environment, evidence_of, tensor_of
-from dlconv.samples import read_labels
+from dlconv.scoring import asked_of, class_labels
 from dlconv.sides import side_of_model
 from dlconv.validators.matching import matched
 from dlconv.validators.verdict import Check, Verdict, joined
@@ -58,15 +58,17 @@ class VerifyOptions:
     """What `dlconv verify` was asked for.
 
     bars: None for those in the bundle's receipt. allow_skip: targets that this machine may lack. labels: right classes,
-    an .npz. links: pairs of tensors of two models, and source: what is said of the reference; both where two models are
-    compared. require: targets and providers that it may not lack, whatever is allowed. provider: ONNX Runtime's,
-    that runs the artifacts in place of the one that they were made for. gate: of latency. memory_limit_bytes and
-    timeout_s (seconds) are of each worker; jobs: workers side by side.
+    an .npz, or what the metric (of the task, as `metric.parse` reads it) asks. links: pairs of tensors of two models,
+    and source: what is said of the reference; both where two models are compared. require: targets and providers that
+    it may not lack, whatever is allowed. provider: ONNX Runtime's, that runs the artifacts in place of the one that
+    they were made for. gate: of latency. memory_limit_bytes and timeout_s (seconds) are of each worker; jobs: workers
+    side by side.
     """
 
     bars: Bars | None = None
     allow_skip: frozenset[str] = frozenset()
     labels: Path | None = None
+    metric: str = ""
     links: tuple[Link, ...] = ()
     source: SourceOptions = field(default_factory=SourceOptions)
     gate: Gate = field(default_factory=Gate)
@@ -152,10 +154,11 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
             raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
         runtime = of_bundle(runtime, bundle.target, bundle.provider, options.provider)
         reference, wanted = bundle.reference(), bundle.source_signature
-        labels = None if options.labels is None else read_labels(options.labels, [spec.name for spec in wanted.outputs])
+        labels = class_labels(options.metric, options.labels, [spec.name for spec in wanted.outputs])
         bars = bundle.bars if options.bars is None else options.bars
         facts, trust = receipt["source"]["facts"], options.source.trust
-        against = Wanted(wanted, reference, facts, bars, labels=labels, trust=trust)
+        task = asked_of(options.metric, options.labels, bars, wanted)
+        against = Wanted(wanted, reference, facts, bars, labels=labels, trust=trust, task=task)
         if bundle.precision != "fp32":
             against = replace(against, precision=bundle.precision, noise=bundle.noise)
         return try_out(bundle.entry, bundle.signature, runtime, against, crew)
@@ -190,7 +193,7 @@ def _compare(
     for note in answers.notes:
         told.on(Event("note", "", note))
     names = [spec.name for spec in source.signature.outputs]
-    labels = None if options.labels is None else read_labels(options.labels, names)
+    labels = class_labels(options.metric, options.labels, names)
     outcome = replace(
         outcome,
         body={
@@ -212,7 +215,8 @@ def _compare(
         },
     )
     asked, trust = options.bars or Bars(), options.source.trust
-    wanted = Wanted(source.signature, answers, source.facts, asked, labels=labels, trust=trust)
+    task = asked_of(options.metric, options.labels, asked, source.signature)
+    wanted = Wanted(source.signature, answers, source.facts, asked, labels=labels, trust=trust, task=task)
     judged = _judged(
         outcome, lambda _: try_out(artifact.artifact.path, signature, artifact.runtime, wanted, crew), told
     )

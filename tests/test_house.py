@@ -36,16 +36,16 @@ FRAMEWORKS = {
 LAYERS = (
     (
         "values",
-        "archives bars boundary errors events formats images inputs jaxfile jsonfile keeplist model options pickles "
-        "plugins precisions preprocess protobuf providers samples sizes tensorrt_operators "
-        "tensorrt_options",
+        "archives bars boundary errors events formats images inputs jaxfile jsonfile keeplist metric model "
+        "named_function options pickles plugins precisions preprocess protobuf providers samples sizes "
+        "tensorrt_operators tensorrt_options",
     ),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
     (
         "stages of the two lines",
         "answering blame cache calibration candidate coverage hardware keep_search kinds parting precision_noise "
-        "probes provided receipt reducing side_by_side source steps tensorrt_asked",
+        "probes provided receipt reducing scoring scoring_raters side_by_side source steps tensorrt_asked",
     ),
     ("bundles and outcomes", "bundle outcome"),
     (

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import runpy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from dlconv import keep_search
+from dlconv.bars import Bars, OutputBars
 from dlconv.errors import ConversionError
 from dlconv.keep_search import search
 from dlconv.model import Signature, TensorSpec
+from dlconv.options import ExportOptions
 from dlconv.precision_noise import emulate
+from dlconv.reducing import in_units
 from dlconv.samples import SampleSet
+from dlconv.scoring import open_task
 from dlconv.source import Reference
 from dlconv.validators.parity import Answers
 from dlconv.workers.crew import Crew
@@ -99,10 +103,32 @@ def test_planted_faults_are_kept_first(fault: str, tmp_path: Path, crew: Crew) -
         assert len(found.keep) <= 2
 
 
+@pytest.mark.onnx
+def test_what_the_task_metric_needs_is_kept_first(tmp_path: Path, crew: Crew) -> None:
+    """The same sensitive layer, judged by the classes: without it the best class holds, with it it does not."""
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        place = int(random.integers(1, 7))
+        path, reference = chain(tmp_path, random, place, "sensitive", rows=100)
+        labels = np.concatenate([answer["y"].argmax(axis=1) for answer in reference.answers.y32])
+        np.savez(tmp_path / "labels.npz", y=labels)
+        task = open_task("top1", tmp_path / "labels.npz", SIGNATURE)
+        bars = Bars(outputs={"*": OutputBars(max_error=1.0, max_drop=0.05)})
+        options = ExportOptions(("onnx",), tmp_path, precision="int8", bars=bars)
+
+        def noise(keep: frozenset[str], path: Path = path, reference: Reference = reference, task: Any = task,
+                  options: ExportOptions = options) -> float:  # fmt: skip
+            return in_units(emulate(path, SIGNATURE, reference, "int8", crew, keep=sorted(keep), task=task), options)
+
+        found = search(noise, [f"m{number}" for number in range(9)], budget_s=120, tell=quiet)
+        assert found.keep[0] == f"m{place}" and len(found.keep) <= 2, (seed, place, found)
+        assert noise(frozenset()) > 1 >= found.noise
+
+
 SIGNATURE = Signature((TensorSpec("x", "float32", ("N", 16)),), (TensorSpec("y", "float32", ("N", 16)),))
 
 
-def chain(folder: Path, random: np.random.Generator, place: int, fault: str) -> tuple[Path, Reference]:
+def chain(folder: Path, random: np.random.Generator, place: int, fault: str, rows: int = 4) -> tuple[Path, Reference]:
     """Nine products of orthogonal matrices. Overflow: one is scaled beyond float16, the next one back. Sensitive: one
     has weights a thousand times the others for a channel that is always 0: in 8 bits they drown the others."""
     weights = [np.linalg.qr(random.standard_normal((16, 16)))[0] for _ in range(9)]
@@ -118,7 +144,7 @@ def chain(folder: Path, random: np.random.Generator, place: int, fault: str) -> 
         for number in range(9)
     ]
     path: Path = _save(folder, nodes, [_value("x", ["N", 16])], [_value("y", ["N", 16])], stored)
-    samples = [{"x": random.standard_normal((4, 16)).astype(np.float32)} for _ in range(3)]
+    samples = [{"x": random.standard_normal((rows, 16)).astype(np.float32)} for _ in range(3)]
     y64 = []
     for sample in samples:
         y = sample["x"].astype(np.float64)

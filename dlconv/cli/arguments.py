@@ -186,8 +186,32 @@ _BARS = (
         "--min-sqnr-db", type=float, metavar="X", help="Signal to noise, in dB, asked of every output besides."
     ),
     click.option("--min-top1", type=float, metavar="X", help="Share of equal best classes, 0 to 1, of every output."),
-    click.option("--max-drop", type=float, metavar="X", help="Of accuracy on the labels, 0 to 1."),
+    click.option("--max-drop", metavar="P%", help="Of accuracy on the labels, or of --metric: 0.5% or 0.005."),
 )
+
+
+_LABELS = (
+    click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="What is right of the samples: an .npz of classes by output, or what --metric asks.",
+    ),
+    click.option(
+        "--metric",
+        default="",
+        metavar="NAME|MODULE:FUNCTION",
+        help="Of the task, on --labels, judged by --max-drop: top1, top5, 'map boxes=B scores=S classes=C', "
+        "'wer alphabet=FILE', or a function of yours.",
+    ),
+)
+
+
+def labels_options(command: _F) -> _F:
+    """The options that say labels, and what is measured on them."""
+    for option in reversed(_LABELS):
+        command = option(command)
+    return command
 
 
 _LATENCY = (
@@ -222,14 +246,14 @@ def bars_of(
     min_cosine: float | None,
     min_sqnr_db: float | None,
     min_top1: float | None,
-    max_drop: float | None,
+    max_drop: str | None,
 ) -> Bars | None:
     """The bars that the words of a command line mean; None where none was said. Raises RequestError."""
     besides = {
         "min_cosine": min_cosine,
         "min_sqnr_db": min_sqnr_db,
         "min_top1": min_top1,
-        "max_drop": max_drop,
+        "max_drop": None if max_drop is None else share_of(max_drop, "--max-drop"),
     }
     errors: dict[str, float] = {}
     for text in max_errors:
@@ -244,3 +268,15 @@ def bars_of(
         return None
     every = OutputBars(errors.pop(EVERY, None), **besides)
     return Bars(factor, {EVERY: every, **{name: replace(every, max_error=value) for name, value in errors.items()}})
+
+
+def share_of(text: str, option: str) -> float:
+    """The share that "0.5%" or "0.005" is. Raises RequestError."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        value = float(number)
+    except ValueError as error:
+        raise RequestError(f"{option} {text!r} is no share", wanted="0.5% or 0.005") from error
+    if rest:
+        raise RequestError(f"{option} {text!r} is no share", wanted="0.5% or 0.005")
+    return value / 100 if percent else value

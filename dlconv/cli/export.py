@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlconv.cli.arguments import MODEL, bars_of, bars_options, options_of, wishes
+from dlconv.cli.arguments import MODEL, bars_of, bars_options, labels_options, options_of, wishes
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.options import parse_required
@@ -45,7 +45,7 @@ _BARS = ("factor", "max_errors", "min_cosine", "min_sqnr_db", "min_top1", "max_d
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
 @click.option("--jobs", type=int, metavar="N", help="Workers side by side; without, as many as fit.")
-@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE.npz", help="Right classes of --samples.")
+@labels_options
 @bars_options
 @release_options
 @reported

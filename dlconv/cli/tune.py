@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dlconv.bars import Bars
-from dlconv.cli.arguments import MODEL, bars_of, names_in, source_wishes
+from dlconv.cli.arguments import MODEL, bars_of, names_in, share_of, source_wishes
 from dlconv.cli.precision_options import calibration_options
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import RequestError
@@ -130,7 +130,7 @@ def tune(
         calibration=calibration,
         preprocess=preprocess,
         allow_random_calibration=allow_random_calibration,
-        wish=Wish(min_speedup, None if max_drop is None else _share(max_drop)),
+        wish=Wish(min_speedup, None if max_drop is None else share_of(max_drop, "--max-drop")),
         budget_s=_seconds(budget),
         time_s=time_s,
     )
@@ -187,14 +187,3 @@ def _seconds(text: str) -> float:
     if match is None or match[2] not in _UNITS:
         raise RequestError(f"--budget {text!r} is no time", wanted="a number with s, m or h", mend="--budget 10m")
     return float(match[1]) * _UNITS[match[2]]
-
-
-def _share(text: str) -> float:
-    number, percent, rest = text.strip().partition("%")
-    try:
-        value = float(number)
-    except ValueError as error:
-        raise RequestError(f"--max-drop {text!r} is no share", wanted="0.5% or 0.005") from error
-    if rest:
-        raise RequestError(f"--max-drop {text!r} is no share", wanted="0.5% or 0.005")
-    return value / 100 if percent else value

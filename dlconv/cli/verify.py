@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlconv import providers
-from dlconv.cli.arguments import bars_of, bars_options, latency_options
+from dlconv.cli.arguments import bars_of, bars_options, labels_options, latency_options
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import RequestError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--input", "inputs", multiple=True, metavar="NAME:SHAPE[:DTYPE]", help="Of --against's model.")
 @click.option("--draws", type=int, default=8, show_default=True, help="Random samples, where none are given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
-@click.option("--labels", type=click.Path(path_type=Path), metavar="FILE.npz", help="Right classes, by output.")
+@labels_options
 @bars_options
 @click.option(
     "--baseline", type=click.Path(path_type=Path), metavar="DIR", help="A bundle, or a folder of them, to time against."
@@ -60,6 +60,7 @@ def verify(
     draws: int,
     seed: int,
     labels: Path | None,
+    metric: str,
     provider: str | None,
     allow_skip: str,
     require: str,
@@ -98,6 +99,7 @@ def verify(
         bars_of(**bars),
         frozenset(parse_targets(allow_skip)) if allow_skip else frozenset(),
         labels,
+        metric,
         tuple(parse_link(text) for text in links),
         SourceOptions(tensors, constants, samples, draws, seed, trust=trust),
         Gate(

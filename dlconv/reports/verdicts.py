@@ -25,7 +25,11 @@ def lines(report: Report) -> Iterator[str]:
     outcomes = report.outcomes
     # A column that no outcome has anything for is left out.
     columns = {head: [row[head] for row in map(_row, outcomes)] for head in _row_heads(outcomes)}
-    shown = {head: cells for head, cells in columns.items() if head not in ("latency", "size") or set(cells) != {"-"}}
+    shown = {
+        head: cells
+        for head, cells in columns.items()
+        if head not in ("metric", "latency", "size") or set(cells) != {"-"}
+    }
     yield ""
     drawn = table(tuple(shown), list(zip(*shown.values(), strict=True)), right=_RIGHT) if outcomes else []
     yield from drawn[:2]
@@ -57,6 +61,7 @@ def _row(outcome: Outcome) -> dict[str, str]:
         "verdict": outcome.word,
         "error": error,
         "bar": bar,
+        "metric": metric(outcome),
         "latency": _latency(outcome),
         "size": size(sum(file["size_bytes"] for file in files)) if files else "-",
         "time": duration(outcome.seconds),
@@ -75,6 +80,14 @@ def _outputs(outcome: Outcome) -> list[dict[str, Any]]:
     judged = [dict(check.figures) for check in outcome.checks if check.name == "parity"]
     told: list[dict[str, Any]] = judged or outcome.body.get("evidence", {}).get("outputs", [])
     return [output for output in told if "error" in output and "bar" in output]
+
+
+def metric(outcome: Outcome) -> str:
+    """The task metric of the artifact beside the source's, "0.962 for 0.964"; "-" where none was judged."""
+    figures = next((check.figures for check in outcome.checks if check.name == "metric"), None)
+    if figures is None:
+        return "-"
+    return f"{float(figures['candidate']):.4g} for {float(figures['reference']):.4g}"
 
 
 def _latency(outcome: Outcome) -> str:

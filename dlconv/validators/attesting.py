@@ -19,12 +19,16 @@ this, all that is heavy was left there."""
 
 _NAME: Final = "precision"
 
+_STORES_FLOAT16: Final = frozenset({"tflite"})
+"""Runtimes whose files hold float16 as stored numbers alone, which delegates compute in."""
 
-def attested(precision: str, account: Mapping[str, Any] | None) -> Check:
+
+def attested(precision: str, account: Mapping[str, Any] | None, runtime: str = "") -> Check:
     """A check that fails where (nearly) all was left in float32.
 
-    Of a "-weights" precision the stored numbers are asked; of fp16 the operators, or the stored numbers where a format
-    has no other float16 (TFLite); of int8 and bf16 the operators, and those that ran where the runtime tells.
+    Of a "-weights" precision the stored numbers are asked; of fp16 the operators, or of TFLite, which has no other
+    float16, the stored numbers; of int8 and bf16 the operators, and those that ran where the runtime tells. runtime:
+    what runs the artifact, by name.
     """
     if not account:
         return Check(_NAME, Verdict("INCONCLUSIVE", ("the runtime gives no account of what is in which precision",)))
@@ -32,7 +36,7 @@ def attested(precision: str, account: Mapping[str, Any] | None) -> Check:
     wanted = {"operators": computed_in(precision), "weights": dtype_of(precision), "ran": computed_in(precision)}
     shares = {kind: share_of(account.get(kind, {}), each) for kind, each in wanted.items()}
     figures = {**{f"{kind}_share": share for kind, share in shares.items()}, "account": dict(account)}
-    asked = _asked(precision, shares)
+    asked = _asked(precision, shares, runtime)
     if asked is None:
         return Check(_NAME, Verdict("INCONCLUSIVE", (f"nothing is known of what is in {dtype}",)), figures=figures)
     what, share = asked
@@ -48,13 +52,15 @@ def share_of(counts: Mapping[str, Any], dtype: str) -> float | None:
     return counts.get(dtype, 0) / total if total else None
 
 
-def _asked(precision: str, shares: Mapping[str, float | None]) -> tuple[str, float] | None:
+def _asked(precision: str, shares: Mapping[str, float | None], runtime: str) -> tuple[str, float] | None:
     operators, weights, ran = shares["operators"], shares["weights"], shares["ran"]
     if is_stored_alone(precision):
         return None if weights is None else ("what is stored", weights)
     if precision == "fp16":
-        known = [share for share in (operators, weights) if share is not None]
-        return ("the operators and of what is stored", max(known)) if known else None
+        stored = weights if runtime in _STORES_FLOAT16 else None
+        known = [share for share in (operators, stored) if share is not None]
+        what = "the operators" if stored is None else "the operators and of what is stored"
+        return (what, max(known)) if known else None
     if ran is not None:
         return "the operators that ran", ran
     return None if operators is None else ("the operators", operators)

@@ -39,16 +39,21 @@ def accuracy(labels: np.ndarray[Any, Any], reference: Arrays, candidate: Arrays,
     """How often each is right. labels: one class a row of scores, in the samples' order; none for the last samples,
     where those are draws of other sizes. SamplesError if they do not fit the output `name`."""
     right = np.asarray(labels).ravel()
-    rows = [_predicted(array).size for array in reference]
-    ends = {sum(rows[:count]): count for count in range(len(rows) - OTHER_SIZES, len(rows) + 1) if count > 0}
-    if right.size not in ends:
-        raise SamplesError(
-            f"there are {right.size} labels for {sum(rows)} answers of '{name}'",
-            mend="give as many labels as samples, in the samples' order",
-        )
-    count = ends[right.size]
+    count = labelled([_predicted(array).size for array in reference], right.size, f"answers of '{name}'")
     sure, got = (np.concatenate([_predicted(array) for array in arrays[:count]]) for arrays in (reference, candidate))
     return Accuracy(int(np.count_nonzero(got == right)), int(np.count_nonzero(sure == right)), int(right.size))
+
+
+def labelled(rows: Sequence[int], labels: int, what: str) -> int:
+    """How many of the samples have labels: all, or all but the last, where those are draws of other sizes. rows: how
+    many answers each sample has. SamplesError where that many labels fit neither."""
+    ends = {sum(rows[:count]): count for count in range(len(rows) - OTHER_SIZES, len(rows) + 1) if count > 0}
+    if labels not in ends:
+        raise SamplesError(
+            f"there are {labels} labels for {sum(rows)} {what}",
+            mend="give as many labels as samples, in the samples' order",
+        )
+    return ends[labels]
 
 
 def _rows(arrays: Arrays) -> Iterator[np.ndarray[Any, Any]]:

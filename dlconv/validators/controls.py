@@ -59,7 +59,7 @@ def with_controls(
         shown = [{name: (planted[name] or [])[i] for name in planted} for i in range(len(candidate))]
         named = replace(errors_alone, outputs={n: b for n, b in errors_alone.outputs.items() if n in {*planted, "*"}})
         seen = measure(_only(answers, planted), shown, evidence.factor, floors, narrowed)
-        seen = replace(seen, precision=evidence.precision, account=evidence.account)
+        seen = replace(seen, precision=evidence.precision, account=evidence.account, runtime=evidence.runtime)
         found[fault] = judge(seen, named).word == "FAIL"
 
     for output in evidence.outputs:

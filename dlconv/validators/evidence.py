@@ -39,6 +39,41 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class TaskEvidence:
+    """What a task metric is of the candidate and of the source's float32 answers, on the same labelled samples.
+
+    labels: how many things the metric counts: rows of scores, boxes, words. is_lower_better: as an error rate.
+    interval: of the drop, with 95%, by `method`. problem: why the metric is not known of the candidate; then it is NaN.
+    """
+
+    metric: str
+    candidate: float
+    reference: float
+    labels: int
+    is_lower_better: bool = False
+    interval: tuple[float, float] = (math.nan, math.nan)
+    method: str = ""
+    problem: str = ""
+
+    @property
+    def drop(self) -> float:
+        """By how much the candidate is worse; negative where it is better."""
+        return (self.candidate - self.reference) * (1 if self.is_lower_better else -1)
+
+    def to_dict(self) -> dict[str, Any]:
+        told = {key: json_number(value) for key, value in vars(self).items()}
+        return {**told, "interval": [json_number(end) for end in self.interval]}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> TaskEvidence:
+        known: dict[str, Any] = {spec.name: data[spec.name] for spec in fields(TaskEvidence)}
+        known |= {key: float(known[key]) for key in ("candidate", "reference")}
+        low, high = known["interval"]
+        known["interval"] = (float(low), float(high))
+        return TaskEvidence(**known)
+
+
+@dataclass(frozen=True)
 class OutputEvidence:
     """What was measured of one output. Errors are relative to scale; a figure is None where it is undefined.
 
@@ -106,7 +141,8 @@ class Evidence:
 
     factor: the runtime's bar in units of the noise floor. controls maps the name of each planted fault to whether the
     judge found it. doubts: what stands in the way of a PASS, however small the errors are. precision: what was asked
-    for; account: below fp32, what of the artifact is in which precision (`attesting`).
+    for; account: below fp32, what of the artifact is in which precision (`attesting`). runtime: what ran it, "" where
+    that is not known. task: of a task metric, None where none was asked for.
     """
 
     outputs: tuple[OutputEvidence, ...]
@@ -117,11 +153,15 @@ class Evidence:
     doubts: tuple[str, ...] = ()
     precision: str = "fp32"
     account: Mapping[str, Any] | None = None
+    runtime: str = ""
+    task: TaskEvidence | None = None
 
     def to_dict(self) -> dict[str, Any]:
         below = {} if self.precision == "fp32" else {"precision": self.precision, "account": self.account}
         return {
+            **({"runtime": self.runtime} if self.runtime else {}),
             **below,
+            **({} if self.task is None else {"task": self.task.to_dict()}),
             "samples": self.samples,
             "factor": json_number(self.factor),
             "outputs": [output.to_dict() for output in self.outputs],
@@ -141,6 +181,8 @@ class Evidence:
             tuple(data.get("doubts", ())),
             str(data.get("precision", "fp32")),
             data.get("account"),
+            str(data.get("runtime", "")),
+            None if data.get("task") is None else TaskEvidence.from_dict(data["task"]),
         )
 
 

@@ -6,10 +6,12 @@ Every comparison is written so that a NaN fails it.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dlconv import plugins
-from dlconv.bars import Bars
+from dlconv.bars import EVERY, Bars
+from dlconv.validators import drops
 from dlconv.validators.attesting import attested
 from dlconv.validators.evidence import json_number
 from dlconv.validators.quantised import QUANTISED_FACTOR, WIDEST_QUANTISED_BAR
@@ -40,7 +42,8 @@ def judge(evidence: Evidence, bars: Bars | None = None) -> Verdict:
 
 
 def checks(evidence: Evidence, bars: Bars | None = None) -> tuple[Check, ...]:
-    """Every question that the evidence answers, judged: "answers", "parity" of each output, "determinism", "controls".
+    """Every question that the evidence answers, judged: "answers", "parity" of each output, "determinism", "metric",
+    "controls".
 
     bars: what the user asks for; without, each output's own bar, a factor of its noise floor.
     """
@@ -59,7 +62,10 @@ def checks(evidence: Evidence, bars: Bars | None = None) -> tuple[Check, ...]:
     if any(output.repeat is not None for output in evidence.outputs):
         found.append(_determinism(evidence))
     if evidence.precision != "fp32":
-        found.append(attested(evidence.precision, evidence.account))
+        found.append(attested(evidence.precision, evidence.account, evidence.runtime))
+    drop = asked.of(EVERY).max_drop
+    if evidence.task is not None and drop is not None:
+        found.append(drops.judged(evidence.task, drop))
     if evidence.controls:
         found.append(_controls(evidence))
     return (*found, *_of_plugins(evidence, asked))
@@ -120,7 +126,8 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
         _judge_float(output, bar, own, widest, failures, doubts)
     else:
         _judge_exact(output, bar, own, failures, doubts)
-    failures += _further(output, own)
+    # Where a task metric was measured, the drop that is allowed is its own.
+    failures += _further(output, own if evidence.task is None else replace(own, max_drop=None))
     if evidence.samples == 1:
         doubts.append(
             f"{output.name}: one sample alone cannot show an artifact that always answers the same; "

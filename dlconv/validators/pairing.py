@@ -67,3 +67,16 @@ def to_source(outputs: Sample, signature: Signature) -> Sample:
             array = (wide if spec.scale is None else (wide - spec.zero_point) * spec.scale).astype(spec.boundary)
         turned[spec.source_name] = array
     return turned
+
+
+def narrowing(source: Signature, artifact: Signature) -> dict[str, str]:
+    """Integer outputs whose dtype the artifact states as another integer's: TFLite's int32 for int64."""
+    wanted = {spec.name: spec.dtype for spec in source.outputs}
+    return {
+        spec.source_name: spec.dtype
+        for spec in artifact.outputs
+        if spec.source_name in wanted
+        and spec.dtype != wanted[spec.source_name]
+        and np.dtype(spec.dtype).kind in "iu"
+        and np.dtype(wanted[spec.source_name]).kind in "iu"
+    }

@@ -39,7 +39,20 @@ STORED = {"operators": {"float32": 4}, "weights": {"int8": 90, "float32": 10}, "
     ],
 )
 def test_what_is_asked_is_what_is_there(precision: str, account: dict[str, Any] | None, word: str) -> None:
-    assert attested(precision, account).verdict.word == word
+    assert attested(precision, account, "tflite").verdict.word == word
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "tensorrt", ""])
+def test_float16_that_is_stored_alone_is_no_fp16_but_for_tflite(runtime: str) -> None:
+    stored = {**FULL, "weights": {"float16": 100}}
+    told = attested("fp16", stored, runtime)
+    assert told.verdict.word == "FAIL" and "0% of the operators" in told.verdict.reasons[0]
+    assert attested("fp16", HALF, runtime).verdict.word == "PASS"
+    output = OutputEvidence("y", "float32", "float", 10, 1.0, 1e-3, 1e-3)
+    for name, word in ((runtime, "FAIL"), ("tflite", "PASS")):  # in the receipt, and judged anew
+        known = Evidence((output,), 2, 3.0, precision="fp16", account=stored, runtime=name)
+        again = Evidence.from_dict(known.to_dict())
+        assert {check.name: check.verdict.word for check in checks(again)}["precision"] == word
 
 
 def test_a_share_just_below_the_least_fails() -> None:

@@ -1,0 +1,52 @@
+"""`--metric` with `--labels` and `--max-drop`, as a user types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from tests.end_to_end.test_export import receipt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = [pytest.mark.onnx]
+
+
+def test_the_drop_of_a_task_metric_is_judged(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    words = ("--labels", digits / "labels.npz", "--metric", "top1", "--max-drop")
+    export = ("export", digits / "digits.onnx", "--samples", digits / "samples.npz", "--to", "onnx,openvino,tflite",
+              "--int8", "-o", tmp_path, "--json", "-", *words)  # fmt: skip
+    ran = dlconv(*export, "2%", "--html", tmp_path / "report.html")
+    assert ran.code == 0, ran.err
+    for target in ("onnx", "openvino", "tflite"):
+        task = receipt_of(tmp_path / f"digits-{target}-int8")["evidence"]["task"]
+        assert task["metric"] == "top1" and task["labels"] == 64 and task["reference"] > 0.9
+        assert task["interval"][0] <= task["reference"] - task["candidate"] <= task["interval"][1]
+    page = (tmp_path / "report.html").read_text()
+    assert "metric of top1" in page and "Newcombe" in page
+    shown = dlconv("verify", tmp_path / "digits-onnx-int8", *words, "2%")
+    assert shown.code == 0 and "0.9844 for 0.9844" in shown.out, shown.out
+    few = dlconv("verify", tmp_path / "digits-onnx-int8", *words, "0.5%")
+    assert few.code == 3 and "give 200 labels or more" in few.out
+    lost = dlconv("verify", tmp_path / "digits-onnx-int8")  # there is a bar, and no labels to judge it by
+    assert lost.code == 1 and "no such figure" in lost.out
+
+
+def test_labels_and_metrics_that_do_not_fit_are_errors(
+    dlconv: Callable[..., Any], digits: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "few.npz", y=np.zeros(10, int))
+    export = ("export", digits / "digits.onnx", "--samples", digits / "samples.npz", "--to", "onnx", "-o", tmp_path)
+    ran = dlconv(*export, "--labels", tmp_path / "few.npz", "--metric", "top1", "--max-drop", "1%")
+    assert ran.code == 2 and "10 labels for 67 answers" in ran.err
+    ran = dlconv(*export, "--metric", "top1", "--max-drop", "1%")
+    assert ran.code == 2 and "needs labels" in ran.err
+    ran = dlconv(*export, "--labels", digits / "labels.npz", "--metric", "top1")
+    assert ran.code == 2 and "--max-drop" in ran.err
+    ran = dlconv(*export, "--labels", digits / "labels.npz", "--metric", "best", "--max-drop", "1%")
+    assert ran.code == 2 and "no metric 'best'" in ran.err
+    assert not list(tmp_path.glob("digits-*"))
