@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dlconv.errors import DlconvError
 from dlconv.formats import Format, digest, identify
 from dlconv.model import Signature
@@ -36,6 +34,11 @@ _TIMED = {
     Format.OPENVINO: ("openvino", "dlconv.runtimes.openvino_time:spent"),
 }
 """The same of the runtimes that tell the time of each node."""
+_GUESSED = {
+    Format.ONNX: ("onnx", "dlconv.runtimes.onnx_work:guessed"),
+    Format.TFLITE: ("tflite", "dlconv.runtimes.tflite_work:guessed"),
+}
+"""The same of what estimates it by the work of each operator, where it is not told: nothing is run."""
 _TIMED_S = 2.0
 
 
@@ -47,7 +50,8 @@ class Inspection:
     (name: count) and parameters ({"count", "size_bytes", "by_dtype"}) are None where nothing could read them; then
     trouble says why. advice: how to make of it what dlconv converts. time: where the runtime spends it ({"runtime",
     "runs", "sizes", "nodes": [[operator, node, milliseconds], ...]}, the longest first), or why that is not known
-    ({"reason"}); None where it was not asked for.
+    ({"reason"}), with an estimate besides where there is one ({"estimate": [[operator, node, share], ...]}); None where
+    it was not asked for.
     """
 
     path: Path
@@ -132,6 +136,19 @@ def inspect(path: Path | str, *, timeout_s: float = 300.0, timed: bool = False) 
 
 def _time(found: Found, signature: Signature | None, timeout_s: float) -> dict[str, Any]:
     """See `Inspection.time`. Free sizes are 1, integers from 0 to 1: they may count something."""
+    told = _measured(found, signature, timeout_s)
+    if "reason" not in told or found.format not in _GUESSED:
+        return told
+    try:
+        guess = _called(found, *_GUESSED[found.format], timeout_s)
+    except DlconvError as error:
+        return {"reason": f"{told['reason']}; nor can it be estimated: {error}"}
+    return {**told, "estimate": sorted(guess["nodes"], key=lambda node: -node[2])}
+
+
+def _measured(found: Found, signature: Signature | None, timeout_s: float) -> dict[str, Any]:
+    if found.format is Format.TFLITE:
+        return {"reason": "TFLite's interpreter gives no profile to Python"}
     if found.format not in _TIMED:
         also = " or ".join(format_.value for format_ in _TIMED)
         return {
@@ -151,7 +168,7 @@ def _time(found: Found, signature: Signature | None, timeout_s: float) -> dict[s
 
 
 def _counts(signature: Signature) -> dict[str, tuple[int, int]]:
-    return {spec.name: (0, 1) for spec in signature.inputs if np.dtype(spec.dtype).kind in "iu"}
+    return {spec.name: (0, 1) for spec in signature.inputs if spec.dtype.removeprefix("u").startswith("int")}
 
 
 def _signature(known: dict[str, Any]) -> Signature | None:

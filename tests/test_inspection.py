@@ -10,7 +10,12 @@ from dlconv.errors import FormatError, ToolchainMissing
 from dlconv.formats import Format
 from dlconv.inspection import inspect
 from dlconv.reports.inspection import lines, shares
+from dlconv.runtimes.onnx_time import own_times
+from dlconv.runtimes.onnx_work import guessed
 from dlconv.runtimes.tensorrt_plan import PlanFacts
+from dlconv.runtimes.tflite_flatbuffer import FlatGraph, FlatOperator, FlatTensor
+from dlconv.runtimes.tflite_work import work_of
+from dlconv.runtimes.work import BALANCE, Work, estimated
 from dlconv.workers import tiny_models
 
 
@@ -159,3 +164,50 @@ def test_why_the_time_is_not_known_is_told(digits: Path) -> None:
     found = inspect(digits / "digits.pt", timed=True)
     assert found.time is not None and "export it to onnx or openvino" in found.time["reason"]
     assert "not measured" in "\n".join(lines(found))
+
+
+@pytest.mark.onnx
+def test_what_does_not_run_is_estimated_and_says_so(tmp_path: Path) -> None:
+    path = heavy(tmp_path)
+    import onnx
+
+    model = onnx.load(str(path))
+    foreign = onnx.helper.make_node("Nobody", [model.graph.output[0].name], ["beyond"], domain="nobody")
+    model.graph.node.append(foreign)
+    model.graph.output[0].name = "beyond"
+    model.opset_import.append(onnx.helper.make_opsetid("nobody", 1))
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    time = inspect(tmp_path / "foreign.onnx", timed=True).time or {}
+    assert "nodes" not in time and time["reason"] and time["estimate"][0][:2] == ["MatMul", "product"]
+    assert all(one.run_ms is None for one in shares(time))
+    assert sum(one.share for one in shares(time)) == pytest.approx(1)
+    told = "\n".join(lines(inspect(tmp_path / "foreign.onnx", timed=True)))
+    assert "not measured" in told and "estimated by" in told and "not timed" in told
+
+
+@pytest.mark.onnx
+def test_the_arithmetic_of_a_matrix_product(tmp_path: Path) -> None:
+    tiny_models.write_onnx(str(tmp_path / "tiny.onnx"))  # [1, 4] x [4, 3], then Relu
+    matmul, relu = guessed(str(tmp_path / "tiny.onnx"))["nodes"]
+    assert matmul[2] / relu[2] == pytest.approx(max(2 * 4 * 3 / BALANCE, 4 * (4 + 12 + 3)) / (4 * (3 + 3)))
+
+
+def test_the_work_of_a_convolution_of_tflite() -> None:
+    def tensor(*shape: int) -> FlatTensor:
+        return FlatTensor("t", "int8", shape, (), (), 0, 0, 0, 0, False)
+
+    graph = FlatGraph((tensor(-1, 8, 8, 3), tensor(16, 3, 3, 3), tensor(-1, 6, 6, 16)), (0,), (2,), ())
+    work = work_of(FlatOperator("CONV_2D", (0, 1, -1), (2,)), graph)
+    assert work.operations == 2 * 27 * 6 * 6 * 16
+    assert work.size_bytes == 8 * 8 * 3 + 16 * 27 + 6 * 6 * 16
+
+
+def test_an_estimate_takes_the_longer_of_arithmetic_and_bytes() -> None:
+    found = estimated([Work("a", "x", int(300 * BALANCE), 5), Work("b", "y", 1, 100), Work("c", "z", 0, 0)])
+    assert found == [["a", "x", 0.75], ["b", "y", 0.25], ["c", "z", 0.0]]
+    assert estimated([Work("c", "z", 0, 0)]) == [["c", "z", 0.0]]
+
+
+def test_a_node_that_holds_a_graph_counts_without_it() -> None:
+    times = ((10, 100), (20, 30), (60, 10), (120, 20))
+    assert own_times([{"ts": ts, "dur": dur} for ts, dur in times]) == [60, 30, 10, 20]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dlconv.model import TensorSpec
 
 _MOST_OPERATORS = 12
+ESTIMATED_BY = "by each operator's arithmetic or its bytes, whichever takes a CPU longer, free sizes at 1"
 
 
 def lines(found: Inspection, *, all_operators: bool = False) -> Iterator[str]:
@@ -66,22 +67,27 @@ def _operators(operators: dict[str, int], show_all: bool) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Share:
-    """What the nodes of one operator take of a run: of its time from 0 to 1, and in milliseconds."""
+    """What the nodes of one operator take of a run: of its time from 0 to 1, and in milliseconds, None where it
+    is an estimate."""
 
     operator: str
     nodes: int
     share: float
-    run_ms: float
+    run_ms: float | None
 
 
 def shares(time: dict[str, Any]) -> list[Share]:
-    """Of `Inspection.time`, by operator, the longest first; [] where it is not known."""
-    told = time.get("nodes", [])
-    whole_ms = sum(run_ms for _, _, run_ms in told) or 1.0
+    """Of `Inspection.time`, by operator, the longest first: measured, or else estimated; [] where it is not known."""
+    is_measured = "nodes" in time
+    told = time["nodes"] if is_measured else time.get("estimate", [])
+    whole = sum(figure for _, _, figure in told) or 1.0
     by_operator: dict[str, list[float]] = {}
-    for operator, _, run_ms in told:
-        by_operator.setdefault(operator, []).append(run_ms)
-    found = [Share(name, len(each), sum(each) / whole_ms, sum(each)) for name, each in by_operator.items()]
+    for operator, _, figure in told:
+        by_operator.setdefault(operator, []).append(figure)
+    found = [
+        Share(name, len(each), sum(each) / whole, sum(each) if is_measured else None)
+        for name, each in by_operator.items()
+    ]
     return sorted(found, key=lambda one: (-one.share, one.operator))
 
 
@@ -94,12 +100,21 @@ def measured_by(time: dict[str, Any]) -> str:
 def _time(time: dict[str, Any]) -> Iterator[str]:
     if "reason" in time:
         yield f"  time        not measured: {time['reason']}"
-        return
-    yield f"  time        {measured_by(time)}"
+        if "estimate" in time:
+            yield f"              estimated {ESTIMATED_BY}"
+    else:
+        yield f"  time        {measured_by(time)}"
     rows = [
-        (one.operator, str(one.nodes), f"{100 * one.share:.1f}%", f"{one.run_ms:.3f} ms")
+        (
+            one.operator,
+            str(one.nodes),
+            f"{100 * one.share:.1f}%",
+            "not timed" if one.run_ms is None else f"{one.run_ms:.3f} ms",
+        )
         for one in shares(time)[:_MOST_OPERATORS]
     ]
+    if not rows:
+        return
     for line in table(("operator", "nodes", "share", "a run"), rows, right=("nodes", "share", "a run")):
         yield f"    {line}"
 

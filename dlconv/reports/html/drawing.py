@@ -67,13 +67,14 @@ def svg(draw: Callable[[Any], None], title: str, told: str, key: str, width: flo
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = written.getvalue()
+    sizes = f"min-width: {width * 0.8:.1f}in; max-width: {width * 1.25:.1f}in"  # narrower, it would not be legible
     text = _ANNOTATIONS.sub("", text[text.index("<svg ") :])
     text = _ID.sub(rf"\g<1>{key}-", text)
     for name, stand_in in INK.items():
         text = text.replace(stand_in, f"var(--{name}, {FALLBACK[name]})")
     head = (
         rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" '
-        rf'aria-labelledby="{key}-title {key}-told" style="max-width: {width * 1.25:.1f}in"><title id="{key}-title">'
+        rf'aria-labelledby="{key}-title {key}-told" style="{sizes}"><title id="{key}-title">'
     )
     about = f'{_text(title)}</title><desc id="{key}-told">{_text(told)}</desc>'
     return _HEAD.sub(lambda found: found.expand(head) + about, text, count=1).strip()

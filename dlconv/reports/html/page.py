@@ -11,7 +11,7 @@ from dlconv.errors import InternalError
 from dlconv.reports import differences
 from dlconv.reports.html import needs, plots, views
 from dlconv.reports.html.comparison import compared
-from dlconv.reports.inspection import measured_by, shares
+from dlconv.reports.inspection import ESTIMATED_BY, measured_by, shares
 from dlconv.reports.table import duration, one_line, size
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def inspection(found: Inspection) -> str:
         operators_svg=plots.operators(found.operators or {}, "Operators", "nodes", "operators"),
         time=found.time or {},
         shares=shares(found.time or {}),
+        estimated_by=ESTIMATED_BY,
         measured_by=measured_by(found.time) if found.time and "nodes" in found.time else "",
         time_svg=plots.operators(
             {one.operator: round(100 * one.share, 1) for one in shares(found.time or {})}, "Time", "% of a run", "time"

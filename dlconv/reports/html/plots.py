@@ -264,6 +264,7 @@ def operators(counts: Mapping[str, float], title: str, label: str, key: str, mos
         axes = figure.add_subplot()
         axes.barh([plain(name) for name, _ in ranked], [count for _, count in ranked], color=INK["first"], height=0.7)
         axes.invert_yaxis()
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(label)
         axes.grid(axis="y", visible=False)
 

@@ -198,7 +198,11 @@ def _placement(placement: Mapping[str, Any]) -> dict[str, Any] | None:
     counts = placement.get("precisions") or {}
     total = sum(counts.values()) or 1
     return {
-        "pairs": [(name.replace("_", " "), number(value)) for name, value in placement.items() if name != "precisions"],
+        "pairs": [
+            (name.replace("_", " "), number(value))
+            for name, value in placement.items()
+            if name != "precisions" and value not in ({}, [], "")
+        ],
         "shares": [
             (name, count, 100 * count / total) for name, count in sorted(counts.items(), key=lambda each: -each[1])
         ],
