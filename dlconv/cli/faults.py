@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from dlconv.errors import DlconvError
+from dlconv.reports.console import is_plain
 
 _INTERRUPTED = 130
 
@@ -29,7 +30,7 @@ def show(error: DlconvError) -> None:
 
 def paint(label: str, text: str, colour: str) -> None:
     """Write one line to stderr, its label in a colour where the terminal has colours."""
-    click.echo((label if "NO_COLOR" in os.environ else click.style(label, fg=colour, bold=True)) + text, err=True)
+    click.echo((label if is_plain() else click.style(label, fg=colour, bold=True)) + text, err=True)
 
 
 def told(error: Exception) -> int:

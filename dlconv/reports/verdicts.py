@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlconv.reports.console import is_plain
 from dlconv.reports.findings import NOTHING, error_lines
 from dlconv.reports.table import duration, one_line, size, table
 
@@ -135,6 +135,6 @@ def _end(report: Report) -> str:
 
 def _coloured(line: str, word: str) -> str:
     # click takes the colour out again where the output is no terminal.
-    if "NO_COLOR" in os.environ:
+    if is_plain():
         return line
     return line.replace(f"  {word} ", f"  {click.style(word, fg=_COLOURS[word], bold=True)} ", 1)
