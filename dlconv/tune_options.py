@@ -87,7 +87,7 @@ class TuneOptions:
             found.append("a drop is of accuracy on labels, and none are given: --labels FILE.npz with --samples")
         export, bars = self.export, self.export.bars
         plain = ExportOptions(export.targets, export.output_dir)
-        unsaid = ("precision", "boundary", "keep", "search", "edges", "tensorrt", "optima", "require")
+        unsaid = ("precision", "metric", "boundary", "keep", "search", "edges", "tensorrt", "optima", "require")
         found += [
             f"{name} of the export is {getattr(export, name)!r}: a search leaves it at its default"
             for name in unsaid
