@@ -51,7 +51,10 @@ def parse(text: str) -> Metric:
                 f"there is no metric {first!r}", wanted=f"{', '.join(_WORDS)}, or MODULE:FUNCTION", mend=EXAMPLE
             )
         return Metric("function", first)
-    words = dict(word.partition("=")[::2] for word in further)
+    words: dict[str, str] = {}
+    for word in further:
+        key, _, value = word.partition("=")
+        words[key] = value
     metric = Metric(first, words=words)
     problems = tuple(_problems(metric))
     if problems:
