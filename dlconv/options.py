@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -252,7 +253,9 @@ def parse_targets(text: str) -> tuple[str, ...]:
     unknown = [name for name in names if not is_target(name)]
     if unknown or not names:
         met = f"unknown target {', '.join(map(repr, unknown))}" if unknown else "no target is named"
-        raise RequestError(met, wanted=f"of {', '.join(every_target())}, joined by commas", mend="--to onnx,openvino")
+        near = [*(name if is_target(name) else "".join(get_close_matches(name, every_target(), n=1)) for name in names)]
+        mend = f"--to {','.join(dict.fromkeys(near))}" if near and all(near) else "--to onnx,openvino"
+        raise RequestError(met, wanted=f"of {', '.join(every_target())}, joined by commas", mend=mend)
     return names
 
 

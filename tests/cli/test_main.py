@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from dlconv import __version__
@@ -66,6 +67,23 @@ def test_help_names_every_command_and_each_is_there(name: str, capsys: pytest.Ca
     assert out.startswith(f"Usage: dlconv {name} ")
     if name not in ("toolchain", "completion"):
         assert all(option in out for option in ("--quiet", "--verbose", "--json FILE|-"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["exprot", "x.pt"], "No such command 'exprot'. (Did you mean 'export'?)"),
+        (["export", "x.pt", "--to", "onnx,opnvino"], "next: --to onnx,openvino"),
+        (["export", "x.pt", "--to", "tflit"], "next: --to tflite"),
+        (["export", "x.pt", "--to", "onnx", "--precison", "fp16"], "'--precision'"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_a_misspelt_word_is_told_with_the_right_one(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = called(capsys, *arguments)
+    assert code == 2 and told in click.unstyle(err)
 
 
 @pytest.mark.parametrize(
