@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import click
 import pytest
 
 from dlconv import errors
+from dlconv.options import TARGETS, parse_targets
 from dlconv.probes import PROBES
 from dlconv.workers import toolchains
 
@@ -93,6 +95,26 @@ def test_commands_and_options_exist(page: Path) -> None:
                 found = command.get_command(context, word)
                 assert found is not None, f"{told}: there is no command {word}"
                 command, known = found, known | options_of(found)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands_in(page)], ids=name_of)
+def test_what_commands_are_told_is_of_what_there_is(page: Path) -> None:
+    """Targets after --to, and what an option takes of a few words. Capitals stand for what a reader has."""
+    from dlconv.cli.root import root
+
+    context = click.Context(root)
+    for words in commands_in(page):
+        command = root.get_command(context, words[1]) if len(words) > 1 else None
+        if command is None:
+            continue
+        for option, value in pairwise(words):
+            known = next((each for each in command.params if option in each.opts and option.startswith("--")), None)
+            if known is None or value.isupper() or re.search(r"[A-Z|\[]", value):
+                continue
+            if option == "--to":
+                assert set(parse_targets(value)) <= set(TARGETS), f"{name_of(page)}: {' '.join(words)}"
+            elif isinstance(known.type, click.Choice):
+                assert value in known.type.choices, f"{name_of(page)}: {' '.join(words)}"
 
 
 def test_make_targets_exist() -> None:
