@@ -209,10 +209,12 @@ def overflows(noise: PrecisionNoise) -> list[dict[str, Any]]:
 
 
 def _require_held(noise: PrecisionNoise, precision: str, bars: Bars) -> None:
-    """Raises ConversionError where an output's noise is beyond WIDEST_NOISE, and beyond what the user allows it."""
+    """Raises ConversionError where an output's noise is beyond WIDEST_NOISE, and beyond what the user allows it; and
+    where a task metric drops by more than is allowed."""
     allowed = {output.name: max(bars.of(output.name).max_error or 0.0, WIDEST_NOISE) for output in noise.outputs}
     lost = [output for output in noise.outputs if not (output.floor <= allowed[output.name])]
     if not lost:
+        _require_task(noise, precision, bars)
         return
     beyond = overflows(noise)
     if beyond and any(not math.isfinite(output.error) or output.mismatches for output in lost):
@@ -232,6 +234,21 @@ def _require_held(noise: PrecisionNoise, precision: str, bars: Bars) -> None:
         wanted=f"{max(allowed[output.name] for output in lost):.3g} at the most, of an ideal implementation",
         mend="keep what is sensitive in float32: --keep-list FILE, or let it be found: --search; "
         "or allow it: --max-error X",
+    )
+
+
+def _require_task(noise: PrecisionNoise, precision: str, bars: Bars) -> None:
+    """Raises ConversionError where float16 or bfloat16 loses the task. A CPU that has neither would hide it; of int8
+    the artifact's own answers tell."""
+    task, allowed = noise.task, bars.of(EVERY).max_drop
+    if task is None or allowed is None or noise.precision == "int8" or task.drop <= allowed + _TINY:
+        return
+    raise ConversionError(
+        f"{precision} loses the model's task: {task.metric} is {task.candidate:.6g} for {task.reference:.6g} of the "
+        "source" + (f" ({task.problem})" if task.problem else ""),
+        wanted=f"a drop of {allowed:.3g} at the most, of an ideal implementation",
+        mend="keep what is sensitive in float32: --keep-list FILE, or let it be found: --search; "
+        "or allow it: --max-drop X",
     )
 
 
