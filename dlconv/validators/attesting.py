@@ -19,15 +19,16 @@ this, all that is heavy was left there."""
 
 _NAME: Final = "precision"
 
-_STORES_FLOAT16: Final = frozenset({"tflite"})
-"""Runtimes whose files hold float16 as stored numbers alone, which delegates compute in."""
+_STORES_FLOAT16: Final = frozenset({"tflite", "onnxruntime"})
+"""Runtimes whose files may hold float16 as stored numbers alone: TFLite has no other, and delegates compute in it; ONNX
+Runtime puts float32 operators into the model that it optimises for a CPU without float16 arithmetic."""
 
 
 def attested(precision: str, account: Mapping[str, Any] | None, runtime: str = "") -> Check:
     """A check that fails where (nearly) all was left in float32.
 
-    Of a "-weights" precision the stored numbers are asked; of fp16 the operators, or of TFLite, which has no other
-    float16, the stored numbers; of int8 and bf16 the operators, and those that ran where the runtime tells. runtime:
+    Of a "-weights" precision the stored numbers are asked; of fp16 the operators, or the stored numbers where the
+    runtime's files may have float16 in them alone; of int8 and bf16 the operators, and those that ran where the runtime tells. runtime:
     what runs the artifact, by name.
     """
     if not account:
