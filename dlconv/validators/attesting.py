@@ -28,8 +28,8 @@ def attested(precision: str, account: Mapping[str, Any] | None, runtime: str = "
     """A check that fails where (nearly) all was left in float32.
 
     Of a "-weights" precision the stored numbers are asked; of fp16 the operators, or the stored numbers where the
-    runtime's files may have float16 in them alone; of int8 and bf16 the operators, and those that ran where the runtime tells. runtime:
-    what runs the artifact, by name.
+    runtime's files may have float16 in them alone; of int8 and bf16 the operators, and those that ran where the runtime
+    tells. runtime: what runs the artifact, by name.
     """
     if not account:
         return Check(_NAME, Verdict("INCONCLUSIVE", ("the runtime gives no account of what is in which precision",)))
