@@ -29,7 +29,7 @@ with progress(0) as listener:
 
 def on_terminal(words: list[str], columns: int = 80, environment: dict[str, str] | None = None) -> str:
     """What Python writes when it runs on a terminal of so many columns. Its end is waited for."""
-    known = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "CI")}
+    known = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "CI", "COLUMNS", "LINES")}
     known |= {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **(environment or {})}
     child, terminal = pty.fork()
     if child == 0:
