@@ -26,10 +26,10 @@ from artifact_table import ARTIFACT_FAULTS  # noqa: E402  the tables lie beside 
 from fault_judge import Bench, Judged, judged_bundle, over_seeds  # noqa: E402
 from fault_table import IN_GRAPH, IN_RUNTIME, IN_THE_DARK, IN_WEIGHTS  # noqa: E402
 
-from dlconv.bundle import Bundle, open_bundle  # noqa: E402
-from dlconv.cache import Cache  # noqa: E402
-from dlconv.options import ExportOptions  # noqa: E402
+from dlconv.asked.options import ExportOptions  # noqa: E402
+from dlconv.making.cache import Cache  # noqa: E402
 from dlconv.pipeline import export  # noqa: E402
+from dlconv.records.bundle import Bundle, open_bundle  # noqa: E402
 from dlconv.workers.crew import Crew  # noqa: E402
 
 DIGITS = ROOT / "models" / "digits"

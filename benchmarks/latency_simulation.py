@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from runs import put_section
 
-from dlconv.benching import MOST_ROUNDS, ROUNDS
+from dlconv.latency.benching import MOST_ROUNDS, ROUNDS
 from dlconv.validators.percentiles import NEEDED, percentiles
 from dlconv.validators.ratios import compare
 

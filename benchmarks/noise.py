@@ -6,7 +6,7 @@
 FOLDER holds the models that `zoo_models.py` makes. For each the source's float64 answers to four samples are the
 reference, and what lies how far from them is measured:
 
-- float16, bfloat16: the emulation, from the model's ONNX form (`dlconv.precision_noise`);
+- float16, bfloat16: the emulation, from the model's ONNX form (`dlconv.precision.noise`);
 - openvino-bfloat16: OpenVINO asked for bfloat16, where its own account says that bfloat16 operators ran;
 - torch-float16, torch-bfloat16: the model's Python source in PyTorch, `.half()` and `.bfloat16()`, on the CPU: its
   kernels sum in float32 and round what they give.
@@ -30,16 +30,17 @@ import torch  # noqa: TID253  (a script of its own)
 from runs import Results, put_section
 from zoo_models import Built, built, entries
 
-from dlconv import answering, formats, source
-from dlconv.cache import Cache
+from dlconv import formats
+from dlconv.asked.options import ExportOptions, SourceOptions
 from dlconv.candidate import RUNTIMES
 from dlconv.convert.graph import GRAPH
 from dlconv.errors import DlconvError
 from dlconv.events import Silence
+from dlconv.making.cache import Cache
+from dlconv.making.steps import Product, StepRunner
 from dlconv.model import TensorSpec
-from dlconv.options import ExportOptions, SourceOptions
-from dlconv.precision_noise import emulate
-from dlconv.steps import Product, StepRunner
+from dlconv.precision.noise import emulate
+from dlconv.reference import answering, source
 from dlconv.validators.parity import measure
 from dlconv.workers.crew import Crew, logs_folder
 

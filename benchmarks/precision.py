@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from runs import Results, put_section
 
-from dlconv.hardware import cpu_features, cpu_name
+from dlconv.hardware.here import cpu_features, cpu_name
 
 ROOT = Path(__file__).parents[1]
 TARGETS = ("onnxruntime", "openvino", "tflite")

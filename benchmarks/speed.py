@@ -55,14 +55,14 @@ DLCONV = """
 import json, sys, time
 from pathlib import Path
 start = time.monotonic()
-from dlconv.options import ExportOptions
+from dlconv.asked.options import ExportOptions
 from dlconv.pipeline import export
 class Watch:
     converted = 0.0
     def on(self, event):
         if event.kind in ("step-ended", "cached"): self.converted = time.monotonic() - start
 source, out, targets, cache, given = sys.argv[1:]
-from dlconv.inputs import parse_inputs
+from dlconv.asked.inputs import parse_inputs
 watch = Watch()
 inputs = parse_inputs(tuple(given.split()))[0]
 options = ExportOptions(tuple(targets.split(",")), Path(out), inputs=inputs, use_cache=cache == "1")

@@ -6,15 +6,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlconv.diffing import DiffOptions, diff
+    from dlconv.asked.options import ExportOptions
+    from dlconv.diffing.diff import DiffOptions, diff
     from dlconv.errors import DlconvError
-    from dlconv.front import Wish
     from dlconv.inspection import inspect
     from dlconv.model import TensorSpec
-    from dlconv.options import ExportOptions
     from dlconv.pipeline import export, plan
-    from dlconv.tune_options import TuneOptions
-    from dlconv.tuning import tune
+    from dlconv.tuning.front import Wish
+    from dlconv.tuning.options import TuneOptions
+    from dlconv.tuning.tune import tune
     from dlconv.verification import VerifyOptions, compare, verify
 
 __version__ = "0.1.0"
@@ -39,19 +39,19 @@ __all__ = [
 
 # Loaded when first asked for: `import dlconv` alone costs nothing, also in a worker's interpreter.
 _HOMES = {
-    "DiffOptions": "dlconv.diffing",
+    "DiffOptions": "dlconv.diffing.diff",
     "DlconvError": "dlconv.errors",
-    "ExportOptions": "dlconv.options",
+    "ExportOptions": "dlconv.asked.options",
     "TensorSpec": "dlconv.model",
-    "TuneOptions": "dlconv.tune_options",
+    "TuneOptions": "dlconv.tuning.options",
     "VerifyOptions": "dlconv.verification",
-    "Wish": "dlconv.front",
+    "Wish": "dlconv.tuning.front",
     "compare": "dlconv.verification",
-    "diff": "dlconv.diffing",
+    "diff": "dlconv.diffing.diff",
     "export": "dlconv.pipeline",
     "inspect": "dlconv.inspection",
     "plan": "dlconv.pipeline",
-    "tune": "dlconv.tuning",
+    "tune": "dlconv.tuning.tune",
     "verify": "dlconv.verification",
 }
 

@@ -10,8 +10,8 @@ from dlconv.errors import ConversionError, DlconvError
 
 if TYPE_CHECKING:
     from dlconv.candidate import Candidate
+    from dlconv.making.steps import StepRunner
     from dlconv.planning import TargetPlan
-    from dlconv.steps import StepRunner
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dlconv.validators.judging import RESOLUTION
 if TYPE_CHECKING:
     from dlconv.candidate import Trial, Wanted
     from dlconv.convert.graph import Converter
-    from dlconv.steps import StepRunner
+    from dlconv.making.steps import StepRunner
     from dlconv.workers.crew import Crew
 
 _STAGES = {"onnx-as-given": Format.ONNX, "torch-export": Format.TORCH_EXPORT}

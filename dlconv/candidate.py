@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dlconv import plugins
-from dlconv.bars import Bars
+from dlconv.asked.bars import Bars
 from dlconv.errors import FormatError, RequestError, StepError, Unsupported, cause_of
 from dlconv.formats import Format
 from dlconv.validators.controls import with_controls
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dlconv.making.steps import Product
+    from dlconv.metrics.scoring import Task
     from dlconv.model import Dim, Signature, TensorSpec
+    from dlconv.reference.source import Reference
     from dlconv.samples import Sample
-    from dlconv.scoring import Task
-    from dlconv.source import Reference
-    from dlconv.steps import Product
     from dlconv.validators.evidence import Evidence
     from dlconv.validators.verdict import Check, Verdict
     from dlconv.workers.crew import Crew

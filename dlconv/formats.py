@@ -9,8 +9,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dlconv import archives, jaxfile, pickles, protobuf
 from dlconv.errors import FormatError, RequestError
+from dlconv.files import archives, jaxfile, pickles, protobuf
 from dlconv.model import Artifact, digest_of, files_of
 
 if TYPE_CHECKING:

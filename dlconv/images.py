@@ -1,4 +1,4 @@
-"""Pictures as samples: a folder of them, through a preprocessing (`dlconv.preprocess`)."""
+"""Pictures as samples: a folder of them, through a preprocessing (`dlconv.asked.preprocess`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dlconv.errors import PackagesMissing, RequestError, SamplesError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dlconv.asked.preprocess import Preprocess
     from dlconv.model import Signature, TensorSpec
-    from dlconv.preprocess import Preprocess
     from dlconv.samples import Sample
 
 SUFFIXES: Final = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})

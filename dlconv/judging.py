@@ -6,11 +6,11 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dlconv.bars import Bars
-from dlconv.bundle import RECEIPT, is_bundle
+from dlconv.asked.bars import Bars
 from dlconv.errors import RequestError
-from dlconv.jsonfile import read_json
-from dlconv.outcome import Outcome, Report
+from dlconv.files.jsonfile import read_json
+from dlconv.records.bundle import RECEIPT, is_bundle
+from dlconv.records.outcome import Outcome, Report
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import checks
 from dlconv.validators.latency import NAME as LATENCY

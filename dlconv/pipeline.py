@@ -13,34 +13,38 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import answering, attempts, blame, bundle, calibration, candidate, formats, planning, provided, reducing
-from dlconv import source as sources
+from dlconv import attempts, blame, candidate, formats, planning
+from dlconv.asked.keeplist import write_keep_list
 from dlconv.attempts import Attempt
-from dlconv.cache import Cache
 from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
-from dlconv.keeplist import write_keep_list
-from dlconv.kinds import KINDS
-from dlconv.outcome import Outcome, Report, skipped
-from dlconv.scoring import class_labels, open_task
-from dlconv.steps import Product, StepRunner
+from dlconv.hardware import provided
+from dlconv.making.cache import Cache
+from dlconv.making.steps import Product, StepRunner
+from dlconv.metrics.scoring import class_labels, open_task
+from dlconv.precision import calibration, reducing
+from dlconv.records import bundle
+from dlconv.records.outcome import Outcome, Report, skipped
+from dlconv.reference import answering
+from dlconv.reference import source as sources
+from dlconv.reference.kinds import KINDS
 from dlconv.workers import toolchains
 from dlconv.workers.crew import Crew, logs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dlconv.asked.options import ExportOptions
     from dlconv.convert.graph import Converter
     from dlconv.errors import ToolchainMissing
+    from dlconv.metrics.scoring import Task
     from dlconv.model import Artifact
-    from dlconv.options import ExportOptions
     from dlconv.planning import Plan, TargetPlan
-    from dlconv.reducing import Reduction
+    from dlconv.precision.reducing import Reduction
+    from dlconv.reference.source import Reference, Source
     from dlconv.samples import SampleSet
-    from dlconv.scoring import Task
-    from dlconv.source import Reference, Source
 
 _WORKER_BYTES = 1 << 30
 """What a worker needs whatever the model: a framework and its libraries."""

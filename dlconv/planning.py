@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv import protobuf, tensorrt_operators
+from dlconv.convert import tensorrt_operators
 from dlconv.convert.graph import Route, whole_graph
 from dlconv.errors import FormatError, RequestError, ToolchainMissing
+from dlconv.files import protobuf
 from dlconv.formats import Format
-from dlconv.hardware import computes_bfloat16, cpu_name
-from dlconv.kinds import KINDS
-from dlconv.provided import TARGET, lacks, runtime_for
+from dlconv.hardware.here import computes_bfloat16, cpu_name
+from dlconv.hardware.provided import TARGET, lacks, runtime_for
+from dlconv.reference.kinds import KINDS
 from dlconv.runtimes.nvidia_driver import Driver
 from dlconv.workers import gates, toolchains
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from dlconv.options import ExportOptions
+    from dlconv.asked.options import ExportOptions
 
 _BFLOAT16_CAPABILITY: Final = 8.0
 """Of NVIDIA's GPUs that compute in bfloat16: Ampere and newer."""

@@ -28,7 +28,7 @@ from dlconv.workers.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from dlconv.bars import Bars
+    from dlconv.asked.bars import Bars
     from dlconv.candidate import TargetRuntime
     from dlconv.convert.graph import Converter
     from dlconv.model import Signature, TensorSpec

@@ -11,11 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlconv import answering, formats
-from dlconv import source as sources
-from dlconv.bars import Bars
-from dlconv.bundle import Bundle, is_bundle, open_bundle
-from dlconv.cache import Cache
+from dlconv import formats
+from dlconv.asked.bars import Bars
+from dlconv.asked.options import SourceOptions
 from dlconv.candidate import Wanted, find_runtime, runtime_for, runtime_of, try_out
 from dlconv.errors import (
     DlconvError,
@@ -29,15 +27,18 @@ from dlconv.errors import (
 )
 from dlconv.events import Event, Silence
 from dlconv.formats import Format
-from dlconv.gating import BASELINE, Gate, gated, timed
-from dlconv.hardware import misfit
-from dlconv.kinds import KINDS
-from dlconv.options import SourceOptions
-from dlconv.outcome import Outcome, Report, skipped
-from dlconv.provided import by_provider, check, check_required, of_bundle
-from dlconv.receipt import environment, evidence_of, tensor_of
-from dlconv.scoring import asked_of, class_labels
-from dlconv.sides import side_of_model
+from dlconv.hardware.here import misfit
+from dlconv.hardware.provided import by_provider, check, check_required, of_bundle
+from dlconv.latency.gating import BASELINE, Gate, gated, timed
+from dlconv.latency.sides import side_of_model
+from dlconv.making.cache import Cache
+from dlconv.metrics.scoring import asked_of, class_labels
+from dlconv.records.bundle import Bundle, is_bundle, open_bundle
+from dlconv.records.outcome import Outcome, Report, skipped
+from dlconv.records.receipt import environment, evidence_of, tensor_of
+from dlconv.reference import answering
+from dlconv.reference import source as sources
+from dlconv.reference.kinds import KINDS
 from dlconv.validators.matching import matched
 from dlconv.validators.verdict import Check, Verdict, joined
 from dlconv.workers.crew import Crew, logs_folder

@@ -190,7 +190,7 @@ def digits_bundle(digits: Path, private_home: Path, tmp_path_factory: pytest.Tem
     """
     import numpy as np
 
-    from dlconv.options import ExportOptions
+    from dlconv.asked.options import ExportOptions
     from dlconv.pipeline import export
 
     folder = tmp_path_factory.mktemp("bundles")

@@ -11,8 +11,8 @@ import click
 import pytest
 
 from dlconv import errors
-from dlconv.options import TARGETS, parse_targets
-from dlconv.probes import PROBES
+from dlconv.asked.options import TARGETS, parse_targets
+from dlconv.hardware.probes import PROBES
 from dlconv.workers import toolchains
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlconv import formats, pickles
+from dlconv import formats
 from dlconv.errors import DlconvError, FormatError, RequestError
+from dlconv.files import pickles
 from dlconv.formats import Format, identify, open_artifact, recognise
 from dlconv.workers import tiny_models
 

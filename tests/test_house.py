@@ -32,29 +32,20 @@ FRAMEWORKS = {
     *("torch", "transformers"),
 }
 
-# Imports point to the same line or to one above. A new module is given its place here.
+# Imports point to the same line or to one above. A new room is given its place here.
 LAYERS = (
-    (
-        "values",
-        "archives bars boundary errors events formats images inputs jaxfile jsonfile keeplist metric model "
-        "named_function options pickles plugins precisions preprocess protobuf providers samples sizes "
-        "tensorrt_operators tensorrt_options",
-    ),
+    ("values", "asked errors events files formats images model plugins samples"),
     ("edges, runtimes and workers", "convert runtimes workers"),
     ("validators", "validators"),
-    (
-        "stages of the two lines",
-        "answering blame cache calibration candidate coverage hardware keep_search kinds parting precision_noise "
-        "probes provided receipt reducing scoring scoring_raters side_by_side source steps tensorrt_asked",
-    ),
-    ("bundles and outcomes", "bundle outcome"),
-    (
-        "the two lines, and releases",
-        "attempts benching contender counterpart difference diffing doctor front gating inspection judging parts "
-        "pipeline planning prefixes project project_draft project_keys recorded release repro repro_script sides "
-        "stopwatch testing timed tune_options tuned tuning verification",
-    ),
-    ("doors", "__main__ cli reports trackers"),
+    ("steps, metrics and the source", "inspection making metrics reference"),
+    ("candidates", "candidate"),
+    ("what is said of candidates, and of the machine", "blame hardware precision testing"),
+    ("plans and records", "planning records"),
+    ("comparisons and measurements", "attempts diffing judging latency"),
+    ("the two lines", "pipeline verification"),
+    ("releases and tuning", "project tuning"),
+    ("reports", "reports trackers"),
+    ("doors", "__main__ cli"),
 )
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}
 

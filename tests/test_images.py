@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dlconv import images
+from dlconv.asked.preprocess import parse
 from dlconv.errors import RequestError, SamplesError
 from dlconv.model import Signature, TensorSpec
-from dlconv.preprocess import parse
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dlconv.bars import Bars, OutputBars
+from dlconv.asked.bars import Bars, OutputBars
 from dlconv.errors import RequestError
 from dlconv.judging import judge_again
 from dlconv.validators.evidence import Evidence, OutputEvidence

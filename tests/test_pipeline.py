@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dlconv import pipeline, planning
+from dlconv.asked.options import ExportOptions
 from dlconv.convert.graph import GRAPH, ConversionGraph, Converter
 from dlconv.errors import SourceError
-from dlconv.options import ExportOptions
-from dlconv.outcome import Report
+from dlconv.records.outcome import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dlconv import pipeline, planning
+from dlconv.asked.options import ExportOptions, parse_required
 from dlconv.errors import RequestError, ToolchainMissing
 from dlconv.formats import Format
-from dlconv.options import ExportOptions, parse_required
 from dlconv.runtimes.nvidia_driver import Driver, Gpu
 from dlconv.workers import gates, toolchains
 

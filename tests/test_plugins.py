@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dlconv import plugins
+from dlconv.asked.options import parse_targets
 from dlconv.candidate import RUNTIMES, find_runtime, runtime_for
 from dlconv.convert.graph import GRAPH, Converter, whole_graph
 from dlconv.errors import PluginError, RequestError
 from dlconv.formats import Format
 from dlconv.judging import judge_again
-from dlconv.options import parse_targets
 from dlconv.plugins import Plugin
 from dlconv.testing import evidence_of
 from dlconv.validators.judging import checks, judge

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dlconv.bars import Bars
+from dlconv.asked.bars import Bars
 from dlconv.candidate import RUNTIMES
 from dlconv.convert.graph import GRAPH
 from dlconv.model import Signature, TensorSpec

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlconv.bars import Bars, OutputBars
-from dlconv.bundle import open_bundle
+from dlconv.asked.bars import Bars, OutputBars
 from dlconv.errors import RequestError, SamplesError
-from dlconv.outcome import Outcome, Report
+from dlconv.records.bundle import open_bundle
+from dlconv.records.outcome import Outcome, Report
 from dlconv.validators.matching import parse_link
 from dlconv.verification import VerifyOptions, compare, verify
 from dlconv.workers import toolchains
@@ -398,7 +398,7 @@ class TestForeignTflite:
 
     def test_the_wrong_layout_is_never_tried(self, tmp_path: Path) -> None:
         """8 x 8 x 8: both orders fit, and only one is right."""
-        from dlconv.options import ExportOptions
+        from dlconv.asked.options import ExportOptions
         from dlconv.pipeline import export
 
         text = "cube (float[1, 8, 8, 8] x) => (float[1, 4] y) {\n c = Conv<pads = [1, 1, 1, 1]>(x, w)\n" \

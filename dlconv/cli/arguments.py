@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from dlconv import providers
-from dlconv.bars import EVERY, Bars, OutputBars
+from dlconv.asked import providers
+from dlconv.asked.bars import EVERY, Bars, OutputBars
+from dlconv.asked.inputs import parse_inputs, parse_optima
+from dlconv.asked.options import TARGETS, ExportOptions, parse_targets
+from dlconv.asked.sizes import parse_size
+from dlconv.asked.tensorrt_options import parse_options
 from dlconv.cli.precision_options import precision_of, precision_options
 from dlconv.errors import RequestError
-from dlconv.inputs import parse_inputs, parse_optima
-from dlconv.options import TARGETS, ExportOptions, parse_targets
-from dlconv.sizes import parse_size
-from dlconv.tensorrt_options import parse_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable

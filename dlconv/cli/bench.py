@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlconv import providers
+from dlconv.asked import providers
+from dlconv.asked.inputs import parse_inputs
+from dlconv.asked.options import SourceOptions
+from dlconv.asked.sizes import parse_size
 from dlconv.cli.arguments import latency_options
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import MachineError, RequestError, StepError, WorkerOutOfMemory, WorkerTimedOut
-from dlconv.inputs import parse_inputs
-from dlconv.options import SourceOptions
-from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
-    from dlconv.bars import LatencyBars
-    from dlconv.benching import Measurement
-    from dlconv.sides import Side
+    from dlconv.asked.bars import LatencyBars
+    from dlconv.latency.benching import Measurement
+    from dlconv.latency.sides import Side
     from dlconv.validators.verdict import Check, Verdict
 
 _CODES = {"PASS": 0, "FAIL": 1}
@@ -70,9 +70,9 @@ def bench(
     Exit code 0 if it was measured and every bar holds, 1 if a bar does not, or an artifact does not run or answers
     wrongly, 3 if a bar could not be judged or a runtime is missing.
     """
-    from dlconv.bars import Bars, LatencyBars
-    from dlconv.benching import BenchSettings, measure
-    from dlconv.outcome import Report
+    from dlconv.asked.bars import Bars, LatencyBars
+    from dlconv.latency.benching import BenchSettings, measure
+    from dlconv.records.outcome import Report
     from dlconv.reports import as_json, console, latency
     from dlconv.validators.latency import percentile_wanted
     from dlconv.validators.verdict import joined
@@ -121,7 +121,7 @@ def bench(
         }
     )
     if html is not None:
-        from dlconv.recorded import Timing
+        from dlconv.records.recorded import Timing
         from dlconv.reports.html import page
 
         timing = Timing(", ".join(side.name for side in sides), measured.evidence, checks)
@@ -130,8 +130,8 @@ def bench(
 
 
 def _opened(paths: tuple[Path, ...], by: list[str], options: SourceOptions, settings: Any) -> list[Side]:
-    from dlconv.cache import Cache
-    from dlconv.sides import open_side
+    from dlconv.latency.sides import open_side
+    from dlconv.making.cache import Cache
     from dlconv.workers.crew import Crew, logs_folder
 
     names = [path.name or str(path) for path in paths]
@@ -147,7 +147,7 @@ def _opened(paths: tuple[Path, ...], by: list[str], options: SourceOptions, sett
 
 def _checks(sides: list[Side], measured: Measurement, asked: LatencyBars) -> tuple[Check, ...]:
     """Latency by the bars, and the parity of what the timed runs answered, for the sides that know a reference."""
-    from dlconv.sides import judge_answers
+    from dlconv.latency.sides import judge_answers
     from dlconv.validators.latency import judge
 
     answered = [check for side in sides for check in judge_answers(side, measured.answers[side.name])]
@@ -168,7 +168,7 @@ def _told(error: StepError, reporting: Reporting, html: Path | None) -> int:
     code = MachineError.exit_code if isinstance(error, (WorkerOutOfMemory, WorkerTimedOut)) else 1
     reporting.answer({"exit_code": code, "error": error.to_dict()})
     if html is not None:
-        from dlconv.outcome import Outcome, Report
+        from dlconv.records.outcome import Outcome, Report
         from dlconv.reports import as_json
         from dlconv.reports.html import page
 

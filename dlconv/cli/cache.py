@@ -18,7 +18,7 @@ def cache(reporting: Reporting, clear: bool) -> None:
 
     It lies in the user's cache folder, or in $DLCONV_HOME/cache; $DLCONV_CACHE_BYTES limits its size.
     """
-    from dlconv.cache import Cache
+    from dlconv.making.cache import Cache
 
     kept = Cache()
     if clear:

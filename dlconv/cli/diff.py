@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dlconv.asked.inputs import parse_inputs
+from dlconv.asked.options import SourceOptions
+from dlconv.asked.sizes import parse_size
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import ConversionError, MachineError
-from dlconv.inputs import parse_inputs
-from dlconv.options import SourceOptions
-from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
-    from dlconv.difference import Difference
+    from dlconv.diffing.difference import Difference
 
 _CODES = {"TOGETHER": 0, "PARTED": 1}
 _PATH = click.Path(path_type=Path)
@@ -67,7 +67,7 @@ def diff(
 
     Exit code 0 if the two go together to the end, 1 if they part, 3 if nothing could be concluded.
     """
-    from dlconv import diffing
+    from dlconv.diffing import diff as diffing
     from dlconv.reports import console, differences
     from dlconv.validators.matching import parse_link
 

@@ -9,7 +9,7 @@ import click
 from dlconv.cli.reporting import Reporting, reported
 
 if TYPE_CHECKING:
-    from dlconv.doctor import Check
+    from dlconv.hardware.doctor import Check
 
 
 @click.command()
@@ -22,7 +22,7 @@ def doctor(reporting: Reporting, timeout_s: float) -> int:
     is told as broken. Exit code 3 if anything is broken, or a toolchain, runtime or converter is not here; delegates
     and devices may be absent.
     """
-    from dlconv.doctor import examine
+    from dlconv.hardware.doctor import examine
     from dlconv.reports.diagnosis import lines
 
     def tell(check: Check) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dlconv.asked.options import parse_required
 from dlconv.cli.arguments import MODEL, bars_of, bars_options, labels_options, options_of, wishes
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
-from dlconv.options import parse_required
 
 if TYPE_CHECKING:
     from dlconv.reports.release import ReportFiles

@@ -35,7 +35,7 @@ def init(reporting: Reporting, model: Path | None, output: Path, *, force: bool)
         )
     if output.exists() and not force:
         raise RequestError(f"there is a project file {output} already", mend="--force, or -o with another name")
-    from dlconv.project_draft import draft, sole_model
+    from dlconv.project.draft import draft, sole_model
     from dlconv.reports import as_json
 
     made = draft(model or sole_model(Path()), output.parent)

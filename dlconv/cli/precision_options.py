@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dlconv import boundary
+from dlconv.asked import boundary
+from dlconv.asked.keeplist import read_keep_list
+from dlconv.asked.precisions import PRECISIONS, Precision
 from dlconv.errors import RequestError
-from dlconv.keeplist import read_keep_list
-from dlconv.precisions import PRECISIONS, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable

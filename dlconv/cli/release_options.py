@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dlconv.cli.reporting import Reporting
-    from dlconv.outcome import Report
+    from dlconv.records.outcome import Report
     from dlconv.reports.release import ReportFiles
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -100,7 +100,7 @@ def _tell(report: Report, files: ReportFiles, *, to_stderr: bool) -> int:
 
 def _of(error: Exception) -> Report:
     """The report of a run that came to no outcome: else a page that shows reports alone would show nothing amiss."""
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
 
     name = click.get_current_context().info_name or "dlconv"
     if not isinstance(error, DlconvError):

@@ -51,7 +51,7 @@ def report(
 
     Exit code 0 once the page is written, whatever it tells of; with --strict that of the records.
     """
-    from dlconv.recorded import in_folders, read
+    from dlconv.records.recorded import in_folders, read
     from dlconv.reports import as_json
     from dlconv.reports import markdown as as_markdown
     from dlconv.reports import model_card as card

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from dlconv.bars import Bars
+from dlconv.asked.bars import Bars
+from dlconv.asked.inputs import parse_inputs
+from dlconv.asked.options import ExportOptions, parse_targets
+from dlconv.asked.precisions import PRECISIONS, Precision
+from dlconv.asked.sizes import parse_size
 from dlconv.cli.arguments import MODEL, bars_of, names_in, share_of, source_wishes
 from dlconv.cli.precision_options import calibration_options
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import RequestError
-from dlconv.inputs import parse_inputs
-from dlconv.options import ExportOptions, parse_targets
-from dlconv.precisions import PRECISIONS, Precision
-from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
-    from dlconv.tuned import Tuned
+    from dlconv.tuning.tuned import Tuned
 
 _PATH = click.Path(path_type=Path)
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
@@ -101,11 +101,11 @@ def tune(
         from dlconv.reports.html import needs
 
         needs.check()
-    from dlconv.front import Wish
     from dlconv.reports import console
-    from dlconv.tune_options import USUAL, TuneOptions
-    from dlconv.tuning import Interrupted
-    from dlconv.tuning import tune as search
+    from dlconv.tuning.front import Wish
+    from dlconv.tuning.options import USUAL, TuneOptions
+    from dlconv.tuning.tune import Interrupted
+    from dlconv.tuning.tune import tune as search
 
     tensors, constants = parse_inputs(inputs)
     bars = bars_of(None, max_errors, None, None, None, None) or Bars()

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlconv import providers
+from dlconv.asked import providers
+from dlconv.asked.inputs import parse_inputs
+from dlconv.asked.options import SourceOptions, parse_required, parse_targets
+from dlconv.asked.sizes import parse_size
 from dlconv.cli.arguments import bars_of, bars_options, labels_options, latency_options
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import RequestError
-from dlconv.inputs import parse_inputs
-from dlconv.options import SourceOptions, parse_required, parse_targets
-from dlconv.sizes import parse_size
 
 if TYPE_CHECKING:
     from dlconv.events import Listener
-    from dlconv.outcome import Report
+    from dlconv.records.outcome import Report
     from dlconv.reports.release import ReportFiles
     from dlconv.verification import VerifyOptions
 
@@ -87,9 +87,9 @@ def verify(
     Exit code 0 if everything passed, 1 if something is not the same model, 3 if something could not be judged or was
     skipped that may not be.
     """
-    from dlconv.bars import Bars, LatencyBars
-    from dlconv.benching import BenchSettings
-    from dlconv.gating import Gate
+    from dlconv.asked.bars import Bars, LatencyBars
+    from dlconv.latency.benching import BenchSettings
+    from dlconv.latency.gating import Gate
     from dlconv.reports import console
     from dlconv.validators.matching import parse_link
     from dlconv.verification import VerifyOptions
@@ -130,8 +130,8 @@ def _verified(
         return verification.compare(bundles[0], against, options, listener)
     if bundles:
         return verification.verify(bundles, options, listener)
-    from dlconv import project as projects
-    from dlconv.release import verify_project
+    from dlconv.project import file as projects
+    from dlconv.project.release import verify_project
 
     return verify_project(projects.read(project or projects.find(Path())), options, listener)
 

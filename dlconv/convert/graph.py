@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dlconv import plugins
+from dlconv.asked.options import every_target, is_target
+from dlconv.asked.precisions import PRECISIONS, Precision
 from dlconv.errors import PluginError, RequestError
 from dlconv.formats import Format
-from dlconv.options import every_target, is_target
-from dlconv.precisions import PRECISIONS, Precision
 
 SOURCES: Final = {
     Format.TORCHSCRIPT: "torchscript",

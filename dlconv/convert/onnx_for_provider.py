@@ -9,8 +9,8 @@ from dlconv.convert import onnx_clean, onnx_graph
 from dlconv.convert.edge import Made, Step, inherited
 
 if TYPE_CHECKING:
+    from dlconv.asked.providers import Provider
     from dlconv.model import Signature
-    from dlconv.providers import Provider
 
 ENTRY: Final = "model.onnx"
 CLEANED: Final = "cleaned"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from dlconv.convert import onnx_graph, onnx_keep, onnx_reduced
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_graph import nodes_of, subgraphs_of
+from dlconv.convert.tensorrt_operators import releases
 from dlconv.errors import Unsupported
-from dlconv.tensorrt_operators import releases
 
 if TYPE_CHECKING:
     from dlconv.convert.onnx_graph import Proto

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from dlconv import providers
+from dlconv.asked import providers
 from dlconv.convert import onnx_clean, onnx_graph
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_for_provider import CLEANED, ENTRY, as_before, written_for

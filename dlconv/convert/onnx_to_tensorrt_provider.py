@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dlconv import providers
+from dlconv.asked import providers
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_for_provider import written_for
 from dlconv.errors import MachineError, StepError, Unsupported

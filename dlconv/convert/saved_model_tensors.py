@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dlconv.errors import FormatError, StepError
-from dlconv.protobuf import Malformed, fields
+from dlconv.files.protobuf import Malformed, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from dlconv.reports.table import size, table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.doctor import Check, Diagnosis
+    from dlconv.hardware.doctor import Check, Diagnosis
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:

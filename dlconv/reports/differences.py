@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dlconv.parting import UNITS
+from dlconv.diffing.parting import UNITS
 from dlconv.reports.table import duration, one_line, table
 
 if TYPE_CHECKING:
-    from dlconv.difference import Difference
-    from dlconv.parting import Parting, TensorError
+    from dlconv.diffing.difference import Difference
+    from dlconv.diffing.parting import Parting, TensorError
 
 _LONGEST_NAME = 48
 _STANDS_OUT = 3.0

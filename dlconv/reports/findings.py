@@ -9,7 +9,7 @@ from dlconv.validators.verdict import Check, Verdict, joined
 
 if TYPE_CHECKING:
     from dlconv.errors import DlconvError
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
 
 WORST_FIRST = ("ERROR", "FAIL", "INCONCLUSIVE", "SKIPPED")
 

@@ -20,7 +20,7 @@ from dlconv.reports.table import one_line
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
     from dlconv.validators.verdict import Verdict
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

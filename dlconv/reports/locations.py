@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dlconv.bundle import RECEIPT
+from dlconv.records.bundle import RECEIPT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dlconv.outcome import Outcome
+    from dlconv.records.outcome import Outcome
 
 
 def location(outcome: Outcome, root: Path) -> str:

@@ -15,7 +15,7 @@ from dlconv.reports.table import duration, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
     from dlconv.validators.verdict import Check
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&])")

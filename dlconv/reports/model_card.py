@@ -18,7 +18,7 @@ from dlconv.reports.verdicts import worst
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
 
 LIBRARIES = {
     "onnx": "onnx",

@@ -16,7 +16,7 @@ from dlconv.trackers.base import entries_of, find
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dlconv.outcome import Report
+    from dlconv.records.outcome import Report
 
 SUMMARY = "GITHUB_STEP_SUMMARY"
 """The environment variable that names the job summary's file, which takes Markdown."""

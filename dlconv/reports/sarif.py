@@ -15,7 +15,7 @@ from dlconv.reports.table import one_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dlconv.outcome import Report
+    from dlconv.records.outcome import Report
     from dlconv.reports.findings import Finding
 
 RULES = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dlconv.front import judged
 from dlconv.reports.table import duration, one_line, size, table
+from dlconv.tuning.front import judged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.contender import Contender
-    from dlconv.tuned import Tuned
+    from dlconv.tuning.contender import Contender
+    from dlconv.tuning.tuned import Tuned
 
 HEADS = ("contender", "verdict", "ms", "x float32", "size", "error", "drop", "front")
 RIGHT = ("ms", "x float32", "size", "error", "drop")

@@ -14,7 +14,7 @@ from dlconv.reports.table import duration, one_line, size, table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _RIGHT = ("error", "bar", "size", "time")

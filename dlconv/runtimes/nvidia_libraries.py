@@ -1,7 +1,7 @@
 """NVIDIA's libraries besides the driver: cuBLAS, cuDNN and TensorRT's core, each loaded and asked for what it is.
 
-The driver is asked first, and by the caller: see `dlconv.probes`. A library that is made to work without one can end
-the process by a signal.
+The driver is asked first, and by the caller: see `dlconv.hardware.probes`. A library that is made to work without one
+can end the process by a signal.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv import providers
+from dlconv.asked import providers
 from dlconv.errors import MachineError, PackagesMissing, SamplesError, Unsupported
 from dlconv.runtimes import account, onnx_account
 
@@ -61,7 +61,7 @@ def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> On
     settings: "optimisation" ("none" or "all", the default), "threads" (0: as many as ONNX Runtime chooses), "trace"
     (True, the default; without, the first run is like all others, and `placement` does not know what ran), "account"
     (True to tell what of the file is in which precision), "provider" ("cpu", the default, or another of
-    `dlconv.providers.NAMES`).
+    `dlconv.asked.providers.NAMES`).
 
     Raises PackagesMissing where this ONNX Runtime was built without the provider, MachineError where the provider does
     not start, Unsupported where it takes no node of the model.

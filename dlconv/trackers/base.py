@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from dlconv.bundle import RECEIPT, is_bundle
 from dlconv.errors import PackagesMissing, RequestError
+from dlconv.records.bundle import RECEIPT, is_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
 
 GROUP: Final = "dlconv.trackers"
 """The entry points of other packages' trackers: NAME = "module:attribute", the attribute a `Tracker`."""

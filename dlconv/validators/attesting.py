@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dlconv.precisions import computed_in, dtype_of, is_stored_alone
+from dlconv.asked.precisions import computed_in, dtype_of, is_stored_alone
 from dlconv.validators.verdict import Check, Verdict
 
 LEAST_SHARE: Final = 0.1

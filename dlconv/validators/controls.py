@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dlconv.bars import Bars, OutputBars
+from dlconv.asked.bars import Bars, OutputBars
 from dlconv.validators.judging import bar_of, judge
 from dlconv.validators.parity import Answers, measure
 from dlconv.validators.quantised import coarsened, shifted

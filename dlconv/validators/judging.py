@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dlconv import plugins
-from dlconv.bars import EVERY, Bars
+from dlconv.asked.bars import EVERY, Bars
 from dlconv.validators import drops
 from dlconv.validators.attesting import attested
 from dlconv.validators.evidence import json_number
@@ -20,7 +20,7 @@ from dlconv.validators.verdict import Check, Verdict, joined
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dlconv.bars import OutputBars
+    from dlconv.asked.bars import OutputBars
     from dlconv.validators.evidence import Evidence, OutputEvidence
 
 RESOLUTION: Final = 2.0**-23

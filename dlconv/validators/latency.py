@@ -18,7 +18,7 @@ from dlconv.validators.verdict import Check, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dlconv.bars import LatencyBars
+    from dlconv.asked.bars import LatencyBars
 
 NAME = "latency"
 ABSOLUTE = ("p50", "p90", "p95", "p99")

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from dlconv.jsonfile import write_json
+from dlconv.files.jsonfile import write_json
 from dlconv.workers.interpreters import environment_of_another
 from dlconv.workers.requirements import judged
 

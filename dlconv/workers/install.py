@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 from filelock import FileLock, Timeout
 
 from dlconv.errors import MachineError, OutputError, RequestError, ToolchainMissing
-from dlconv.jsonfile import write_json
+from dlconv.files.jsonfile import write_json
 from dlconv.model import files_of
 from dlconv.workers import adopted, interpreters, toolchains
 from dlconv.workers.pip_settings import for_uv

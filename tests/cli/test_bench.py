@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dlconv import benching
 from dlconv.cli import main as door
 from dlconv.errors import WorkerCrashed
+from dlconv.latency import benching
 from dlconv.validators.latency import LatencyEvidence
 from dlconv.workers import toolchains
 

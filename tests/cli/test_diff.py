@@ -12,7 +12,7 @@ from dlconv.cli import main as door
 
 pytestmark = pytest.mark.onnx
 
-_MODELS = runpy.run_path(str(Path(__file__).parents[1] / "diff_models.py"))
+_MODELS = runpy.run_path(str(Path(__file__).parents[1] / "diffing" / "diff_models.py"))
 encoder, altered = _MODELS["encoder"], _MODELS["altered"]
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlconv import project, project_draft
+from dlconv.asked.options import TARGETS
 from dlconv.cli.main import run
 from dlconv.errors import FormatError, RequestError
 from dlconv.formats import Format
 from dlconv.inspection import Inspection
 from dlconv.model import Signature, TensorSpec
-from dlconv.options import TARGETS
-from dlconv.project_keys import KEYS
+from dlconv.project import draft as project_draft
+from dlconv.project import file as project
+from dlconv.project.keys import KEYS
 
 pytestmark = pytest.mark.onnx
 

@@ -14,8 +14,8 @@ import click
 import pytest
 
 from dlconv import __version__
-from dlconv.cache import Cache
 from dlconv.cli import main as door
+from dlconv.making.cache import Cache
 from dlconv.workers import tiny_models
 
 HEAVY = ("click", "numpy", "torch", "onnx", "onnxruntime", "openvino", "tensorflow", "ai_edge_litert", "rich", "psutil")

@@ -136,10 +136,10 @@ def test_ctrl_c_leaves_what_was_measured(digits: Path, tmp_path: Path) -> None:
 
 
 def test_the_table_is_plain_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
-    from dlconv.contender import Contender, Setting
-    from dlconv.front import Wish
     from dlconv.reports import tuning
-    from dlconv.tuned import Tuned
+    from dlconv.tuning.contender import Contender, Setting
+    from dlconv.tuning.front import Wish
+    from dlconv.tuning.tuned import Tuned
 
     lost = Contender(Setting("tflite", "int8", 2), "SKIPPED", ("no \x1b[31mruntime",))
     found = Tuned("net\n.onnx", (lost,), Wish(), (), "", None, 60.0, time.monotonic() * 0)

@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 
+from dlconv.asked.options import TARGETS
 from dlconv.convert.graph import GRAPH, MAX_ATTEMPTS, SOURCES
 from dlconv.errors import RequestError
 from dlconv.formats import Format
-from dlconv.options import TARGETS
 from dlconv.workers import toolchains
 
 PAIRS = [(source, target) for source, target in itertools.product(SOURCES, TARGETS) if SOURCES[source] != target]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dlconv import providers
+from dlconv.asked import providers
 from dlconv.convert import onnx_to_tensorrt_provider
 from dlconv.convert.edge import Step
 from dlconv.convert.graph import GRAPH, MAX_ATTEMPTS

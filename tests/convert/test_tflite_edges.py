@@ -14,7 +14,7 @@ import pytest
 
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import SignatureError, StepError, Unsupported
-from dlconv.hardware import cpu_features
+from dlconv.hardware.here import cpu_features
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes import tflite, tflite_describe, tflite_reference
 from dlconv.validators.quantised import grids_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dlconv.boundary import Boundary, parse
+from dlconv.asked.boundary import Boundary, parse
 from dlconv.errors import RequestError
 from tests.end_to_end.test_export import receipt_of
 

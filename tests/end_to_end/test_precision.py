@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dlconv.bundle import open_bundle
-from dlconv.sides import judge_answers, side_of_bundle
+from dlconv.latency.sides import judge_answers, side_of_bundle
+from dlconv.records.bundle import open_bundle
 from tests.end_to_end.test_export import receipt_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dlconv import providers
+from dlconv.asked import providers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from fault_models import MODELS
 
-from dlconv import answering, formats, source
-from dlconv.cache import Cache
+from dlconv import formats
+from dlconv.asked.options import SourceOptions
 from dlconv.candidate import RUNTIMES, TargetRuntime, Wanted, try_out
 from dlconv.errors import StepError
-from dlconv.options import SourceOptions
+from dlconv.making.cache import Cache
+from dlconv.reference import answering, source
 from dlconv.validators.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
     from fault_table import Fault
 
-    from dlconv.bars import Bars
-    from dlconv.bundle import Bundle
+    from dlconv.asked.bars import Bars
     from dlconv.candidate import Trial
     from dlconv.model import Signature
-    from dlconv.source import Reference
+    from dlconv.records.bundle import Bundle
+    from dlconv.reference.source import Reference
     from dlconv.workers.crew import Crew
 
 

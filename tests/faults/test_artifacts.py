@@ -12,8 +12,8 @@ import pytest
 from artifact_table import ARTIFACT_FAULTS, ArtifactFault
 from fault_judge import judged_bundle
 
-from dlconv.bundle import open_bundle
 from dlconv.model import digest_of
+from dlconv.records.bundle import open_bundle
 from dlconv.verification import VerifyOptions, verify
 
 if TYPE_CHECKING:

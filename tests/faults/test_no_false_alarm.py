@@ -9,14 +9,14 @@ import pytest
 from fault_judge import Original, over_seeds
 from fault_models import BLIND, MODELS
 
-from dlconv.bundle import open_bundle
-from dlconv.cache import Cache
-from dlconv.hardware import cpu_features
-from dlconv.options import ExportOptions, SourceOptions
+from dlconv.asked.options import ExportOptions, SourceOptions
+from dlconv.hardware.here import cpu_features
+from dlconv.making.cache import Cache
 from dlconv.pipeline import export
+from dlconv.records.bundle import open_bundle
 
 if TYPE_CHECKING:
-    from dlconv.bundle import Bundle
+    from dlconv.records.bundle import Bundle
     from dlconv.workers.crew import Crew
 
 SEEING = [name for name in MODELS if name not in BLIND]

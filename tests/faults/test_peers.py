@@ -16,13 +16,13 @@ import pytest
 from fault_judge import Bench, Judged, Original, broken, judged
 from fault_models import MODELS, Model, drawn, text
 
-from dlconv.bars import Bars, OutputBars
-from dlconv.bundle import open_bundle
-from dlconv.cache import Cache
+from dlconv.asked.bars import Bars, OutputBars
+from dlconv.asked.options import SourceOptions
 from dlconv.candidate import RUNTIMES, Wanted
 from dlconv.cli import main as door
-from dlconv.hardware import cpu_features
-from dlconv.options import SourceOptions
+from dlconv.hardware.here import cpu_features
+from dlconv.making.cache import Cache
+from dlconv.records.bundle import open_bundle
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import judge
 from dlconv.validators.parity import Answers, measure, noise_floors

@@ -10,7 +10,7 @@ from fault_judge import Bench
 from fault_models import BLIND, MODELS
 from fault_table import FAULTS, Fault
 
-from dlconv.options import ExportOptions
+from dlconv.asked.options import ExportOptions
 from dlconv.pipeline import export
 
 if TYPE_CHECKING:

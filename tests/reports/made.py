@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlconv.errors import DlconvError, MachineError, StepError
-from dlconv.outcome import Outcome, Report, skipped
+from dlconv.records.outcome import Outcome, Report, skipped
 from dlconv.validators.verdict import Check, Verdict, Word, joined
 
 ENVIRONMENT = {

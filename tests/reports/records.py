@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dlconv.bars import Bars
-from dlconv.contender import Contender, Setting, Timing
-from dlconv.front import Wish
-from dlconv.tuned import Tuned
+from dlconv.asked.bars import Bars
+from dlconv.tuning.contender import Contender, Setting, Timing
+from dlconv.tuning.front import Wish
+from dlconv.tuning.tuned import Tuned
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import bar_of, judge
 from dlconv.validators.latency import LatencyEvidence, SideEvidence, WarmUp

@@ -8,7 +8,7 @@ import pytest
 
 from dlconv.errors import ConversionError, DlconvError, InternalError, OutputError, StepError
 from dlconv.events import Event
-from dlconv.outcome import Outcome, Report
+from dlconv.records.outcome import Outcome, Report
 from dlconv.reports import as_json
 from dlconv.reports.console import Lines, Running, progress
 from dlconv.reports.table import duration, size, table

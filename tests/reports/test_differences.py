@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dlconv.difference import Difference
-from dlconv.parting import Operator, TensorError, partings
+from dlconv.diffing.difference import Difference
+from dlconv.diffing.parting import Operator, TensorError, partings
+from dlconv.diffing.repro import Repro
 from dlconv.reports import as_json, differences
-from dlconv.repro import Repro
 from dlconv.validators.evidence import Worst
 
 EVIL = "<script>alert(1)</script>\x1b[31m\nnext"

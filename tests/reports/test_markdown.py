@@ -11,7 +11,7 @@ import pytest
 from dlconv.reports.markdown import document, text
 
 if TYPE_CHECKING:
-    from dlconv.outcome import Report
+    from dlconv.records.outcome import Report
 
 MADE = runpy.run_path(str(Path(__file__).with_name("made.py")))
 REPORTS: dict[str, tuple[Report, int]] = MADE["REPORTS"]

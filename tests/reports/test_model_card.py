@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from dlconv.outcome import Report
-from dlconv.recorded import read
+from dlconv.records.outcome import Report
+from dlconv.records.recorded import read
 from dlconv.reports.model_card import document
 
 MADE: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("made.py")))

@@ -25,7 +25,7 @@ from dlconv.reports import annotations, as_json, verdicts
 from dlconv.reports.release import SUMMARY_BYTES, ReportFiles, summary, workflow_commands, write
 
 if TYPE_CHECKING:
-    from dlconv.outcome import Report
+    from dlconv.records.outcome import Report
 
 MADE = runpy.run_path(str(Path(__file__).with_name("made.py")))
 REPORTS: dict[str, tuple[Report, int]] = MADE["REPORTS"]

@@ -13,7 +13,7 @@ from dlconv.reports import sarif
 from dlconv.validators.verdict import Check, Verdict
 
 if TYPE_CHECKING:
-    from dlconv.outcome import Report
+    from dlconv.records.outcome import Report
 
 MADE = runpy.run_path(str(Path(__file__).with_name("made.py")))
 REPORTS: dict[str, tuple[Report, int]] = MADE["REPORTS"]

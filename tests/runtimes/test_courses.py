@@ -17,7 +17,7 @@ pytestmark = pytest.mark.onnx
 
 _HOSTILE = runpy.run_path(str(Path(__file__).parents[1] / "hostile" / "onnx_files.py"))
 _value, _node, _stored, _save = (_HOSTILE[name] for name in ("_value", "_node", "_stored", "_save"))
-encoder = runpy.run_path(str(Path(__file__).parents[1] / "diff_models.py"))["encoder"]
+encoder = runpy.run_path(str(Path(__file__).parents[1] / "diffing" / "diff_models.py"))["encoder"]
 X = np.random.default_rng(0).standard_normal((1, 4)).astype(np.float32)
 
 

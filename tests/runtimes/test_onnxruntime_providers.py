@@ -109,7 +109,7 @@ def test_a_provider_that_does_not_start_fails(tmp_path: Path) -> None:
 import sys
 sys.path.append({str(ROOT)!r})
 from dataclasses import replace
-from dlconv import providers
+from dlconv.asked import providers
 from dlconv.errors import MachineError
 from dlconv.runtimes.onnxruntime import session_options, start
 asked = replace(providers.find("openvino"), options={{"device_type": "NPU"}})

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dlconv.bundle import open_bundle
 from dlconv.candidate import RUNTIMES
 from dlconv.errors import FormatError, MachineError, PackagesMissing, SamplesError, Unsupported
 from dlconv.model import Signature, TensorSpec
+from dlconv.records.bundle import open_bundle
 from dlconv.runtimes import tflite
 from dlconv.runtimes.tflite_describe import describe
 from dlconv.testing import check_runtime

@@ -16,8 +16,8 @@ import pytest
 
 from dlconv.cli import main as door
 from dlconv.errors import PackagesMissing, RequestError, TrackerError
-from dlconv.outcome import Report
-from dlconv.recorded import read
+from dlconv.records.outcome import Report
+from dlconv.records.recorded import read
 from dlconv.trackers.base import BUILT_IN, Entry, entries_of, find, plain
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dlconv.bars import Bars, OutputBars
+from dlconv.asked.bars import Bars, OutputBars
 from dlconv.errors import SamplesError
 from dlconv.validators.classes import accuracy, agreement
 from dlconv.validators.controls import with_controls

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlconv.bars import LatencyBars
-from dlconv.jsonfile import write_json
+from dlconv.asked.bars import LatencyBars
+from dlconv.files.jsonfile import write_json
 from dlconv.reports.latency import lines
 from dlconv.validators.latency import LatencyEvidence, SideEvidence, WarmUp, judge, percentile_wanted
 from dlconv.validators.percentiles import NEEDED, Percentile, percentiles, ranks

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlconv.bars import Bars
+from dlconv.asked.bars import Bars
 from dlconv.model import Signature, TensorSpec
 from dlconv.validators.controls import with_controls
 from dlconv.validators.judging import checks, judge

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlconv.bars import Bars, OutputBars
+from dlconv.asked.bars import Bars, OutputBars
 from dlconv.validators.detections import Detections, matched, mean_average_precision
 from dlconv.validators.drops import LEAST_LABELS, bootstrapped, judged, newcombe
 from dlconv.validators.evidence import Evidence, OutputEvidence, TaskEvidence

@@ -10,7 +10,7 @@ from dlconv.reports.table import size
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
 
 _EVEN = 1.05
 """Errors and times whose ratio lies within this of 1 are called even: the runs of one model differ by as much."""

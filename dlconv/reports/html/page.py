@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from dlconv.difference import Difference
+    from dlconv.diffing.difference import Difference
     from dlconv.inspection import Inspection
-    from dlconv.outcome import Report
-    from dlconv.recorded import Timing
+    from dlconv.records.outcome import Report
+    from dlconv.records.recorded import Timing
 
 TEMPLATES = Path(__file__).parent / "templates"
 _MOST_OPERATORS = 25

@@ -14,7 +14,7 @@ from dlconv.validators.spread import Spread
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dlconv.difference import Difference
+    from dlconv.diffing.difference import Difference
     from dlconv.validators.latency import LatencyEvidence, SideEvidence
 
 MOST_ROWS: Final = 40

@@ -11,8 +11,8 @@ from dlconv.reports.html.drawing import INK, plain, svg
 from dlconv.reports.html.plots import logarithmic
 
 if TYPE_CHECKING:
-    from dlconv.contender import Contender
-    from dlconv.tuned import Tuned
+    from dlconv.tuning.contender import Contender
+    from dlconv.tuning.tuned import Tuned
 
 MOST_NAMED: Final = 12
 """Points of the front that have their names beside them; the table has all."""

@@ -14,7 +14,7 @@ from dlconv.validators.latency import LatencyEvidence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dlconv.outcome import Outcome, Report
+    from dlconv.records.outcome import Outcome, Report
     from dlconv.validators.verdict import Check
 
 MARKS: Final = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "SKIPPED": "-", "ERROR": "!"}

@@ -9,7 +9,7 @@ from dlconv.validators.verdict import Check, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.bars import Bars
+    from dlconv.asked.bars import Bars
     from dlconv.validators.evidence import Evidence
 
 MOST = 10_000.0

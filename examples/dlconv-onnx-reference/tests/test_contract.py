@@ -10,7 +10,7 @@ import pytest
 from dlconv_onnx_reference import CONVERTER, RUNTIME
 from dlconv_onnx_reference.ulps import few_ulps
 
-from dlconv.bars import Bars
+from dlconv.asked.bars import Bars
 from dlconv.model import Signature, TensorSpec
 from dlconv.testing import check_converter, check_runtime, check_validator, evidence_of
 

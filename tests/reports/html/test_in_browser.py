@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dlconv.inspection import inspect
-from dlconv.recorded import read
+from dlconv.records.recorded import read
 from dlconv.reports.html import page as pages
 from dlconv.reports.html import tuning
 

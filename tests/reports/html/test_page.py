@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dlconv.outcome import Report
-from dlconv.recorded import read
+from dlconv.records.outcome import Report
+from dlconv.records.recorded import read
 from dlconv.reports.html import tuning
 from dlconv.reports.html.page import document
 

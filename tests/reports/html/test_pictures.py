@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from dlconv.asked.options import ExportOptions
 from dlconv.formats import Format
-from dlconv.options import ExportOptions
 from dlconv.planning import Lack, Plan, TargetPlan, make
 from dlconv.reports.html.graph_svg import picture_svg
 from dlconv.reports.html.pictures import Link, Node, Picture, as_dot, as_mermaid, of_plan, of_routes

@@ -1,0 +1,1 @@
+"""What the user asks for: options and their grammars, typed and closed."""

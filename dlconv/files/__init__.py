@@ -1,0 +1,1 @@
+"""What files hold, told from their bytes: nothing is loaded, nothing is unpickled."""

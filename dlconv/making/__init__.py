@@ -1,0 +1,1 @@
+"""Steps made in workers, and kept."""

@@ -1,0 +1,1 @@
+"""A release as its project file says it."""

@@ -1,0 +1,1 @@
+"""The source model and its own answers."""

@@ -1,0 +1,1 @@
+"""The best artifact: contenders, timed and chosen."""
