@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlconv.asked.options import ExportOptions
+    from dlconv.comparing import compare
     from dlconv.diffing.diff import DiffOptions, diff
     from dlconv.errors import DlconvError
     from dlconv.inspection import inspect
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from dlconv.tuning.front import Wish
     from dlconv.tuning.options import TuneOptions
     from dlconv.tuning.tune import tune
-    from dlconv.verification import VerifyOptions, compare, verify
+    from dlconv.verification import VerifyOptions, verify
 
 __version__ = "0.1.0"
 
@@ -46,7 +47,7 @@ _HOMES = {
     "TuneOptions": "dlconv.tuning.options",
     "VerifyOptions": "dlconv.verification",
     "Wish": "dlconv.tuning.front",
-    "compare": "dlconv.verification",
+    "compare": "dlconv.comparing",
     "diff": "dlconv.diffing.diff",
     "export": "dlconv.pipeline",
     "inspect": "dlconv.inspection",

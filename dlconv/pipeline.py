@@ -232,16 +232,14 @@ def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
             raise attempts.no_route(goal.target, tried)
         entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in tried]
         entries += attempts.not_tried(goal, entries, run.runner)
-        request = run.options.request_digest()
         receipt = bundle.publish(
             place,
             goal.target,
-            request,
             run.source,
             run.reference(),
             taken.candidate,
             entries,
-            run.options.command,
+            run.options,
             None if run.reduction is None else run.reduction.to_dict(),
         )
         trial = taken.candidate.trial

@@ -1,20 +1,19 @@
-"""The straight line of verify: a bundle, or two models, in; an outcome out. Nothing is converted."""
+"""The straight line of verify: a bundle in, an outcome out. Nothing is converted."""
 
 from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlconv import formats
-from dlconv.asked.bars import Bars
+from dlconv.asked.bars import EVERY, Bars
+from dlconv.asked.metric import parse
 from dlconv.asked.options import SourceOptions
-from dlconv.candidate import Wanted, find_runtime, runtime_for, runtime_of, try_out
+from dlconv.candidate import Wanted, find_runtime, try_out
 from dlconv.errors import (
     DlconvError,
     MachineError,
@@ -26,32 +25,23 @@ from dlconv.errors import (
     WorkerTimedOut,
 )
 from dlconv.events import Event, Silence
-from dlconv.formats import Format
 from dlconv.hardware.here import misfit
-from dlconv.hardware.provided import by_provider, check, check_required, of_bundle
-from dlconv.latency.gating import BASELINE, Gate, gated, timed
-from dlconv.latency.sides import side_of_model
-from dlconv.making.cache import Cache
+from dlconv.hardware.provided import check_required, of_bundle
+from dlconv.latency.gating import Gate, gated
 from dlconv.metrics.scoring import asked_of, class_labels
-from dlconv.records.bundle import Bundle, is_bundle, open_bundle
+from dlconv.records.bundle import Bundle, bundles_in, open_bundle
+from dlconv.records.kept_task import kept
 from dlconv.records.outcome import Outcome, Report, skipped
-from dlconv.records.receipt import environment, evidence_of, tensor_of
-from dlconv.reference import answering
-from dlconv.reference import source as sources
-from dlconv.reference.kinds import KINDS
-from dlconv.validators.matching import matched
+from dlconv.records.receipt import environment, evidence_of
 from dlconv.validators.verdict import Check, Verdict, joined
 from dlconv.workers.crew import Crew, logs_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dlconv.candidate import TargetRuntime, Trial
+    from dlconv.candidate import Trial
     from dlconv.events import Listener
-    from dlconv.model import Artifact, Signature, StateSpec
     from dlconv.validators.matching import Link
-
-_CHANNELS_LAST = frozenset({Format.TFLITE, Format.SAVED_MODEL, Format.KERAS, Format.KERAS_H5, Format.FROZEN_GRAPH})
 
 
 @dataclass(frozen=True)
@@ -85,18 +75,19 @@ def verify(
 ) -> Report:
     """Judge each bundle against the reference's answers that lie in it, and then its latency, where there is a bar.
 
+    places: bundles, and folders of them.
     source: the model that they were made from, where it is at hand: then it is the baseline, if there is no other.
     Raises RequestError for what is no bundle.
     """
     told = listener or Silence()
-    bundles = [open_bundle(place) for place in places]
+    bundles = [open_bundle(place) for each in places for place in _bundles(each, told)]
     names = [{bundle.target, options.provider or bundle.provider} for bundle in bundles]
     check_required(options.require, names)
     # What runs by a required provider is required.
     required = options.require | {
         each.target for each, own in zip(bundles, names, strict=True) if own & options.require
     }
-    with _crew(options) as crew, ThreadPoolExecutor(max(1, len(bundles)), thread_name_prefix="dlconv") as pool:
+    with crew_of(options) as crew, ThreadPoolExecutor(max(1, len(bundles)), thread_name_prefix="dlconv") as pool:
         try:
             running = [pool.submit(_verify_bundle, bundle, options, crew, told) for bundle in bundles]
             outcomes = [future.result() for future in running]
@@ -109,23 +100,13 @@ def verify(
     return Report(judged, options.allow_skip - required)
 
 
-def compare(candidate: Path, against: Path, options: VerifyOptions, listener: Listener | None = None) -> Report:
-    """Judge one model by another's answers, in the other's framework. Either may be a bundle or a model file.
-
-    Raises RequestError where it cannot be known which tensor is which, SourceError where the reference does not run.
-    """
-    told = listener or Silence()
-    artifact, reference = _opened(candidate.absolute(), options.provider), _opened(against.absolute())
-    check_required(options.require, [(artifact.artifact.format.value, artifact.runtime.name, options.provider)])
-    cache = Cache() if options.source.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
-    try:
-        with _crew(options) as crew:
-            return Report(
-                (_compare(artifact, reference, options, crew, cache, told),), options.allow_skip - options.require
-            )
-    finally:
-        if not options.source.use_cache:
-            cache.remove()
+def _bundles(place: Path, told: Listener) -> list[Path]:
+    """The bundles in the folder, or the place itself. A folder in it that is none is told of: it may have been one."""
+    inside = bundles_in(place)
+    strange = [each for each in place.iterdir() if each.is_dir() and each not in inside] if inside else []
+    for each in sorted(strange):
+        told.on(Event("note", "", f"{each} is no bundle: it is left out"))
+    return inside or [place]
 
 
 def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Listener) -> Outcome:
@@ -136,7 +117,7 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
         bundle.target,
         receipt["precision"],
         bundle.place,
-        again=shlex.join(("dlconv", "verify", str(bundle.place), *_by(options))),
+        again=shlex.join(("dlconv", "verify", str(bundle.place), *said(options, bundle.bars))),
         # What was measured when it was made says nothing of what lies here now.
         body={key: value for key, value in receipt.items() if key not in ("evidence", "verdict")},
     )
@@ -155,109 +136,49 @@ def _verify_bundle(bundle: Bundle, options: VerifyOptions, crew: Crew, told: Lis
             raise MachineError(f"dlconv knows no runtime for the target {bundle.target}")
         runtime = of_bundle(runtime, bundle.target, bundle.provider, options.provider)
         reference, wanted = bundle.reference(), bundle.source_signature
-        labels = class_labels(options.metric, options.labels, [spec.name for spec in wanted.outputs])
         bars = bundle.bars if options.bars is None else options.bars
+        metric, file = _task_of(bundle, options, bars)
+        labels = class_labels(metric, file, [spec.name for spec in wanted.outputs])
         facts, trust = receipt["source"]["facts"], options.source.trust
-        task = asked_of(options.metric, options.labels, bars, wanted)
+        task = asked_of(metric, file, bars, wanted)
         against = Wanted(wanted, reference, facts, bars, labels=labels, trust=trust, task=task)
         if bundle.precision != "fp32":
             against = replace(against, precision=bundle.precision, noise=bundle.noise)
         return try_out(bundle.entry, bundle.signature, runtime, against, crew)
 
-    return _judged(outcome, trial, told)
+    return judged(outcome, trial, told)
 
 
-def _compare(
-    artifact: _Model, reference: _Model, options: VerifyOptions, crew: Crew, cache: Cache, told: Listener
-) -> Outcome:
-    source = sources.study(reference.artifact, options.source, crew, cache)
-    for note in source.notes:
-        told.on(Event("note", "", note))
-    outcome = Outcome(
-        artifact.path.name,
-        reference.path.name,
-        artifact.artifact.format.value,
-        "fp32",
-        artifact.path,
-        again=_again(artifact, reference, options),
-    )
-    try:
-        theirs = sources.study(artifact.artifact, _said_of(artifact, source.signature, options), crew, cache)
-    except StepError as error:  # a candidate that its runtime cannot read is judged, and no wrong request
-        return _judged(outcome, _raising(error), told)
-    one_family = _one_family(artifact, reference)
-    found = replace(theirs.signature, state=artifact.state)
-    signature, pairs = matched(source.signature, found, options.links, one_family=one_family)
-    for pair in pairs:
-        told.on(Event("note", "", pair))
-    answers = answering.answer(source, options.source, crew, cache)
-    for note in answers.notes:
-        told.on(Event("note", "", note))
-    names = [spec.name for spec in source.signature.outputs]
-    labels = class_labels(options.metric, options.labels, names)
-    outcome = replace(
-        outcome,
-        body={
-            "source": {
-                "name": reference.path.name,
-                "digest": reference.artifact.digest,
-                "format": reference.artifact.format.value,
-                "signature": source.signature.to_dict(),
-                "facts": source.facts,
-            },
-            "target": artifact.artifact.format.value,
-            "artifact": {
-                "entry": artifact.path.name,
-                "inputs": [tensor_of(spec) for spec in signature.inputs],
-                "outputs": [tensor_of(spec) for spec in signature.outputs],
-                "pairs": list(pairs),
-            },
-            "reference": answers.to_dict(),
-        },
-    )
-    asked, trust = options.bars or Bars(), options.source.trust
-    task = asked_of(options.metric, options.labels, asked, source.signature)
-    wanted = Wanted(source.signature, answers, source.facts, asked, labels=labels, trust=trust, task=task)
-    judged = _judged(
-        outcome, lambda _: try_out(artifact.artifact.path, signature, artifact.runtime, wanted, crew), told
-    )
-    bars = options.gate.bars_for(wanted.bars.latency)
-    if not bars.is_asked or judged.word != "PASS":
-        return judged
-    crew.end()  # nothing else runs while latency is measured
-    sides = (
-        side_of_model(model.artifact, model.runtime, name, signed, answers.samples.samples)
-        for name, model, signed in ((BASELINE, reference, source.signature), (artifact.path.name, artifact, signature))
-    )
-    baseline, side = sides
-    return timed(judged, side, baseline, bars, options.gate.settings, told)
+def _task_of(bundle: Bundle, options: VerifyOptions, bars: Bars) -> tuple[str, Path | None]:
+    """The metric and the labels: those of the command, and what it does not say those that the bundle was judged by.
+
+    Raises RequestError where that is a function of the user's: no code runs because a receipt names it.
+    """
+    own, labels = kept(bundle.place, bundle.receipt, options.labels)
+    if options.metric or bars.of(EVERY).max_drop is None:
+        return options.metric, labels
+    if own and parse(own).is_code:
+        raise RequestError(
+            f"{bundle.place.name} was judged by {own}, and no code runs because a receipt names it",
+            mend=shlex.join(("--metric", own)),
+        )
+    return own, labels
 
 
-def _again(artifact: _Model, reference: _Model, options: VerifyOptions) -> str:
-    words = ["dlconv", "verify", str(artifact.path), "--against", str(reference.path)]
-    words += [word for link in options.links for word in ("--map", str(link))]
-    words += _by(options)
-    words += [] if options.source.samples is None else ["--samples", str(options.source.samples)]
-    words += [word for spec in options.source.inputs for word in ("--input", str(spec))]
-    return shlex.join(words)
-
-
-def _by(options: VerifyOptions) -> list[str]:
-    return ["--provider", options.provider] if options.provider else []
-
-
-def _raising(error: DlconvError) -> Callable[[list[Check]], Trial]:
-    def run(_: list[Check]) -> Trial:
-        raise error
-
-    return run
+def said(options: VerifyOptions, own: Bars) -> list[str]:
+    """The words that judge the same again, where they differ from what stands without them. own: the bars then."""
+    words = ["--provider", options.provider] if options.provider else []
+    words += ["--metric", options.metric] if options.metric else []
+    words += ["--labels", str(options.labels)] if options.labels is not None else []
+    words += options.bars.words() if options.bars is not None and options.bars != own else []
+    return [*words, "--trust"] if options.source.trust else words
 
 
 class _Judged(Exception):
     """What was checked so far decides: the artifact is not run."""
 
 
-def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listener) -> Outcome:
+def judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listener) -> Outcome:
     """Run, and say what became of it. `run` may add checks of its own before the trial's.
 
     A runtime that ends, or refuses the artifact, fails it: nothing was shown of it. What only this machine lacks is
@@ -297,48 +218,8 @@ def _judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listene
     )
 
 
-@dataclass(frozen=True)
-class _Model:
-    """A model to compare: the file that was named, what runs it, and the state that a bundle's receipt tells of."""
-
-    path: Path
-    artifact: Artifact
-    runtime: TargetRuntime
-    state: tuple[StateSpec, ...] = ()
-
-
-def _opened(path: Path, provider: str = "") -> _Model:
-    if is_bundle(path):
-        bundle = open_bundle(path)
-        found = formats.open_model(bundle.entry)
-        runtime = of_bundle(runtime_for(bundle.target), bundle.target, bundle.provider, provider)
-        return _Model(path, found, runtime, bundle.signature.state)
-    found = formats.open_model(path)
-    given = runtime_of(found.format)
-    if given is None:
-        raise RequestError(
-            f"{path} is {found.format.label}, which nothing here runs",
-            wanted=", ".join(kind.value for kind in KINDS),
-        )
-    if provider:
-        check(provider)
-    return _Model(path, found, by_provider(given, provider))
-
-
-def _said_of(candidate: _Model, reference: Signature, options: VerifyOptions) -> SourceOptions:
-    """A TorchScript archive holds no shapes: it is asked for the reference's. Other formats say their own."""
-    if candidate.artifact.format is not Format.TORCHSCRIPT:
-        return SourceOptions(draws=1, use_cache=options.source.use_cache, trust=options.source.trust)
-    names = {link.reference: link.candidate for link in options.links}
-    inputs = tuple(replace(spec, name=names.get(spec.name, spec.name)) for spec in reference.inputs)
-    return SourceOptions(inputs=inputs, draws=1, use_cache=options.source.use_cache)
-
-
-def _one_family(one: _Model, other: _Model) -> bool:
-    return (one.artifact.format in _CHANNELS_LAST) == (other.artifact.format in _CHANNELS_LAST)
-
-
-def _crew(options: VerifyOptions) -> Crew:
+def crew_of(options: VerifyOptions) -> Crew:
+    """The workers of a verification."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Crew(
         logs_folder(),

@@ -42,7 +42,7 @@ LAYERS = (
     ("what is said of candidates, and of the machine", "blame hardware precision testing"),
     ("plans and records", "planning records"),
     ("comparisons and measurements", "attempts diffing judging latency"),
-    ("the two lines", "pipeline verification"),
+    ("the two lines", "comparing pipeline verification"),
     ("releases and tuning", "project tuning"),
     ("reports", "reports trackers"),
     ("doors", "__main__ cli"),

@@ -87,6 +87,17 @@ class Bars:
         """The same without what only labels can tell."""
         return replace(self, outputs={name: replace(bars, max_drop=None) for name, bars in self.outputs.items()})
 
+    def words(self) -> list[str]:
+        """The options of a command line that say the bars of parity; those that only a project file can say are not
+        among them."""
+        said = [] if self.factor is None else ["--factor", f"{self.factor:g}"]
+        own = {name: bars.max_error for name, bars in self.outputs.items() if name != EVERY}
+        said += [word for name, bar in own.items() if bar is not None for word in ("--max-error", f"{name}={bar:g}")]
+        for key in ("max_error", "min_cosine", "min_sqnr_db", "min_top1", "max_drop"):
+            bar = getattr(self.outputs.get(EVERY, OutputBars()), key)
+            said += [] if bar is None else [f"--{key.replace('_', '-')}", f"{bar:g}"]
+        return said
+
     def to_dict(self) -> dict[str, Any]:
         """What was asked, without what was not."""
         told: dict[str, Any] = {} if self.factor is None else {"factor": self.factor}

@@ -30,7 +30,12 @@ class Metric:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return self.name or " ".join((self.kind, *(f"{key}={value}" for key, value in self.words.items())))
+        return self.name or shlex.join((self.kind, *(f"{key}={value}" for key, value in self.words.items())))
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it runs a function that the user names."""
+        return self.kind == "function" or "decode" in self.words
 
     @property
     def takes_classes(self) -> bool:

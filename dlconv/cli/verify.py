@@ -80,8 +80,9 @@ def verify(
 ) -> int:
     """Judge whether artifacts still are the model that they were made from.
 
-    BUNDLE is a directory that `dlconv export` left: it is judged by the source's answers that lie in it, with nothing
-    but the target's runtime. With --against, BUNDLE may be any model file, and is judged by another model's answers.
+    BUNDLE is a directory that `dlconv export` left, or a folder of them: it is judged by the source's answers that lie
+    in it, with nothing but the target's runtime. With --against, BUNDLE may be any model file, and is judged by another
+    model's answers.
     With neither, dlconv.toml says which models, targets and bars: what is not there is exported, and all is verified.
 
     Exit code 0 if everything passed, 1 if something is not the same model, 3 if something could not be judged or was
@@ -124,12 +125,14 @@ def verify(
 def _verified(
     bundles: tuple[Path, ...], against: Path | None, project: Path | None, options: VerifyOptions, listener: Listener
 ) -> Report:
-    from dlconv import verification
-
     if against is not None:
-        return verification.compare(bundles[0], against, options, listener)
+        from dlconv.comparing import compare
+
+        return compare(bundles[0], against, options, listener)
     if bundles:
-        return verification.verify(bundles, options, listener)
+        from dlconv.verification import verify as judge
+
+        return judge(bundles, options, listener)
     from dlconv.project import file as projects
     from dlconv.project.release import verify_project
 

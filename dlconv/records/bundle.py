@@ -18,6 +18,7 @@ from dlconv.asked.bars import Bars
 from dlconv.errors import DlconvError, OutputError, RequestError
 from dlconv.files.jsonfile import read_json, write_json
 from dlconv.model import Signature, digest_of, files_of
+from dlconv.records import kept_task
 from dlconv.records.receipt import SCHEMA, made
 from dlconv.reference.source import Reference
 from dlconv.samples import SampleSet, from_arrays, read_npz, save_npz, to_arrays
@@ -27,6 +28,7 @@ from dlconv.validators.quantised import grids_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dlconv.asked.options import ExportOptions
     from dlconv.candidate import Candidate
     from dlconv.reference.source import Source
 
@@ -131,6 +133,13 @@ def is_bundle(path: Path) -> bool:
     return (path / RECEIPT).is_file()
 
 
+def bundles_in(path: Path) -> list[Path]:
+    """The bundles that lie in the folder, by name; none where it is a bundle itself, or no folder."""
+    if not path.is_dir() or is_bundle(path):
+        return []
+    return sorted(each for each in path.iterdir() if is_bundle(each))
+
+
 def open_bundle(place: Path) -> Bundle:
     """The bundle at `place`. RequestError where there is none, or its receipt is damaged or of another schema."""
     place = place.absolute()  # workers have a directory of their own
@@ -226,15 +235,14 @@ def _exchange(one: Path, other: Path) -> bool:
 def publish(
     place: Path,
     target: str,
-    request: str,
     source: Source,
     reference: Reference,
     candidate: Candidate,
     routes: list[dict[str, Any]],
-    command: str = "",
+    options: ExportOptions,
     reduction: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the bundle and put it at `place`; its receipt. request: ExportOptions.request_digest, command: its own."""
+    """Write the bundle and put it at `place`; its receipt. options: by which it was made."""
     with staged(place) as aside:
         for file in files_of(candidate.product.folder):
             to = aside / file.relative_to(candidate.product.folder)
@@ -249,6 +257,7 @@ def publish(
         (aside / LOGS).mkdir()
         for log in candidate.product.logs:
             shutil.copyfile(log, aside / LOGS / log.name)
-        written = made(target, request, source, reference, candidate, routes, aside, deployed, command, reduction)
+        task = kept_task.keep(aside, options.metric, options.labels)
+        written = made(target, source, reference, candidate, routes, aside, deployed, options, reduction, task)
         write_json(aside / RECEIPT, written)
     return written

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from dlconv.asked.options import ExportOptions
     from dlconv.candidate import Candidate, Trial
     from dlconv.model import TensorSpec
     from dlconv.reference.source import Reference, Source
@@ -27,15 +28,15 @@ SCHEMA: Final = 1
 
 def made(
     target: str,
-    request: str,
     source: Source,
     reference: Reference,
     candidate: Candidate,
     routes: list[dict[str, Any]],
     folder: Path,
     deployed: list[Path],
-    command: str = "",
-    reduction: Mapping[str, Any] | None = None,
+    options: ExportOptions,
+    reduction: Mapping[str, Any] | None,
+    task: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The receipt as data; `receipt.schema.json` describes it."""
     files: list[dict[str, Any]] = [
@@ -56,8 +57,8 @@ def made(
             "notes": list(source.notes),
             "input_flag": source.flag,
         },
-        "request": request,
-        **({"command": command} if command else {}),
+        "request": options.request_digest(),
+        **({"command": options.command} if options.command else {}),
         "target": target,
         **({"provider": provider} if provider != "cpu" else {}),
         "precision": candidate.trial.evidence.precision,
@@ -73,6 +74,7 @@ def made(
             **({"entry_point": product.signature.entry} if product.signature.entry else {}),
         },
         "reference": reference.to_dict(),
+        **({"task": task} if task is not None else {}),
         "evidence": evidence_of(candidate.trial),
         "bars": candidate.trial.bars.to_dict(),
         "verdict": candidate.trial.verdict.to_dict(),

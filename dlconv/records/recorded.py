@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.asked.bars import Bars
 from dlconv.errors import DlconvError, RequestError
 from dlconv.files.jsonfile import read_json
-from dlconv.records.bundle import RECEIPT, is_bundle, open_bundle
+from dlconv.records.bundle import RECEIPT, bundles_in, is_bundle, open_bundle
 from dlconv.records.outcome import Outcome, Report
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import checks
@@ -79,10 +79,10 @@ def in_folders(paths: Sequence[Path]) -> list[Path]:
     """The paths, and in place of a folder of bundles the bundles in it. RequestError where there is none."""
     found: list[Path] = []
     for path in paths:
-        inside = sorted(each for each in path.iterdir() if is_bundle(each)) if path.is_dir() else []
+        inside = bundles_in(path)
         if path.is_dir() and not is_bundle(path) and not inside:
             raise RequestError(f"{path} is no bundle, and there is none in it", wanted=_WANTED)
-        found += [path] if is_bundle(path) or not path.is_dir() else inside
+        found += inside or [path]
     return found
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +37,53 @@ def test_the_drop_of_a_task_metric_is_judged(dlconv: Callable[..., Any], digits:
     assert shown.code == 0 and "0.9844 for 0.9844" in shown.out, shown.out
     few = dlconv("verify", tmp_path / "digits-onnx-int8", *words, "0.5%")
     assert few.code == 3 and "give 200 labels or more" in few.out
-    lost = dlconv("verify", tmp_path / "digits-onnx-int8")  # there is a bar, and no labels to judge it by
-    assert lost.code == 1 and "no such figure" in lost.out
+    again = re.search(r"again: dlconv (.+)", few.out)
+    assert again and dlconv(*shlex.split(again[1])).code == 3
+
+
+def test_a_bundle_keeps_what_its_metric_needs(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
+    labels = Path(shutil.copy(digits / "labels.npz", tmp_path / "truth.npz"))
+    words = ("--labels", labels, "--metric", "top1", "--max-drop", "2%")
+    export = ("export", digits / "digits.onnx", "--samples", digits / "samples.npz", "--to", "onnx")
+    ran = dlconv(*export, *words, "-o", tmp_path / "made")
+    assert ran.code == 0, ran.err
+    labels.unlink()
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(tmp_path / "made" / "digits-onnx-fp32", elsewhere / "digits-onnx-fp32")
+    (elsewhere / "notes").mkdir()
+    shown = dlconv("verify", elsewhere)  # a folder of bundles
+    assert shown.code == 0 and "0.9844 for 0.9844" in shown.out, shown.out
+    assert "notes is no bundle: it is left out" in shown.err
+    bundle = elsewhere / "digits-onnx-fp32"
+    assert set(receipt_of(bundle)["task"]) == {"metric", "labels", "files"}
+    without = dlconv("verify", bundle, "--max-error", "1e-3")  # other bars, that ask nothing of the metric
+    assert without.code == 0 and "0.9844" not in without.out
+    wrong = {name: (array + 1) % 10 for name, array in np.load(bundle / "labels.npz").items()}
+    np.savez(bundle / "labels.npz", **wrong)
+    spoiled = dlconv("verify", bundle)
+    assert spoiled.code == 2 and "labels.npz" in spoiled.out and "not that of its receipt" in spoiled.out
+    (bundle / "labels.npz").unlink()
+    given = dlconv("verify", bundle, "--labels", digits / "labels.npz")
+    assert given.code == 0 and "metric" in given.out, given.out + given.err
+
+
+def test_no_code_runs_because_a_receipt_names_it(dlconv: Command, digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("print('mine runs')\ndef rate(outputs, labels):\n    return 1.0\n")
+    words = ("--samples", digits / "samples.npz", "--labels", digits / "labels.npz", "--max-drop", "2%")
+    made = dlconv.start(
+        "export", digits / "digits.onnx", "--to", "onnx", "--metric", "mine:rate", *words, "-o", tmp_path, cwd=tmp_path
+    )
+    assert made.communicate(timeout=280) and made.returncode == 0
+
+    def verify(*further: object) -> tuple[int, str]:
+        process = dlconv.start("verify", tmp_path / "digits-onnx-fp32", *further, cwd=tmp_path)
+        out, err = process.communicate(timeout=280)
+        return process.returncode, out + err
+
+    code, said = verify()
+    assert code == 2 and "mine runs" not in said and "--metric mine:rate" in said, said
+    code, said = verify("--metric", "mine:rate")
+    assert code == 0 and "mine runs" in said, said
 
 
 def test_labels_and_metrics_that_do_not_fit_are_errors(
