@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.asked import providers
-from dlconv.errors import MachineError, PackagesMissing, SamplesError, Unsupported
+from dlconv.errors import DlconvError, MachineError, PackagesMissing, SamplesError, Unsupported
 from dlconv.runtimes import account, onnx_account
 
 if TYPE_CHECKING:
@@ -43,7 +43,12 @@ def probe(provider: str = "cpu") -> dict[str, Any]:
     those of `open` say why."""
     ort: Any = import_module("onnxruntime")
     asked = providers.find(provider)
-    session = start(_TINY_MODEL, session_options("all", 0), asked)
+    try:
+        session = start(_TINY_MODEL, session_options("all", 0), asked)
+    except DlconvError:
+        raise
+    except Exception as error:  # the model is fit: what fails is the provider, or a library that it loads
+        raise _not_started(asked, str(error).strip()) from error
     (answer,) = session.run(None, {"x": np.array([1.0, -2.0], np.float32)})
     if answer.tolist() != [1.0, 0.0]:
         raise Unsupported(f"ONNX Runtime answers {answer.tolist()} to Relu of [1, -2]", wanted="[1, 0]")
@@ -184,12 +189,16 @@ def start(model: Path | bytes, options: Any, provider: providers.Provider) -> An
     # Without the fallback: else what a provider fails at is done again on the CPU, and only printed.
     session = ort.InferenceSession(given, options, providers=chain, provider_options=told, enable_fallback=0)
     if provider.execution not in session.get_providers():
-        raise MachineError(
-            f"{provider.execution} does not start: ONNX Runtime would run on {', '.join(session.get_providers())}",
-            wanted=f"{provider.device}, its driver and its libraries",
-            mend="the log has the provider's own words; dlconv doctor tells which drivers and libraries work",
-        )
+        raise _not_started(provider, f"ONNX Runtime would run on {', '.join(session.get_providers())}")
     return session
+
+
+def _not_started(provider: providers.Provider, why: str) -> MachineError:
+    return MachineError(
+        f"{provider.execution} does not start: {why}",
+        wanted=f"{provider.device}, its driver and its libraries",
+        mend="the log has the provider's own words; dlconv doctor tells which drivers and libraries work",
+    )
 
 
 def _assigned(session: Any) -> Counter[str]:

@@ -122,6 +122,28 @@ except MachineError as error:
     assert done.stdout.startswith(f"MachineError {OPENVINO} does not start"), done.stdout + done.stderr
 
 
+@pytest.mark.onnxruntime_openvino
+def test_a_provider_that_raises_when_it_starts_is_the_machines_lack() -> None:
+    """As ONNX Runtime's TensorRT provider does where TensorRT's libraries are not here: exit code 3, not 4."""
+    code = f"""
+import sys
+sys.path.append({str(ROOT)!r})
+from dataclasses import replace
+from dlconv.asked import providers
+from dlconv.errors import MachineError
+from dlconv.runtimes.onnxruntime import probe
+asked = replace(providers.find("openvino"), options={{"nonsense": "1"}})
+providers.find = lambda name: asked
+try:
+    print(probe("openvino"))
+except MachineError as error:
+    print(type(error).__name__, error.exit_code, error.met)
+"""
+    done = subprocess.run([interpreter(), "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith(f"MachineError 3 {OPENVINO} does not start"), done.stdout + done.stderr
+    assert "would run on" not in done.stdout  # it raised
+
+
 @pytest.mark.onnx
 @pytest.mark.parametrize("name", ["cuda", "tensorrt", "rocm", "migraphx", "directml", "qnn", "xnnpack"])
 def test_a_provider_that_is_not_in_the_package_fails(name: str, tmp_path: Path) -> None:
