@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from dlconv.making.cache import WORKER_SIDE
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dlconv"
 FRAMEWORKS = {
@@ -35,7 +37,10 @@ FRAMEWORKS = {
 # Imports point to the same line or to one above. A new room is given its place here.
 LAYERS = (
     ("values", "asked errors events files formats images model plugins samples"),
-    ("edges, runtimes and workers", "convert runtimes workers"),
+    ("ONNX graphs", "graphs"),
+    ("runtimes", "runtimes"),
+    ("edges", "convert"),
+    ("workers", "workers"),
     ("validators", "validators"),
     ("steps, metrics and the source", "inspection making metrics reference"),
     ("candidates", "candidate"),
@@ -44,7 +49,9 @@ LAYERS = (
     ("comparisons and measurements", "attempts diffing judging latency"),
     ("the two lines", "comparing pipeline verification"),
     ("releases and tuning", "project tuning"),
-    ("reports", "reports trackers"),
+    ("reports", "reports"),
+    ("trackers", "trackers"),
+    ("what a pipeline reads", "delivery"),
     ("doors", "__main__ cli"),
 )
 PLACE = {name: place for place, (_, names) in enumerate(LAYERS) for name in names.split()}
@@ -91,6 +98,20 @@ def test_imports_point_one_way(module: str) -> None:
     place = PLACE[room_of(module)]
     against = sorted(name for name in imports_of(MODULES[module]) if PLACE[room_of(name)] > place)
     assert not against, f"{module} ({LAYERS[place][0]}) must not know of {', '.join(against)}"
+
+
+def test_what_runs_in_workers_is_in_the_key_of_a_cached_step() -> None:
+    """Else a step of older code would be taken for one of today's."""
+    running = [name for name in MODULES if room_of(f"{name}.") in ("convert", "runtimes")]
+    running += ["dlconv.workers.child", "dlconv.workers.tasks", "dlconv.workers.timing"]
+    reached: set[str] = set()
+    while running:
+        module = running.pop()
+        if module in MODULES and module not in reached:
+            reached.add(module)
+            running += imports_of(MODULES[module])
+    rooms = {room_of(f"{name}.") for name in reached}
+    assert "graphs" in rooms and rooms <= {*WORKER_SIDE}, sorted(rooms - {*WORKER_SIDE})
 
 
 def test_an_edge_knows_of_no_other_edge() -> None:

@@ -13,7 +13,7 @@ from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 
 if TYPE_CHECKING:
-    from dlconv.reports.release import ReportFiles
+    from dlconv.delivery import ReportFiles
 
 _BARS = ("factor", "max_errors", "min_cosine", "min_sqnr_db", "min_top1", "max_drop")
 """What `bars_options` adds."""

@@ -12,7 +12,7 @@ from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
 
 if TYPE_CHECKING:
-    from dlconv.reports.release import ReportFiles
+    from dlconv.delivery import ReportFiles
 
 
 @click.command()

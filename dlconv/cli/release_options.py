@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dlconv.cli.reporting import Reporting
+    from dlconv.delivery import ReportFiles
     from dlconv.records.outcome import Report
-    from dlconv.reports.release import ReportFiles
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -48,7 +48,7 @@ def release_options(command: Callable[..., Any]) -> Callable[..., Any]:
         log_to: tuple[str, ...],
         **words: Any,
     ) -> Any:
-        from dlconv.reports.release import ReportFiles  # here: `--help` answers before it is loaded
+        from dlconv.delivery import ReportFiles  # here: `--help` answers before it is loaded
 
         files = ReportFiles(junit, markdown, sarif, html, model_card, command_line(), log_to)
         files.check()
@@ -85,7 +85,7 @@ def conclude(reporting: Reporting, report: Report, files: ReportFiles) -> int:
 
 def _tell(report: Report, files: ReportFiles, *, to_stderr: bool) -> int:
     """Write the report's files and annotations; the report's exit code, or why one could not be written if it is 0."""
-    from dlconv.reports.release import workflow_commands, write
+    from dlconv.delivery import workflow_commands, write
 
     root = Path.cwd()
     if commands := workflow_commands(report, os.environ, root):

@@ -51,12 +51,12 @@ def report(
 
     Exit code 0 once the page is written, whatever it tells of; with --strict that of the records.
     """
+    from dlconv.delivery import ReportFiles, log
     from dlconv.records.recorded import in_folders, read
     from dlconv.reports import as_json
     from dlconv.reports import markdown as as_markdown
     from dlconv.reports import model_card as card
     from dlconv.reports.html import page
-    from dlconv.reports.release import ReportFiles, log
     from dlconv.reports.verdicts import lines
 
     ReportFiles(html=html, log_to=log_to).check()

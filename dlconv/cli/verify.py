@@ -17,9 +17,9 @@ from dlconv.cli.reporting import Reporting, reported
 from dlconv.errors import RequestError
 
 if TYPE_CHECKING:
+    from dlconv.delivery import ReportFiles
     from dlconv.events import Listener
     from dlconv.records.outcome import Report
-    from dlconv.reports.release import ReportFiles
     from dlconv.verification import VerifyOptions
 
 

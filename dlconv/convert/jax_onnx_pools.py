@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _ADDED = 2  # axes that jax2onnx adds in front
 

@@ -98,7 +98,7 @@ def _written(model: Any, program: Program, step: Step) -> Made:
     """The model, saved, and its signature. Raises StepError where it has not the program's inputs and outputs."""
     import onnx
 
-    from dlconv.convert import onnx_graph
+    from dlconv.graphs import onnx_graph
 
     path = step.out_dir / ENTRY
     _refuse_unknown(model)
@@ -119,7 +119,7 @@ def _refuse_unknown(model: Any) -> None:
     """jax2onnx writes operators of later opsets (BitCast of 26) into any. Raises Unsupported with their names."""
     import onnx
 
-    from dlconv.convert import onnx_graph
+    from dlconv.graphs import onnx_graph
 
     opset = onnx_graph.opset_of(model)
     nodes = [node for graph in onnx_graph.graphs_of(model) for node in graph.node if not node.domain]

@@ -113,7 +113,7 @@ def _finish(path: Path, known: Boundary, signature: Signature) -> Signature:
 
     Raises StepError where inputs or outputs are missing, or of other dtypes.
     """
-    from dlconv.convert import onnx_graph
+    from dlconv.graphs import onnx_graph
 
     onnx: Any = import_module("onnx")
     model = onnx.load(str(path))

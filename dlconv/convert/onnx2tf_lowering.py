@@ -17,7 +17,7 @@ import numpy as np
 from dlconv.errors import StepError, Unsupported
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _PACKAGE = "onnx2tf.tflite_builder"
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert.onnx_graph import DTYPES, nodes_of
 from dlconv.errors import Unsupported
+from dlconv.graphs.onnx_graph import DTYPES, nodes_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Signature, TensorSpec
 
 _FLOAT, _FLOAT16 = 1, 10

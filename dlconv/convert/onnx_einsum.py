@@ -10,8 +10,8 @@ import numpy as np
 from dlconv.convert.onnx_rewriting import attributes_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
     from dlconv.convert.onnx_rewriting import Rewriting
+    from dlconv.graphs.onnx_graph import Proto
 
 _SPARE = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_graph import subgraphs_of
 from dlconv.convert.onnx_trial import Trial
 from dlconv.errors import Unsupported
+from dlconv.graphs.onnx_graph import subgraphs_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _ROUNDS = 20
 _LIMIT_BYTES = 64 << 20  # of one folded constant

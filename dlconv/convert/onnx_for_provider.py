@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dlconv.convert import onnx_clean, onnx_graph
 from dlconv.convert.edge import Made, Step, inherited
+from dlconv.graphs import onnx_clean, onnx_graph
 
 if TYPE_CHECKING:
     from dlconv.asked.providers import Provider

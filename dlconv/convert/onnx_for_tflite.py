@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import onnx_fold, onnx_graph, onnx_unroll
+from dlconv.convert import onnx_fold, onnx_unroll
 from dlconv.convert.onnx_einsum import spell_out_einsum
 from dlconv.convert.onnx_recurrent import spell_out_recurrent
 from dlconv.convert.onnx_rewriting import apply, attributes_of
+from dlconv.graphs import onnx_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dlconv.convert.onnx_graph import Proto
     from dlconv.convert.onnx_rewriting import Mend, Rewriting
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Dim
 
 _KERNEL_RANK = 5  # TFLite's SLICE, SPLIT and reductions end here

@@ -9,12 +9,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from dlconv.convert.onnx_graph import graphs_of, inputs_of, signature_of
+from dlconv.graphs.onnx_graph import graphs_of, inputs_of, signature_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Dim
 
 Layout = Literal["nchw", "nhwc"]

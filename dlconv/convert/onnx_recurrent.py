@@ -14,8 +14,8 @@ import numpy as np
 from dlconv.convert.onnx_rewriting import attributes_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
     from dlconv.convert.onnx_rewriting import Array, Rewriting
+    from dlconv.graphs.onnx_graph import Proto
 
 MOST_STEPS = 256
 """Steps that are written out: some ten operators each."""

@@ -6,13 +6,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_graph
 from dlconv.convert.edge import Made, inherited
 from dlconv.errors import StepError
+from dlconv.graphs import onnx_graph
 from dlconv.model import Signature
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 ENTRY = "model.onnx"
 INLINE_LIMIT_BYTES = 1_900_000_000

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
     Mend = Callable[[Proto, "Rewriting"], list[Proto]]
     """The nodes that stand for one node; none where it stays as it is."""

@@ -7,14 +7,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_graph
 from dlconv.errors import SignatureError
+from dlconv.graphs import onnx_graph
 from dlconv.model import Dim, Signature, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _SMALL_BYTES = 8192
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}

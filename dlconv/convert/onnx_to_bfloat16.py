@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv.convert import onnx_graph, onnx_keep, onnx_reduced
+from dlconv.convert import onnx_reduced
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.onnx_graph import nodes_of, subgraphs_of
 from dlconv.convert.tensorrt_operators import releases
 from dlconv.errors import Unsupported
+from dlconv.graphs import onnx_graph, onnx_keep
+from dlconv.graphs.onnx_graph import nodes_of, subgraphs_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _FLOAT, _BFLOAT16 = 1, 16
 _OPSET: Final = 13

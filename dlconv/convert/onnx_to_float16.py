@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_boundary, onnx_keep, onnx_reduced
+from dlconv.convert import onnx_boundary, onnx_reduced
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.onnx_graph import nodes_of
+from dlconv.graphs import onnx_keep
+from dlconv.graphs.onnx_graph import nodes_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _SMALLEST, _LARGEST = 5.96e-8, 65504.0
 """float16's smallest subnormal and its largest number: the pass moves a weight beyond them there."""

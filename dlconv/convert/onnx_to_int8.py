@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import onnx_boundary, onnx_keep, onnx_reduced
+from dlconv.convert import onnx_boundary, onnx_reduced
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.onnx_graph import opset_of
 from dlconv.errors import Unsupported
+from dlconv.graphs import onnx_keep
+from dlconv.graphs.onnx_graph import opset_of
 from dlconv.runtimes import onnx_clipping
 from dlconv.runtimes.onnx_int8_operators import QUANTISED
 from dlconv.samples import from_arrays, read_npz

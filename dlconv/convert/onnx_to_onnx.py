@@ -9,13 +9,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_clean, onnx_graph, onnx_layout
+from dlconv.convert import onnx_layout
 from dlconv.convert.edge import Made, Step, inherited
 from dlconv.convert.onnx_signature import apply_inputs, inferred_signature
 from dlconv.errors import InternalError, StepError, Unsupported
+from dlconv.graphs import onnx_clean, onnx_graph
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Signature, TensorSpec
 
 ENTRY = "model.onnx"

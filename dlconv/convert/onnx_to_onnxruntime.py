@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dlconv.asked import providers
-from dlconv.convert import onnx_clean, onnx_graph
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_for_provider import CLEANED, ENTRY, as_before, written_for
 from dlconv.errors import StepError, Unsupported
+from dlconv.graphs import onnx_clean, onnx_graph
 from dlconv.runtimes.onnxruntime import PROVIDER, session_options
 
 _DATA = ENTRY + ".data"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_graph
 from dlconv.convert.edge import Made, Step, inherited
 from dlconv.errors import StepError, Unsupported
+from dlconv.graphs import onnx_graph
 from dlconv.model import Dim, Signature, TensorSpec
 from dlconv.runtimes.openvino_ports import import_openvino, spec_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 ENTRY = "model.xml"
 _STRING = 8

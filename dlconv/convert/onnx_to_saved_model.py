@@ -21,7 +21,7 @@ from dlconv.errors import Unsupported
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import TensorSpec
     from dlconv.runtimes.base import Tensors
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import onnx_keep, onnx_reduced
+from dlconv.convert import onnx_reduced
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.int8_channels import CHANNELS, quantised
-from dlconv.convert.onnx_graph import graphs_of
 from dlconv.errors import Unsupported
+from dlconv.graphs import onnx_keep
+from dlconv.graphs.int8_channels import CHANNELS, quantised
+from dlconv.graphs.onnx_graph import graphs_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _FLOAT = 1
 _DEQUANTISED_BY_CHANNEL = 13

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_graph
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.tensorrt_built import facts_of, notes_on, signature_of, written
 from dlconv.convert.tensorrt_config import TimingCache, add_profiles, configured, progress
 from dlconv.convert.tensorrt_memory import estimated, require_room
 from dlconv.convert.tensorrt_network import parsed, set_precision
 from dlconv.errors import RequestError
+from dlconv.graphs import onnx_graph
 from dlconv.runtimes import tensorrt_api as api
 from dlconv.runtimes.cuda import Device
 from dlconv.runtimes.tensorrt_plan import PLAN, WEIGHTS

@@ -15,7 +15,7 @@ from dlconv.model import Signature
 from dlconv.runtimes import tflite
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.runtimes.base import Tensors
 
 ENTRY = "model.tflite"

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.convert.onnx_fold import fold, rename, set_nodes, used_by
-from dlconv.convert.onnx_graph import opset_of
 from dlconv.convert.onnx_trial import Trial
 from dlconv.errors import Unsupported
+from dlconv.graphs.onnx_graph import opset_of
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 MOST_STEPS = 256
 """Steps that are written out, each with all operators of the body."""

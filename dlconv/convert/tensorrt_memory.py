@@ -8,14 +8,14 @@ from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv.convert import onnx_graph
 from dlconv.errors import MachineError
+from dlconv.graphs import onnx_graph
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _FLOAT_BITS: Final = {"fp16": 16, "bf16": 16, "int8": 8}
 """What a stored float32 may shrink to at a precision."""

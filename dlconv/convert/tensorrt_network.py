@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dlconv.convert import onnx_functions, onnx_graph
+from dlconv.convert import onnx_functions
 from dlconv.errors import StepError, Unsupported, cause_of
+from dlconv.graphs import onnx_graph
 from dlconv.runtimes import tensorrt_api as api
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _INT64: Final = 7
 _SENTINELS: Final = 16

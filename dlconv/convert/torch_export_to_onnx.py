@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
-from dlconv.convert.torch_export_signature import with_outputs
 from dlconv.convert.torch_exporting import write_onnx
+from dlconv.runtimes.torch_export_signature import with_outputs
 from dlconv.runtimes.torch_program import ExportedProgram, load_exported
 from dlconv.runtimes.torchscript import named_tensors, to_torch
 

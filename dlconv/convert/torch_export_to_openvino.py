@@ -6,8 +6,8 @@ import warnings
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.openvino_written import save
-from dlconv.convert.torch_export_signature import with_outputs
 from dlconv.runtimes.openvino_ports import import_openvino
+from dlconv.runtimes.torch_export_signature import with_outputs
 from dlconv.runtimes.torch_program import load_exported
 
 

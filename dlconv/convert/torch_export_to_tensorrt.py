@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.tensorrt_built import facts_of, notes_on, sides_of, signature_of, written
-from dlconv.convert.torch_export_signature import with_outputs
 from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes import tensorrt_api as api
 from dlconv.runtimes.tensorrt_plan import PLAN
+from dlconv.runtimes.torch_export_signature import with_outputs
 from dlconv.runtimes.torch_program import load_exported, user_input_names
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import numpy as np
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.tflite_attempts import as_answered, proved, unaccelerated
-from dlconv.convert.torch_export_signature import with_outputs
 from dlconv.model import Signature
 from dlconv.runtimes import tflite
+from dlconv.runtimes.torch_export_signature import with_outputs
 from dlconv.runtimes.torch_program import ExportedProgram
 from dlconv.runtimes.torchscript import named_tensors, to_numpy, to_torch
 

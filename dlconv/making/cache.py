@@ -20,6 +20,10 @@ from typing import Any
 from dlconv.model import digest_of, files_of
 
 DEFAULT_LIMIT_BYTES = 10 << 30
+WORKER_SIDE = (
+    *("asked", "convert", "errors", "files", "formats", "graphs", "model", "plugins", "runtimes", "samples", "workers"),
+)
+"""The rooms whose code runs in workers, by which the results of steps come about."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,11 @@ class Entry:
 
 @functools.cache
 def code_digest() -> str:
-    """Digest of the worker-side source text: a changed edge or adapter makes every older entry unfit."""
+    """Digest of the source text that runs in workers: a changed edge or adapter makes every older entry unfit."""
     root = Path(__file__).parents[1]
     whole = hashlib.sha256()
-    for folder in ("convert", "runtimes", "workers"):
-        for path in sorted((root / folder).rglob("*.py")):
+    for name in WORKER_SIDE:
+        for path in sorted((root / name).rglob("*.py")) or [root / f"{name}.py"]:
             whole.update(path.relative_to(root).as_posix().encode() + b"\0" + digest_of(path).encode() + b"\n")
     return whole.hexdigest()
 

@@ -28,7 +28,7 @@ _SCRIPT = ("inputs", "samples", "constants")
 
 KINDS = {
     Format.TORCHSCRIPT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torchscript_signature:infer", _SCRIPT),
-    Format.TORCH_EXPORT: Kind("torch", "dlconv.runtimes.torch", "dlconv.convert.torch_export_signature:read"),
+    Format.TORCH_EXPORT: Kind("torch", "dlconv.runtimes.torch", "dlconv.runtimes.torch_export_signature:read"),
     Format.ONNX: Kind("onnx", "dlconv.runtimes.onnx_reference", "dlconv.convert.onnx_signature:read"),
     Format.SAVED_MODEL: _TENSORFLOW,
     Format.KERAS: _TENSORFLOW,

@@ -7,11 +7,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert.onnx_graph import DTYPES, empty_weights, nodes_of, read_model, tensors_of
+from dlconv.graphs.onnx_graph import DTYPES, empty_weights, nodes_of, read_model, tensors_of
 from dlconv.runtimes import account
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _CASTS = {"Cast", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Constant", "Identity"}
 _INT8 = ("QLinear", "QGemm", "QAttention", "Integer", "QOrdered")

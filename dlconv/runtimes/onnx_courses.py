@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_graph import read_model
+from dlconv.graphs.onnx_graph import read_model
 from dlconv.runtimes.onnx_double import Double
 from dlconv.runtimes.onnx_plan import program_of
 from dlconv.runtimes.onnx_reference import refuse

@@ -7,11 +7,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_graph
 from dlconv.errors import DlconvError
+from dlconv.graphs import onnx_graph
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _BITS = {"bool": 8, "string": 0, "bfloat16": 16, "complex64": 64, "complex128": 128}
 

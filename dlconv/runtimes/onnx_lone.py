@@ -12,7 +12,7 @@ from dlconv.errors import Unsupported
 from dlconv.runtimes.onnxruntime import PROVIDER, session_options
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.runtimes.base import Tensors
     from dlconv.runtimes.onnx_plan import PlannedNode
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_clean import reads_of
-from dlconv.convert.onnx_graph import external_tensors, inputs_of, nodes_of, read_model, subgraphs_of
 from dlconv.errors import RequestError
+from dlconv.graphs.onnx_clean import reads_of
+from dlconv.graphs.onnx_graph import external_tensors, inputs_of, nodes_of, read_model, subgraphs_of
 from dlconv.runtimes.onnx_rounding import rounding
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _IN_ONE_FILE_BYTES = 1 << 30
 _INTEGER_KERNELS = {

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_clean import reads_of
-from dlconv.convert.onnx_graph import read_model
-from dlconv.convert.onnx_keep import name_nodes
 from dlconv.errors import Unsupported
+from dlconv.graphs.onnx_clean import reads_of
+from dlconv.graphs.onnx_graph import read_model
+from dlconv.graphs.onnx_keep import name_nodes
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _SMALLER_FLOATS = {"float32", "float16", "bfloat16"}
 _EXTERNAL = 1

@@ -6,13 +6,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_graph
 from dlconv.errors import SamplesError, Unsupported
+from dlconv.graphs import onnx_graph
 from dlconv.runtimes.onnx_double import DoubleModel
 from dlconv.runtimes.onnxruntime import OnnxRuntimeSession
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Signature
     from dlconv.runtimes.base import Session, Tensors
 

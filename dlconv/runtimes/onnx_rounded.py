@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_graph import read_model
-from dlconv.convert.onnx_keep import names_of, require_known
 from dlconv.errors import RequestError, SamplesError
+from dlconv.graphs.onnx_graph import read_model
+from dlconv.graphs.onnx_keep import names_of, require_known
 from dlconv.runtimes.onnx_float32 import Float32Kernels, single
 from dlconv.runtimes.onnx_plan import kept_of, name_of, program_of
 from dlconv.runtimes.onnx_reference import refuse

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from dlconv.convert.int8_channels import CHANNELS, quantised
+from dlconv.graphs.int8_channels import CHANNELS, quantised
 from dlconv.runtimes.onnx_float32 import Float32Kernels, single
 from dlconv.runtimes.onnx_int8_operators import QUANTISED
 from dlconv.runtimes.onnx_rounded_plan import constants_of, roles_of

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dlconv.convert.onnx_clean import reads_of
+from dlconv.graphs.onnx_clean import reads_of
 
 if TYPE_CHECKING:
     from dlconv.runtimes.onnx_plan import Plan, PlannedNode

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_clean import reads_of
 from dlconv.errors import Unsupported
+from dlconv.graphs.onnx_clean import reads_of
 from dlconv.runtimes.onnx_outputs import needed, opened, part_of, save
 from dlconv.runtimes.onnxruntime import PROVIDER, session_options
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
     from dlconv.runtimes.base import Tensors
 
 _AS_BYTES = 1 << 30

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_graph import DTYPES, empty_weights, inputs_of, read_model
+from dlconv.graphs.onnx_graph import DTYPES, empty_weights, inputs_of, read_model
 from dlconv.runtimes.work import Work, estimated
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 
 def guessed(path: str) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def _scripted(path: str) -> dict[str, Any]:
 
 
 def _exported(path: str) -> dict[str, Any]:
-    from dlconv.convert.torch_export_signature import read_program
+    from dlconv.runtimes.torch_export_signature import read_program
 
     program = load_exported(path)
     read = read_program(program)

@@ -11,8 +11,8 @@ import pytest
 
 from dlconv.convert import onnx_to_float16, onnx_to_int8
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.onnx_graph import read_model, signature_of
 from dlconv.errors import Unsupported
+from dlconv.graphs.onnx_graph import read_model, signature_of
 from dlconv.samples import save_npz, to_arrays
 from dlconv.validators.pairing import to_artifact, to_source
 

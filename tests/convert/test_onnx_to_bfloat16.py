@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dlconv.convert import onnx_graph, onnx_to_bfloat16
+from dlconv.convert import onnx_to_bfloat16
 from dlconv.convert.edge import Step
 from dlconv.errors import RequestError, Unsupported
+from dlconv.graphs import onnx_graph
 
 if TYPE_CHECKING:
     from pathlib import Path

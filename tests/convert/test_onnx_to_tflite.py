@@ -252,7 +252,7 @@ def test_an_operator_without_a_builder_is_unsupported(worker: Worker, tmp_path: 
     ],
 )
 def test_real_models(worker: Worker, tmp_path: Path, shared_models: Path, name: str) -> None:
-    from dlconv.convert import onnx_graph
+    from dlconv.graphs import onnx_graph
 
     graph = Graph.__new__(Graph)
     graph.path = tmp_path / "m.onnx"

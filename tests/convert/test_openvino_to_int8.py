@@ -10,8 +10,8 @@ import pytest
 
 from dlconv.convert import onnx_to_openvino, openvino_to_int8
 from dlconv.convert.edge import Made, Step
-from dlconv.convert.onnx_graph import read_model, signature_of
 from dlconv.errors import Unsupported
+from dlconv.graphs.onnx_graph import read_model, signature_of
 from dlconv.runtimes import openvino
 from dlconv.samples import save_npz, to_arrays
 

@@ -78,7 +78,7 @@ def test_the_newest_release_that_is_not_newer_is_taken(version: str, taken: str)
 def test_the_graph_is_read_as_onnx_itself_reads_it(strange: Path) -> None:
     import onnx
 
-    from dlconv.convert import onnx_graph
+    from dlconv.graphs import onnx_graph
 
     found = protobuf.onnx_graph(strange)
     model = onnx.load(strange)

@@ -535,7 +535,8 @@ def exported(folder: Path, *, is_free: bool = False) -> Path:
 
 
 def by_torch(path: Path, out: Path, **settings: Any) -> Made:
-    from dlconv.convert import torch_export_signature, torch_export_to_tensorrt
+    from dlconv.convert import torch_export_to_tensorrt
+    from dlconv.runtimes import torch_export_signature
 
     signature = Signature.from_dict(torch_export_signature.read(str(path))["signature"])
     out.mkdir()

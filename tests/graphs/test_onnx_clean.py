@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlconv.convert.onnx_clean import clean, pool_globally
+from dlconv.graphs.onnx_clean import clean, pool_globally
 
 pytestmark = pytest.mark.onnx
 

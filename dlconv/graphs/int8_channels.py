@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _LARGEST = 127
 """Symmetric: -128 is not used, so that a weight and its negative are stored alike (ONNX's and TFLite's convention)."""

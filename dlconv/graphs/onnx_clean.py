@@ -10,12 +10,12 @@ from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert.onnx_graph import graphs_of, inputs_of, locations_of, nodes_of, subgraphs_of
+from dlconv.graphs.onnx_graph import graphs_of, inputs_of, locations_of, nodes_of, subgraphs_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 _FIRST_IR_WITH_FREE_WEIGHTS = 4
 

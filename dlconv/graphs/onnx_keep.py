@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert.onnx_graph import nodes_of
 from dlconv.errors import RequestError
+from dlconv.graphs.onnx_graph import nodes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dlconv.convert.onnx_graph import Proto
+    from dlconv.graphs.onnx_graph import Proto
 
 
 def names_of(graph: Proto) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlconv.convert import onnx_graph
 from dlconv.errors import FormatError
+from dlconv.graphs import onnx_graph
 
 pytestmark = pytest.mark.onnx
 

@@ -20,14 +20,14 @@ from click.testing import CliRunner
 
 from dlconv.cli.release_options import conclude, release_options
 from dlconv.cli.reporting import Reporting, reported
+from dlconv.delivery import SUMMARY_BYTES, ReportFiles, summary, workflow_commands, write
 from dlconv.errors import OutputError, RequestError
 from dlconv.reports import annotations, as_json, verdicts
-from dlconv.reports.release import SUMMARY_BYTES, ReportFiles, summary, workflow_commands, write
 
 if TYPE_CHECKING:
     from dlconv.records.outcome import Report
 
-MADE = runpy.run_path(str(Path(__file__).with_name("made.py")))
+MADE = runpy.run_path(str(Path(__file__).parent / "reports" / "made.py"))
 REPORTS: dict[str, tuple[Report, int]] = MADE["REPORTS"]
 SCHEMA = json.loads(resources.files("dlconv").joinpath("report.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -1,0 +1,1 @@
+"""ONNX graphs, read and tidied: what edges and runtimes know alike."""
