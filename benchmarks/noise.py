@@ -30,7 +30,7 @@ import torch  # noqa: TID253  (a script of its own)
 from runs import Results, put_section
 from zoo_models import Built, built, entries
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.asked.options import ExportOptions, SourceOptions
 from dlconv.candidate import RUNTIMES
 from dlconv.convert.graph import GRAPH
@@ -96,7 +96,7 @@ def _measured(path: Path, model: Built, crew: Crew) -> dict[str, Any]:
         for name, tensor in model.inputs.items()
     )
     options, cache = SourceOptions(inputs=given, draws=4), Cache()
-    studied = source.study(formats.open_artifact(path), options, crew, cache)
+    studied = source.study(opening.open_artifact(path), options, crew, cache)
     reference = answering.answer(studied, options, crew, cache)
     if reference.precision != "float64":
         raise ValueError(f"no float64 reference: {reference.reason}")

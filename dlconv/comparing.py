@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.asked.bars import Bars
 from dlconv.asked.options import SourceOptions
 from dlconv.candidate import Wanted, runtime_for, runtime_of, try_out
@@ -156,10 +156,10 @@ class _Model:
 def _opened(path: Path, provider: str = "") -> _Model:
     if is_bundle(path):
         bundle = open_bundle(path)
-        found = formats.open_model(bundle.entry)
+        found = opening.open_model(bundle.entry)
         runtime = of_bundle(runtime_for(bundle.target), bundle.target, bundle.provider, provider)
         return _Model(path, found, runtime, bundle.signature.state)
-    found = formats.open_model(path)
+    found = opening.open_model(path)
     given = runtime_of(found.format)
     if given is None:
         raise RequestError(

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlconv.errors import DlconvError
-from dlconv.formats import Format, digest, identify
+from dlconv.formats import Format
 from dlconv.model import Signature
+from dlconv.opening import digest, identify
 from dlconv.runtimes.tensorrt_plan import PlanFacts
 from dlconv.samples import draw
 
 if TYPE_CHECKING:
-    from dlconv.formats import Found
+    from dlconv.opening import Found
 
 _READERS = {
     Format.TORCHSCRIPT: ("torch", "dlconv.runtimes.torch_describe:describe"),

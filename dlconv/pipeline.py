@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from dlconv import attempts, blame, candidate, formats, planning
+from dlconv import attempts, blame, candidate, opening, planning
 from dlconv.asked.keeplist import write_keep_list
 from dlconv.attempts import Attempt
 from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
+from dlconv.formats import Format
 from dlconv.hardware import provided
 from dlconv.making.cache import Cache
 from dlconv.making.steps import Product, StepRunner
@@ -86,8 +87,8 @@ class _Run:
 
 
 def plan(path: Path, options: ExportOptions) -> Plan:
-    """How the model at `path` would reach each target here. Raises as `formats.open_artifact`."""
-    return planning.make(formats.identify_source(path).format, options, path)
+    """How the model at `path` would reach each target here. Raises as `opening.open_artifact`."""
+    return planning.make(opening.identify_source(path).format, options, path)
 
 
 def export(path: Path, options: ExportOptions, listener: Listener | None = None) -> Report:
@@ -100,14 +101,14 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     """
     told = listener or Silence()
     path = path.absolute()  # workers have a directory of their own
-    found = formats.identify_source(path).format
+    found = opening.identify_source(path).format
     planned = planning.make(found, options, path)
     if options.install:
         _install(planned, told)
         planned = planning.make(found, options, path)
     planned, without = planned.split(options.require)
     calibration.check(options)
-    artifact = formats.open_artifact(path)  # last: its digest takes as long as the file is large
+    artifact = opening.open_artifact(path)  # last: its digest takes as long as the file is large
     places = {goal.target: _place(artifact, goal.target, options) for goal in planned.targets}
     for place in places.values():
         bundle.check_writable(place)
@@ -304,7 +305,7 @@ def _warm(planned: Plan, reader: str, crew: Crew, *, is_known: bool) -> None:
 def _jobs(artifact: Artifact) -> int:
     """As many workers side by side as there are cores, and as fit into the memory that is free."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = formats.identify(artifact.path)
+    found = opening.identify(artifact.path)
     need = _WORKER_BYTES + _MODEL_COPIES * found.size_bytes
     return max(1, min(cores, psutil.virtual_memory().available // need))
 
@@ -315,7 +316,7 @@ def _without(
     """The outcome of a target whose hardware is not here. made: those of the others, of which an ONNX tells more."""
     name, model = _place(artifact, target, options).name, artifact.path.name
     onnx = next((each.path for each in made if each.target == "onnx" and each.path is not None), None)
-    is_told = target != "tensorrt" or artifact.format is formats.Format.ONNX or onnx is None
+    is_told = target != "tensorrt" or artifact.format is Format.ONNX or onnx is None
     notes = () if is_told or onnx is None else planning.notes_on(onnx / "model.onnx")
     return Outcome(name, model, target, options.precision, verdict=skipped(error), error=error, notes=notes)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.asked.options import ExportOptions, SourceOptions
 from dlconv.asked.precisions import dtype_of
 from dlconv.candidate import takes
@@ -85,7 +85,7 @@ def find(
             f"{candidate.name} is compared with the model that is right, and none is named",
             mend="--against MODEL; or --precision fp16, to compare an ONNX model with its own emulation",
         )
-    return _of_file(formats.open_model(candidate), against, options, links, crew, cache, told)
+    return _of_file(opening.open_model(candidate), against, options, links, crew, cache, told)
 
 
 def _of_bundle(
@@ -94,7 +94,7 @@ def _of_bundle(
     if changes := bundle.changes():
         raise RequestError(f"{bundle.place} is not what was exported", problems=changes, mend="dlconv verify says more")
     receipt = bundle.receipt
-    source = formats.open_artifact(_source_of(bundle) if against is None else against)
+    source = opening.open_artifact(_source_of(bundle) if against is None else against)
     if source.digest != receipt["source"]["digest"]:
         raise RequestError(
             f"{source.path} is not the model that {bundle.place.name} was made from: its digest is another",
@@ -131,7 +131,7 @@ def _of_file(
         raise RequestError(
             f"{artifact.path} is {artifact.format.label}", wanted="one of " + ", ".join(_TARGETS.values())
         )
-    source = sources.study(formats.open_model(against), options, crew, cache)
+    source = sources.study(opening.open_model(against), options, crew, cache)
     start = Product(source.artifact.path.parent, source.artifact.path.name, source.signature, source.artifact.digest)
     samples = source.samples.samples[: options.draws]
     product = start

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.asked.options import SourceOptions
 from dlconv.candidate import runtime_for
 from dlconv.diffing import counterpart, parting, side_by_side
@@ -276,7 +276,7 @@ def _emulation(path: Path, options: DiffOptions, crew: Crew, cache: Cache) -> _M
     """The model and its emulation, where that is asked for."""
     if not options.precision:
         return None
-    artifact = formats.open_model(path)
+    artifact = opening.open_model(path)
     if artifact.format is not Format.ONNX:
         raise RequestError(f"{path} is {artifact.format.label}: ONNX is emulated", mend="dlconv export --to onnx")
     source = sources.study(artifact, options.source, crew, cache)

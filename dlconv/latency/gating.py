@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.asked.bars import Bars, LatencyBars
 from dlconv.candidate import runtime_of
 from dlconv.errors import DlconvError, RequestError
@@ -104,7 +104,7 @@ def _baseline(bundle: Bundle, given: Path | None, source: Path | None) -> Side |
         return side_of_bundle(open_bundle(place), BASELINE)
     if source is None:
         return None  # then the ratio has nothing to be of, and the judge says so
-    artifact = formats.open_model(source)
+    artifact = opening.open_model(source)
     runtime = runtime_of(artifact.format)
     if runtime is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.candidate import at_precision, factor_of, find_runtime, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.hardware.provided import by_provider, check, of_bundle
@@ -62,7 +62,7 @@ def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: 
     path = path.absolute()  # workers have a directory of their own
     if is_bundle(path):
         return side_of_bundle(open_bundle(path), name, options, provider)
-    artifact = formats.open_model(path)
+    artifact = opening.open_model(path)
     runtime = runtime_of(artifact.format)
     if runtime is None:
         raise RequestError(
@@ -73,7 +73,7 @@ def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: 
     if provider:
         check(provider)
     studied = sources.study(artifact, options, crew, cache)
-    size_bytes = sum(file.stat().st_size for file in formats.identify(path).files)
+    size_bytes = sum(file.stat().st_size for file in opening.identify(path).files)
     samples = studied.samples.samples
     return Side(name, artifact.path, runtime, studied.signature, samples, tuple(range(len(samples))), size_bytes)
 
@@ -87,7 +87,7 @@ def side_of_model(
     if not numbers:
         raise SamplesError(f"{name} takes none of the samples", wanted=", ".join(map(str, signature.inputs)))
     own = _taken(artifact.path, signature, samples, numbers)
-    size_bytes = sum(file.stat().st_size for file in formats.identify(artifact.path).files)
+    size_bytes = sum(file.stat().st_size for file in opening.identify(artifact.path).files)
     return Side(name, artifact.path, runtime, signature, own, numbers, size_bytes)
 
 

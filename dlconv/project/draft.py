@@ -15,8 +15,8 @@ from dlconv import planning
 from dlconv.asked.inputs import parse_input
 from dlconv.asked.options import TARGETS, ExportOptions
 from dlconv.errors import DlconvError, FormatError, RequestError
-from dlconv.formats import identify
 from dlconv.inspection import inspect
+from dlconv.opening import identify
 from dlconv.samples import examples, read_npz
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dlconv import formats, pipeline, planning
+from dlconv import opening, pipeline, planning
 from dlconv.errors import DlconvError, ToolchainMissing
 from dlconv.hardware.provided import check_required
 from dlconv.latency.gating import gated
@@ -55,7 +55,7 @@ def _release_alike(
     model: ProjectModel, export: ExportOptions, options: VerifyOptions, listener: Listener | None
 ) -> dict[str, Outcome]:
     """The outcomes of the targets that have the same bars, by target."""
-    artifact = formats.open_artifact(model.path)
+    artifact = opening.open_artifact(model.path)
     request = export.request_digest()
     there = [target for target in export.targets if _is_made(model, target, export, artifact.digest, request)]
     kept = replace(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlconv import formats, pipeline
+from dlconv import opening, pipeline
 from dlconv.asked.precisions import CALIBRATED, Precision
 from dlconv.errors import DlconvError, InternalError, MachineError, RequestError
 from dlconv.events import Event, Silence
@@ -94,7 +94,7 @@ class _Search:
 
     def run(self) -> None:
         """Make and measure in turns while the budget lasts, the cheapest first: half of what is left is for making."""
-        formats.identify_source(self._path)
+        opening.identify_source(self._path)
         for precision in self._options.in_order:
             if precision in CALIBRATED and self._can_calibrate:
                 calibration.check(self._options.at(self._options.export.targets, precision))

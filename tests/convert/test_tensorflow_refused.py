@@ -11,8 +11,9 @@ import pytest
 
 from dlconv.convert.edge import Step
 from dlconv.errors import DlconvError, FormatError, RequestError, SignatureError, SourceError, Unsupported
-from dlconv.formats import Format, identify, open_artifact
+from dlconv.formats import Format
 from dlconv.model import Signature, TensorSpec
+from dlconv.opening import identify, open_artifact
 
 if TYPE_CHECKING:
     from dlconv.workers.worker import Worker

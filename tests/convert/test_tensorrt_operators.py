@@ -132,7 +132,7 @@ def test_a_plan_and_an_export_without_a_gpu_tell_of_them(
 
 def test_of_another_source_the_onnx_that_was_made_tells(strange: Path, digits: Path, tmp_path: Path) -> None:
     from dlconv import pipeline
-    from dlconv.formats import open_artifact
+    from dlconv.opening import open_artifact
     from dlconv.records.outcome import Outcome
 
     bundle = tmp_path / "bundle"

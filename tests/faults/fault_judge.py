@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fault_models import MODELS
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.asked.options import SourceOptions
 from dlconv.candidate import RUNTIMES, TargetRuntime, Wanted, try_out
 from dlconv.errors import StepError
@@ -55,7 +55,7 @@ class Original:
 
     @cached_property
     def source(self) -> source.Source:
-        return source.study(formats.open_artifact(self.path), self.options, self.crew, self.cache)
+        return source.study(opening.open_artifact(self.path), self.options, self.crew, self.cache)
 
     @cached_property
     def reference(self) -> Reference:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dlconv.formats import Format, identify
+from dlconv.formats import Format
+from dlconv.opening import identify
 
 if TYPE_CHECKING:
     from dlconv.workers.worker import Worker

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlconv import formats
+from dlconv import opening
 from dlconv.errors import DlconvError, FormatError, RequestError
 from dlconv.files import pickles
-from dlconv.formats import Format, identify, open_artifact, recognise
+from dlconv.formats import Format
+from dlconv.opening import identify, open_artifact, recognise
 from dlconv.workers import tiny_models
 
 MANIFEST_FORMATS = {
@@ -238,7 +239,7 @@ def test_an_onnx_of_any_name(tiny_onnx: Path) -> None:
     renamed = tiny_onnx.rename(tiny_onnx.with_suffix(".pth"))
     artifact = open_artifact(renamed)
     assert (artifact.format, artifact.path) == (Format.ONNX, renamed)
-    assert artifact.digest == formats.digest_of(renamed)
+    assert artifact.digest == opening.digest_of(renamed)
 
 
 def test_a_truncated_onnx_is_told_from_other_files(tiny_onnx: Path) -> None:
@@ -369,9 +370,9 @@ def test_known_formats_that_are_no_source_are_told_so(tmp_path: Path) -> None:
 
 
 def test_the_same_content_is_digested_once(tiny_onnx: Path) -> None:
-    before = formats._digest.cache_info()
+    before = opening._digest.cache_info()
     assert open_artifact(tiny_onnx) == open_artifact(tiny_onnx)
-    after = formats._digest.cache_info()
+    after = opening._digest.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)
 
 
