@@ -72,7 +72,7 @@ def conclude(reporting: Reporting, report: Report, files: ReportFiles) -> int:
     from dlconv.reports.verdicts import lines
 
     if reporting.verbosity >= -1:
-        for line in lines(report):
+        for line in lines(report, reporting.width):
             click.echo(line, err=reporting.to_stderr)
     code = report.exit_code
     try:

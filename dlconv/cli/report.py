@@ -70,7 +70,7 @@ def report(
     if markdown is not None:
         as_json.write(markdown, as_markdown.document(recorded.report))
     if recorded.report.outcomes or not recorded.timings:
-        reporting.say("\n".join(lines(recorded.report)))
+        reporting.say("\n".join(lines(recorded.report, reporting.width)))
     for text in log_to:
         reporting.say(f"logged: {log(recorded.report, text, command_line())}")
     for path in (html, model_card, markdown):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 
 from dlconv.errors import DlconvError
 from dlconv.reports import as_json
+from dlconv.reports.fitting import width_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +49,11 @@ class Reporting:
     def to_stderr(self) -> bool:
         """Whether text for a person goes to stderr, because stdout is for JSON."""
         return self.json == "-"
+
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal that text for a person goes to; None where it goes elsewhere."""
+        return width_of(sys.stderr if self.to_stderr else sys.stdout)
 
     def say(self, text: str = "", *, level: int = 0) -> None:
         """Write text for a person, unless the verbosity is less than `level`."""

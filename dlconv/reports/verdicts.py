@@ -9,7 +9,8 @@ import click
 
 from dlconv.reports.console import is_plain
 from dlconv.reports.findings import NOTHING, error_lines
-from dlconv.reports.table import duration, one_line, size, table
+from dlconv.reports.fitting import fitted, folded
+from dlconv.reports.table import duration, one_line, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,37 +19,44 @@ if TYPE_CHECKING:
 
 _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "SKIPPED": "yellow", "ERROR": "red"}
 _RIGHT = ("error", "bar", "size", "time")
+_BELOW = ("path", "time", "size", "latency", "metric", "bar", "error")
+"""The columns that leave the row where a terminal is narrow, the first to go first."""
 
 
-def lines(report: Report) -> Iterator[str]:
-    """The table, a row for each outcome, then reasons and errors, then how it ends."""
-    outcomes = report.outcomes
-    # A column that no outcome has anything for is left out.
-    columns = {head: [row[head] for row in map(_row, outcomes)] for head in _row_heads(outcomes)}
-    shown = {
-        head: cells
-        for head, cells in columns.items()
-        if head not in ("metric", "latency", "size") or set(cells) != {"-"}
-    }
+def lines(report: Report, width: int | None = None) -> Iterator[str]:
+    """The table, a row for each outcome, then reasons and errors, then how it ends.
+
+    width: the terminal's columns, into which all but paths and commands fits; None where there is no terminal.
+    """
     yield ""
-    drawn = table(tuple(shown), list(zip(*shown.values(), strict=True)), right=_RIGHT) if outcomes else []
-    yield from drawn[:2]
-    for line, outcome in zip(drawn[2:], outcomes, strict=True):
-        yield _coloured(line, outcome.word)
-    for outcome in outcomes:
+    yield from _matrix(report.outcomes, width)
+    for outcome in report.outcomes:
         if outcome.word != "PASS" or outcome.notes:
             yield ""
-            yield f"{one_line(outcome.name)}: {outcome.word}{' (allowed)' if report.may_lack(outcome) else ''}"
-            yield from (f"  {line}" for line in _reasons(outcome) if outcome.word != "PASS")
-            yield from (f"  note: {one_line(note)}" for note in outcome.notes)
+            may_lack = " (allowed)" if report.may_lack(outcome) else ""
+            yield from folded(f"{one_line(outcome.name)}: {outcome.word}{may_lack}", width, after=2)
+            for line in _reasons(outcome) if outcome.word != "PASS" else ():
+                yield from folded(f"  {line}", width, after=4)
+            for note in outcome.notes:
+                yield from folded(f"  note: {one_line(note)}", width, after=4)
             if outcome.again and outcome.word not in ("PASS", "SKIPPED"):
                 yield f"  again: {one_line(outcome.again)}"
     yield ""
-    yield _end(report)
+    yield from folded(_end(report), width, after=2)
 
 
-def _row_heads(outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:
-    return tuple(_row(outcomes[0])) if outcomes else ()
+def _matrix(outcomes: tuple[Outcome, ...], width: int | None) -> Iterator[str]:
+    if not outcomes:
+        return
+    rows = [_row(outcome) for outcome in outcomes]
+    # A column that no outcome has anything for is left out.
+    empty = {head for head in ("metric", "latency", "size") if all(row[head] == "-" for row in rows)}
+    rows = [{head: cell for head, cell in row.items() if head not in empty} for row in rows]
+    head, told = fitted(rows, width, right=_RIGHT, below=_BELOW, lead="verdict")
+    yield from head
+    for block, outcome in zip(told, outcomes, strict=True):
+        yield _coloured(block[0], outcome.word)
+        yield from block[1:]
 
 
 def _row(outcome: Outcome) -> dict[str, str]:
@@ -137,4 +145,5 @@ def _coloured(line: str, word: str) -> str:
     # click takes the colour out again where the output is no terminal.
     if is_plain():
         return line
-    return line.replace(f"  {word} ", f"  {click.style(word, fg=_COLOURS[word], bold=True)} ", 1)
+    shown = click.style(word, fg=_COLOURS[word], bold=True)
+    return shown + line.removeprefix(word) if line.startswith(f"{word} ") else line.replace(f"  {word} ", f"  {shown} ", 1)
