@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,11 @@ def _checks(sides: list[Side], measured: Measurement, asked: LatencyBars) -> tup
     from dlconv.latency.sides import judge_answers
     from dlconv.validators.latency import judge
 
-    answered = [check for side in sides for check in judge_answers(side, measured.answers[side.name])]
+    answered = [
+        replace(check, subject=f"{side.name}, {check.subject}".removesuffix(", "))
+        for side in sides
+        for check in judge_answers(side, measured.answers[side.name])
+    ]
     return (*judge(measured.evidence, asked), *answered)
 
 

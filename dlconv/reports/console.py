@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dlconv.events import Silence
+from dlconv.reports.fitting import folded
 from dlconv.reports.table import duration
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _ENDS = ("step-failed", "judged", "published")
 _LOUD = {"step-started": 1}
 """Kinds of events that are told from this verbosity on; all others from 0 on."""
+_NARROW = 60
 _MARKS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
@@ -54,9 +56,10 @@ def is_plain() -> bool:
 class Lines:
     """Tells each event as a line: the seconds since the beginning, the target, the text."""
 
-    def __init__(self, verbosity: int, write: Callable[[str], None]) -> None:
+    def __init__(self, verbosity: int, write: Callable[[str], None], width: int | None = None) -> None:
         self._verbosity = verbosity
         self._write = write
+        self._width = width
         self._start = time.monotonic()
         self._lock = threading.Lock()
 
@@ -65,10 +68,16 @@ class Lines:
         if self._verbosity < _LOUD.get(event.kind, 0):
             return
         with self._lock:
-            self._write(f"{time.monotonic() - self._start:7.1f} s  {event.target:12} {_sentence(event)}".rstrip())
+            self._tell(f"{time.monotonic() - self._start:7.1f} s", f"{event.target:12} {_sentence(event)}")
             if self._verbosity > 0:
                 for note in event.data.get("notes") or ():
-                    self._write(f"{'':10}  {'':12}   {note}")
+                    self._tell("", f"{'':12}   {note}")
+
+    def _tell(self, seconds: str, text: str) -> None:
+        if self._width is not None and self._width < _NARROW:  # no column of targets: the text needs the room
+            text = " ".join(text.split())
+        for line in folded(f"{seconds:9}  {text}".rstrip(), self._width, after=11):
+            self._write(line)
 
 
 def _sentence(event: Event) -> str:
@@ -87,7 +96,7 @@ def _live(verbosity: int) -> Iterator[Listener]:
     console = Console(stderr=True, highlight=False)
     running = Running()
     with Live(get_renderable=running.render, console=console, refresh_per_second=8, transient=True) as live:
-        lines = Lines(verbosity, lambda line: live.console.print(Text(line)))
+        lines = Lines(verbosity, lambda line: live.console.print(Text(line)), console.width)
 
         class Both:
             def on(self, event: Event) -> None:

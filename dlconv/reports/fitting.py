@@ -26,7 +26,7 @@ def fitted(
     """The lines of a table's head, and those of each of its rows, of which each has the same columns.
 
     Columns named in `below` leave the row for lines below it, one after the other, until the rest fits. Where it never
-    does there is no head, and each row is a block that begins with its column `lead`.
+    does there is no head, and each row is a block of lines that begins with its column `lead`.
     """
     for count in range(len(below) + 1):
         gone = [head for head in below[:count] if head in rows[0]]
@@ -43,12 +43,11 @@ def _without(rows: Sequence[Mapping[str, str]], gone: Sequence[str]) -> tuple[tu
 
 
 def _block(row: Mapping[str, str], lead: str, below: Sequence[str], width: int) -> Iterator[str]:
-    """A row on lines of its own: names in the first, figures after them, and a blank line before the next row."""
+    """A row on lines of its own: names in the first, figures after them."""
     rest = [head for head in row if head != lead]
     names = [head for head in rest if head not in below]
     yield from folded(f"{row[lead]}  {', '.join(row[head] for head in names)}", width, after=2)
     yield from _pairs(row, [head for head in rest if head in below], width)
-    yield ""
 
 
 def _pairs(row: Mapping[str, str], heads: Sequence[str], width: int | None) -> Iterator[str]:

@@ -54,7 +54,9 @@ def _matrix(outcomes: tuple[Outcome, ...], width: int | None) -> Iterator[str]:
     rows = [{head: cell for head, cell in row.items() if head not in empty} for row in rows]
     head, told = fitted(rows, width, right=_RIGHT, below=_BELOW, lead="verdict")
     yield from head
-    for block, outcome in zip(told, outcomes, strict=True):
+    for number, (block, outcome) in enumerate(zip(told, outcomes, strict=True)):
+        if number and not head:
+            yield ""
         yield _coloured(block[0], outcome.word)
         yield from block[1:]
 
@@ -146,4 +148,6 @@ def _coloured(line: str, word: str) -> str:
     if is_plain():
         return line
     shown = click.style(word, fg=_COLOURS[word], bold=True)
-    return shown + line.removeprefix(word) if line.startswith(f"{word} ") else line.replace(f"  {word} ", f"  {shown} ", 1)
+    if line.startswith(f"{word} "):
+        return shown + line.removeprefix(word)
+    return line.replace(f"  {word} ", f"  {shown} ", 1)

@@ -51,23 +51,36 @@ _HEAD = re.compile(r"<svg [^>]*?viewBox=\"([^\"]*)\"[^>]*>", re.DOTALL)
 _ANNOTATIONS = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 
 
-def svg(draw: Callable[[Any], None], title: str, told: str, key: str, width: float = 7.2, height: float = 2.4) -> str:
+def svg(
+    draw: Callable[[Any], None],
+    title: str,
+    told: str,
+    key: str,
+    width: float = 7.2,
+    height: float = 2.4,
+    layout: str = "constrained",
+) -> str:
     """What `draw` draws into a Matplotlib figure, as an SVG element to stand in a page.
 
     title and told: its name and what it shows, for those who do not see it. key: unique in the page. width, height:
-    inches.
+    inches. layout: "constrained" makes room for labels of any length, which takes as long as to draw; "none" leaves it
+    to `draw`.
     """
     import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     style: Any = _style()  # keys are names of settings, which Matplotlib lists one by one
     with mpl.rc_context(style):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=layout, facecolor="none")
         draw(figure)
         written = io.StringIO()
-        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        # The canvas itself: `savefig` would draw all of it once more, to measure what it then does not ask.
+        FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None})
     text = written.getvalue()
-    sizes = f"min-width: {width * 0.8:.1f}in; max-width: {width * 1.25:.1f}in"  # narrower, it would not be legible
+    sizes = (
+        f"min-width: {width:.1f}in; max-width: {width * 1.25:.1f}in"  # narrower, its 9 points would not be 12 pixels
+    )
     text = _ANNOTATIONS.sub("", text[text.index("<svg ") :])
     text = _ID.sub(rf"\g<1>{key}-", text)
     for name, stand_in in INK.items():
@@ -113,5 +126,5 @@ def _style() -> dict[str, Any]:
         "xtick.labelcolor": INK["ink"],
         "ytick.labelcolor": INK["ink"],
         "legend.frameon": False,
-        "legend.fontsize": 8,
+        "legend.fontsize": 9,
     }

@@ -46,7 +46,6 @@ def picture_svg(picture: Picture, key: str) -> str:
     sizes = {node.key: _size(node) for node in picture.nodes}
 
     def draw(figure: Any) -> None:
-        figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.set_xlim(0, layout.size[0])
@@ -56,7 +55,7 @@ def picture_svg(picture: Picture, key: str) -> str:
         for node in picture.nodes:
             _draw_node(axes, node, layout.place(node.key), sizes[node.key])
 
-    return svg(draw, picture.title, picture.told, key, *layout.size)
+    return svg(draw, picture.title, picture.told, key, *layout.size, layout="none")
 
 
 def _size(node: Node) -> tuple[float, float]:
@@ -100,7 +99,7 @@ def _draw_link(
     axes.add_patch(FancyArrowPatch(path=Path(vertices, codes), **arrow, **style))
     middle = points[1] if len(points) > 2 else tuple((a + b) / 2 for a, b in zip(*points, strict=True))
     label = "\n".join(plain(line, 30) for line in link.lines)
-    above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 7.5}
+    above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 9}
     ground = {"boxstyle": "square,pad=0.05", "facecolor": INK["paper"], "edgecolor": "none"}
     axes.annotate(label, middle, bbox=ground, zorder=3, **above)
 
@@ -124,8 +123,9 @@ def _layout(picture: Picture) -> _Layout:
         widest = max(_size(node)[0] for node in picture.nodes if column[node.key] == at)
         middle.append(width + widest / 2)
         labels = [len(line) for link in picture.links if column[link.source] == at for line in link.lines]
-        width += widest + 0.35 + 0.068 * max([min(length, 30) for length in labels], default=0)
-    pitch = 0.2 + max(_size(node)[1] for node in picture.nodes)
+        width += widest + 0.35 + _LETTER * max([min(length, 30) for length in labels], default=0)
+    label = _LINE * max([len(link.lines) for link in picture.links], default=0)  # it stands above its link
+    pitch = 0.2 + max([_size(node)[1] for node in picture.nodes]) + label / 2
     height = (max(row.values()) + 1.2) * pitch
     return _Layout(column, row, tuple(ways), tuple(middle), pitch, (width - 0.3, height))
 

@@ -75,7 +75,7 @@ def overview(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> str:
             failed = not each <= 1
             axes.plot(end, row, "X" if failed else "o", color=colours[row], markersize=7 if failed else 5)
             if not math.isfinite(each):
-                place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 8}
+                place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 9}
                 axes.annotate("no number", (end, row), **place)
         axes.axvline(1, color=INK["ink"], linewidth=1.2)
         axes.annotate(
@@ -84,7 +84,7 @@ def overview(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> str:
             xycoords=("data", "axes fraction"),
             ha="center",
             va="bottom",
-            fontsize=8,
+            fontsize=9,
             annotation_clip=False,
         )
         axes.set_yticks(range(len(ranked)), [plain(label) for label, _ in ranked])
@@ -105,8 +105,12 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
     if not ranked:
         return ""
 
+    height = 0.5 + 1.35 * len(ranked)
+
     def draw(figure: Any) -> None:
-        many = figure.subplots(len(ranked), 1, squeeze=False)[:, 0]
+        # Labels are short and known: there is no need to measure them.
+        room = {"left": 0.08, "right": 0.98, "bottom": 0.55 / height, "top": 1 - 0.4 / height, "hspace": 0.85}
+        many = figure.subplots(len(ranked), 1, squeeze=False, gridspec_kw=room)[:, 0]
         for axes, figures in zip(many, ranked, strict=True):
             spread = Spread.from_dict(figures["spread"])
             axes.set_xscale("log")
@@ -117,7 +121,7 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
                 if place > 0 and math.isfinite(place):
                     axes.axvline(place, color=INK["ink"], linestyle=style, linewidth=1.2)
                     top = ("data", "axes fraction")
-                    axes.annotate(name, (place, 1), xycoords=top, ha="center", va="bottom", fontsize=8)
+                    axes.annotate(name, (place, 1), xycoords=top, ha="center", va="bottom", fontsize=9)
             beside = [f"{spread.zeros:,} exact"] * bool(spread.zeros) + [f"{spread.endless:,} infinite or NaN"] * bool(
                 spread.endless
             )
@@ -131,7 +135,7 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
         f"noise floor {float(figures['floor']):.3g}"
         for figures in ranked
     )
-    return svg(draw, "Distribution of errors", "; ".join(parts), key, height=0.5 + 1.35 * len(ranked))
+    return svg(draw, "Distribution of errors", "; ".join(parts), key, height=height, layout="none")
 
 
 def latencies(evidence: LatencyEvidence, key: str) -> str:
@@ -175,7 +179,7 @@ def _mark_percentiles(axes: Any, side: SideEvidence, colour: str) -> None:
             axes.axvspan(each.low_ms, each.high_ms, color=colour, alpha=0.18, linewidth=0)
         top = ("data", "axes fraction")
         if name in ("p50", "p99"):
-            axes.annotate(name, (each.value_ms, 1), xycoords=top, ha="center", va="bottom", fontsize=8)
+            axes.annotate(name, (each.value_ms, 1), xycoords=top, ha="center", va="bottom", fontsize=9)
 
 
 def _told_percentiles(side: SideEvidence) -> str:
@@ -289,10 +293,12 @@ def noise(found: Difference, key: str) -> str:
         endless = [place for place, each in zip(places, found.partings, strict=True) if math.isinf(each.tensor.noise)]
         axes.plot(endless, [most] * len(endless), "X", color=INK["bad"], markersize=6)
         axes.axhline(found.factor, color=INK["ink"], linewidth=1.2)
+        right = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "fontsize": 9}
+        axes.annotate(f"parted beyond {found.factor:g}", (1, found.factor), **right)
         top = found.ranked[0]
         if found.first is not None:
             height = min(max(top.tensor.noise, least), most)
-            place = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 8}
+            place = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 9}
             axes.annotate(plain(top.operator.kind), (top.place, height), **place)
         axes.set_ylim(least / 2, most * 3)
         axes.set_xlabel("operator")

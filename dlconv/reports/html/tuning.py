@@ -81,7 +81,7 @@ def _draw(
         axes.plot(time_ms, height, "D" if each == tuned.winner else "o", markersize=7, **style)
         if is_on_front and named < MOST_NAMED:
             named += 1
-            place = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 7}
+            place = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 9}
             text = f"{each.setting.precision}, {each.setting.threads}"
             axes.annotate(plain(text), (time_ms, height), **place)
     axes.margins(x=0.15, y=0.25)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dlconv.reports.findings import checks_of, error_lines, findings
-from dlconv.reports.html import plots
-from dlconv.reports.html.graph_svg import picture_svg
-from dlconv.reports.html.pictures import of_routes
+from dlconv.reports.html import plots, routes
 from dlconv.reports.table import duration, size
 from dlconv.validators.latency import LatencyEvidence
 
@@ -31,6 +29,14 @@ _FIGURES: Final = (
     *(("max ulp", "max_ulp"), ("top-1", "top1"), ("top-5", "top5"), ("accuracy", "accuracy"), ("elements", "elements")),
 )
 
+_METRIC: Final = (
+    *(("candidate", "for the artifact"), ("reference", "for the source"), ("labels", "labels")),
+    *(("drop", "less"), ("bar", "less allowed")),
+)
+"""Figures of a metric's check, and what is said after them."""
+
+_PLACEMENT: Final = {"account": "counted in the precision", "shares": "share of the nodes"}
+
 
 def number(value: Any) -> str:
     """A figure as text, to three digits; "-" for none."""
@@ -39,7 +45,7 @@ def number(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value + 0.0:.3g}"  # a zero has no sign to a reader
     if isinstance(value, dict):
         return ", ".join(f"{key} {number(each)}" for key, each in value.items())
     if isinstance(value, (list, tuple)):
@@ -142,8 +148,8 @@ def of_outcome(report: Report, index: int) -> dict[str, Any]:
         "heads": [(head, name) for head, name in _FIGURES if any(c.figures.get(name) is not None for c in parity)],
         "errors_svg": plots.errors([check.figures for check in parity], f"{key}-errors"),
         "controls": _controls(told),
-        "checks": [check for check in told if check.name not in ("parity", "controls")],
-        "routes": _routes(body, f"{key}-routes"),
+        "checks": [_check(check) for check in told if check.name not in ("parity", "controls")],
+        "routes": routes.of_body(body),
         "latency": latency(LatencyEvidence.from_dict(body["latency"]), outcome.checks, key)
         if "latency" in body
         else None,
@@ -179,16 +185,26 @@ def _controls(checks: Iterable[Check]) -> list[tuple[str, bool]]:
     return [(name, found) for each in figures for name, found in each.items() if isinstance(found, bool)]
 
 
-def _routes(body: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    picture = of_routes(body)
-    if picture is None:
-        return None
-    tried = [route for route in body["routes"] if route["outcome"] != "not-tried"]
-    return {
-        "svg": picture_svg(picture, key),
-        "tried": sorted(tried, key=lambda route: route["outcome"] != "taken"),
-        "untried": [route for route in body["routes"] if route["outcome"] == "not-tried"],
-    }
+def _check(check: Check) -> dict[str, str]:
+    """A check as a row of a table: its figures as a sentence."""
+    figures = {name: value for name, value in check.figures.items() if value not in ("", None, {}, [])}
+    told = _metric(figures) if check.name == "metric" else "; ".join(_figure(*pair) for pair in figures.items())
+    why = "; ".join(check.verdict.reasons)
+    return {"title": check.title, "word": check.verdict.word, "figures": told, "why": why}
+
+
+def _figure(name: str, value: Any) -> str:
+    if name.endswith("_share") and isinstance(value, (int, float)):
+        return f"{name.removesuffix('_share')} {100 * value:.3g}%"
+    return f"{name.replace('_', ' ')}: {number(value)}"
+
+
+def _metric(figures: Mapping[str, Any]) -> str:
+    """The metric of the artifact and of the source, the drop with its interval, and its bar."""
+    parts = [f"{number(figures[name])} {words}" for name, words in _METRIC if name in figures]
+    parts += [f"95% interval {' to '.join(map(number, figures['interval']))}"] if "interval" in figures else []
+    parts += [f"by {figures['method']}"] if "method" in figures else []
+    return ", ".join([*parts, *([str(figures["problem"])] if "problem" in figures else [])])
 
 
 def _placement(placement: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -199,9 +215,9 @@ def _placement(placement: Mapping[str, Any]) -> dict[str, Any] | None:
     total = sum(counts.values()) or 1
     return {
         "pairs": [
-            (name.replace("_", " "), number(value))
+            (_PLACEMENT.get(name, name.replace("_", " ")), number(value))
             for name, value in placement.items()
-            if name != "precisions" and value not in ({}, [], "")
+            if name != "precisions" and value not in ({}, [], "", None)
         ],
         "shares": [
             (name, count, 100 * count / total) for name, count in sorted(counts.items(), key=lambda each: -each[1])

@@ -7,97 +7,17 @@ from __future__ import annotations
 
 import io
 import os
-import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dlconv.inspection import inspect
-from dlconv.records.recorded import read
-from dlconv.reports.html import page as pages
-from dlconv.reports.html import tuning
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.browser
 
-HERE = Path(__file__).parents[1]
-MADE: dict[str, Any] = runpy.run_path(str(HERE / "made.py"))
-RECORDS: dict[str, Any] = runpy.run_path(str(HERE / "records.py"))
-CHROMIUM: Callable[[], str] = runpy.run_path(str(HERE.parent / "conftest.py"))["chromium"]
-
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The pages: a release with all that can be recorded, two releases, one of each word, latency, a model."""
-    folder = tmp_path_factory.mktemp("pages")
-    write, receipt = RECORDS["write"], RECORDS["receipt"]
-    good = write(folder, "net-openvino-fp32", receipt())
-    bad = write(folder, "net-tflite-fp32", receipt("tflite", wrong_by=2e-3))
-    old = write(folder / "old", "net-openvino-fp32", receipt(version="2025.4.0"))
-    bench = RECORDS["bench"](folder)
-    rich, timed = read([good, bad, bench]), read([bench])
-    texts = {
-        "release": pages.document(rich.report, rich.timings),
-        "two releases": pages.document(rich.report, baseline=read([old]).report),
-        "one of each": pages.document(MADE["REPORTS"]["one of each"][0]),
-        "ugly": pages.document(MADE["REPORTS"]["ugly"][0]),
-        "skipped": pages.document(MADE["REPORTS"]["one may be lacking"][0]),
-        "nothing": pages.document(MADE["REPORTS"]["nothing at all"][0]),
-        "latency": pages.document(timed.report, timed.timings),
-        "tuned": tuning.document(RECORDS["tuned"](), "dlconv tune net.onnx"),
-        "model": pages.inspection(inspect(HERE.parents[1] / "models" / "digits" / "digits.onnx", timed=True)),
-    }
-    found = {name: folder / f"{name.replace(' ', '-')}.html" for name in texts}
-    for name, text in texts.items():
-        found[name].write_text(text, encoding="utf-8")
-    return found
-
-
 NAMES = ("release", "two releases", "one of each", "ugly", "skipped", "nothing", "latency", "model", "tuned")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM(), args=FLAGS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def opened(browser: Any, files: dict[str, Path]) -> Iterator[Callable[..., Any]]:
-    """Opens a page; at the end nothing may have been said on its console, asked of the network, or gone wrong."""
-    said: list[str] = []
-    asked: list[str] = []
-    contexts: list[Any] = []
-
-    def load(name: str, scheme: str = "light", width: int = 1200, **further: Any) -> Any:
-        context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}, **further)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        address = files[name].as_uri()
-        page.goto(address)
-        asked.remove(address)
-        return page
-
-    yield load
-    for context in contexts:
-        context.close()
-    assert not said
-    assert not asked
 
 
 def shown(page: Any, name: str) -> Any:
@@ -170,9 +90,18 @@ def test_the_matrix_and_the_plots_are_there(opened: Callable[..., Any]) -> None:
     matrix = page.locator("table.matrix")
     assert matrix.locator("th[scope=col]").all_inner_texts() == ["model", "precision", "openvino", "tflite"]
     assert [text.split()[-1] for text in matrix.locator("tbody a").all_inner_texts()] == ["PASS", "FAIL"]
-    assert page.locator("svg").count() == 8
+    assert page.locator("svg").count() == 6
     labels = page.locator("svg text").all_text_contents()
-    assert "bar" in labels and "floor" in labels and "onnx_to_onnx[plain]" in labels
+    assert "bar" in labels and "floor" in labels
+
+
+def test_the_routes_are_a_tree_that_tells_what_was_taken(opened: Callable[..., Any]) -> None:
+    tree = opened("release").locator(".tree").first
+    taken = tree.locator(".step.taken code").all_inner_texts()
+    assert taken == ["torchscript_to_onnx", "onnx_to_onnx[plain]", "onnx_to_openvino"]
+    assert len(tree.locator(".step.failed").all()) == 2
+    lefts = [each.bounding_box()["x"] for each in tree.locator(".step.taken").all()]
+    assert lefts == sorted(set(lefts)), "each stands below and to the right of what it was made of"
 
 
 def test_it_can_be_used_by_keyboard_alone(opened: Callable[..., Any]) -> None:
@@ -201,6 +130,30 @@ def test_it_can_be_used_by_keyboard_alone(opened: Callable[..., Any]) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate("location.hash") == "#o1"
     assert page.evaluate("document.getElementById('o1').getBoundingClientRect().top") < 900
+
+
+LETTERS = """() => [...document.querySelectorAll('svg text, td, th, p, li, .about')]
+    .filter(each => each.textContent.trim() && each.getClientRects().length)
+    .map(each => {
+        const drawn = each.getScreenCTM ? each.getScreenCTM() : {a: 1, b: 0};  // a label may be turned
+        return parseFloat(getComputedStyle(each).fontSize) * Math.hypot(drawn.a, drawn.b);
+    })"""
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_letter_is_smaller_than_twelve_pixels(opened: Callable[..., Any], name: str, width: int) -> None:
+    """What does not fit scrolls, and does not shrink."""
+    page = opened(name, width=width)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert min(page.evaluate(LETTERS)) > 11.9
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_cut_off_on_paper(opened: Callable[..., Any], name: str) -> None:
+    page = opened(name, width=718)  # A4 at 96 dots an inch, without a centimetre at each side
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
 
 
 @pytest.mark.parametrize("width", [360, 1200])
