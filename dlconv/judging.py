@@ -42,7 +42,7 @@ def _outcomes(path: Path, bars: Bars | None) -> Iterator[Outcome]:
         raise RequestError(f"there is no {path}", wanted=f"a bundle, a {RECEIPT}, or a report of --json") from error
     except (OSError, ValueError) as error:
         raise RequestError(f"{path} cannot be read as JSON: {error}", wanted=f"a {RECEIPT}, or a report") from error
-    again = shlex.join(("dlconv", "judge", str(path)))
+    again = shlex.join(("dlconv", "judge", str(path), *(bars.words() if bars is not None else ())))
     try:
         for name, receipt, kept in _receipts(file, data):
             yield _judged(name, path, receipt, kept, bars, again)

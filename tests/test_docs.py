@@ -68,8 +68,8 @@ def test_every_probe_of_hardware_is_documented() -> None:
 
 
 def commands_in(page: Path) -> list[list[str]]:
-    """The command lines of dlconv that the page shows, in fences and in line."""
-    text = page.read_text(encoding="utf-8")
+    """The command lines of dlconv that the page shows, in fences and in line; a backslash continues one."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     shown = re.findall(r"^(?:\$ )?(dlconv .+)$", "\n".join(FENCE.findall(text)), re.MULTILINE)
     shown += re.findall(r"`(dlconv [^`]+)`", FENCE.sub("", text))
     return [shlex.split(line, comments=True) for line in shown]

@@ -39,7 +39,8 @@ class Shown:
 
 def sessions(text: str) -> list[Shown]:
     """What stands in the fences `console`: a line that begins with "$ " is a command, the others are its answer."""
-    parts = re.split(r"^\$ ", "".join(SESSION.findall(text)), flags=re.MULTILINE)
+    joined = "".join(SESSION.findall(text)).replace("\\\n", "")
+    parts = re.split(r"^\$ ", joined, flags=re.MULTILINE)
     return [Shown(*part.partition("\n")[::2]) for part in parts[1:]]
 
 
