@@ -59,8 +59,8 @@ def of_y(**bars: float) -> Bars:
 class TestBars:
     def test_what_judges_again_says_the_same_bars(self, saved: Callable[[Receipt], Path]) -> None:
         path = saved(receipt())
-        (outcome,) = judge_again([path], Bars(factor=0.5, outputs={"y": OutputBars(max_drop=0.01)})).outcomes
-        for word in ("--factor 0.5", "--max-drop"):
+        (outcome,) = judge_again([path], Bars(factor=0.5, outputs={"y": OutputBars(max_error=0.01)})).outcomes
+        for word in ("--factor 0.5", "--max-error y=0.01"):
             assert word in outcome.again
         (outcome,) = judge_again([path], None).outcomes
         assert outcome.again == f"dlconv judge {path}"
