@@ -110,7 +110,7 @@ def bench(
         return _told(error, reporting, html)
     checks = _checks(sides, measured, asked)
     verdict = joined(checks) if checks else None
-    for line in latency.lines(measured.evidence, checks):
+    for line in latency.lines(measured.evidence, checks, reporting.width):
         reporting.say(line, level=-1)
     code = _code(verdict, measured)
     reporting.answer(

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlconv.reports.table import one_line, size, table
+from dlconv.reports.fitting import fitted, folded
+from dlconv.reports.table import one_line, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,9 +21,18 @@ _HEADS = ("artifact", "runtime", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "p99.9 
           "memory", "file")  # fmt: skip
 
 
-def lines(evidence: LatencyEvidence, checks: Iterable[Check] = ()) -> Iterator[str]:
-    """The lines, in order: times, ratios, how it was measured, and what the bars say."""
-    yield from table(_HEADS, [_row(side) for side in evidence.sides], right=_HEADS[2:])
+def lines(evidence: LatencyEvidence, checks: Iterable[Check] = (), width: int | None = None) -> Iterator[str]:
+    """The lines, in order: times, ratios, how it was measured, and what the bars say. width: the terminal's columns."""
+    rows = [dict(zip(_HEADS, _row(side), strict=True)) for side in evidence.sides]
+    head, told = fitted(rows, width, right=_HEADS[2:], below=_HEADS[:0:-1], lead=_HEADS[0])
+    yield from head
+    for block in told:
+        yield from block
+    for line in _sentences(evidence, checks):
+        yield from folded(line, width, after=2)
+
+
+def _sentences(evidence: LatencyEvidence, checks: Iterable[Check]) -> Iterator[str]:
     if any(percentile.value_ms is None for side in evidence.sides for percentile in side.percentiles.values()):
         yield "-: insufficient samples (p50 needs 11, p90 64, p95 130, p99 662, p99.9 6,636)"
     yield ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 from dlconv.errors import ConversionError, DlconvError, InternalError, OutputError, StepError
 from dlconv.events import Event
 from dlconv.records.outcome import Outcome, Report
-from dlconv.reports import as_json
+from dlconv.records.recorded import read
+from dlconv.reports import as_json, latency
 from dlconv.reports.console import Lines, Running, progress
 from dlconv.reports.table import duration, size, table
 from dlconv.reports.verdicts import worst
 from dlconv.validators.verdict import Verdict
+
+RECORDS: dict[str, Any] = runpy.run_path(str(Path(__file__).with_name("records.py")))
 
 
 def output(error: float | str, bar: float, **further: Any) -> dict[str, Any]:
@@ -127,6 +131,13 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         as_json.write(tmp_path / "folder", "{}")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["folder", "x.json"]
+
+
+def test_a_measurement_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    (timing,) = read([RECORDS["bench"](tmp_path)]).timings
+    wide, narrow = (list(latency.lines(timing.evidence, timing.checks, width)) for width in (None, 40))
+    assert max(map(len, narrow)) <= 40 < max(map(len, wide))
+    assert set(wide[2].split()) <= set(" ".join(narrow).split()), "no figure is left out"
 
 
 def test_tables_and_figures() -> None:

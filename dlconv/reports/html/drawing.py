@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from xml.sax.saxutils import escape
 
 from dlconv.reports.table import one_line
@@ -58,7 +58,7 @@ def svg(
     key: str,
     width: float = 7.2,
     height: float = 2.4,
-    layout: str = "constrained",
+    layout: Literal["constrained", "none"] = "constrained",
 ) -> str:
     """What `draw` draws into a Matplotlib figure, as an SVG element to stand in a page.
 
