@@ -23,7 +23,7 @@ _HEADS = ("artifact", "runtime", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "p99.9 
 
 def lines(evidence: LatencyEvidence, checks: Iterable[Check] = (), width: int | None = None) -> Iterator[str]:
     """The lines, in order: times, ratios, how it was measured, and what the bars say. width: the terminal's columns."""
-    rows = [dict(zip(_HEADS, _row(side), strict=True)) for side in evidence.sides]
+    rows: list[Mapping[str, str]] = [dict(zip(_HEADS, _row(side), strict=True)) for side in evidence.sides]
     head, told = fitted(rows, width, right=_HEADS[2:], below=_HEADS[:0:-1], lead=_HEADS[0])
     yield from head
     for block in told:

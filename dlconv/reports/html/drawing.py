@@ -58,13 +58,13 @@ def svg(
     key: str,
     width: float = 7.2,
     height: float = 2.4,
-    layout: Literal["constrained", "none"] = "constrained",
+    layout: Literal["constrained"] | None = "constrained",
 ) -> str:
     """What `draw` draws into a Matplotlib figure, as an SVG element to stand in a page.
 
     title and told: its name and what it shows, for those who do not see it. key: unique in the page. width, height:
-    inches. layout: "constrained" makes room for labels of any length, which takes as long as to draw; "none" leaves it
-    to `draw`.
+    inches. layout: "constrained" makes room for labels of any length, which takes as long as to draw; None leaves it to
+    `draw`.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG

@@ -55,7 +55,7 @@ def picture_svg(picture: Picture, key: str) -> str:
         for node in picture.nodes:
             _draw_node(axes, node, layout.place(node.key), sizes[node.key])
 
-    return svg(draw, picture.title, picture.told, key, *layout.size, layout="none")
+    return svg(draw, picture.title, picture.told, key, *layout.size, layout=None)
 
 
 def _size(node: Node) -> tuple[float, float]:

@@ -135,7 +135,7 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
         f"noise floor {float(figures['floor']):.3g}"
         for figures in ranked
     )
-    return svg(draw, "Distribution of errors", "; ".join(parts), key, height=height, layout="none")
+    return svg(draw, "Distribution of errors", "; ".join(parts), key, height=height, layout=None)
 
 
 def latencies(evidence: LatencyEvidence, key: str) -> str:
