@@ -53,6 +53,7 @@ def script(shown: list[Shown], place: Path) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.timeout(900)  # a guide is a dozen commands, and the machine may do other work
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_a_guide_can_be_followed_from_start_to_end(guide: Path, tmp_path: Path) -> None:
     text = guide.read_text(encoding="utf-8")
