@@ -35,7 +35,16 @@ _METRIC: Final = (
 )
 """Figures of a metric's check, and what is said after them."""
 
-_PLACEMENT: Final = {"account": "counted in the precision", "shares": "share of the nodes"}
+_PLACEMENT: Final = {
+    "account": "counted in the precision",
+    "precision": "coarsest float of an answer",
+    "shares": "share of the nodes",
+}
+_COUNTED: Final = (
+    ("ran", "Sums of products that ran, by precision"),
+    ("operators", "Sums of products in the file, by precision"),
+)
+"""Of the account, what tells most of a precision first. Besides them there are operators that only pass floats on."""
 
 
 def number(value: Any) -> str:
@@ -211,7 +220,11 @@ def _placement(placement: Mapping[str, Any]) -> dict[str, Any] | None:
     """Where it ran, and in which precisions: how many of the artifact's operators in each."""
     if not placement:
         return None
-    counts = placement.get("precisions") or {}
+    account = placement.get("account") or {}
+    title, counts = next(
+        ((title, account[key]) for key, title in _COUNTED if account.get(key)),
+        ("Operators by precision, as far as the runtime tells", placement.get("precisions") or {}),
+    )
     total = sum(counts.values()) or 1
     return {
         "pairs": [
@@ -219,6 +232,7 @@ def _placement(placement: Mapping[str, Any]) -> dict[str, Any] | None:
             for name, value in placement.items()
             if name != "precisions" and value not in ({}, [], "", None)
         ],
+        "title": title,
         "shares": [
             (name, count, 100 * count / total) for name, count in sorted(counts.items(), key=lambda each: -each[1])
         ],

@@ -149,6 +149,15 @@ def test_all_that_was_recorded_has_its_section(rich: Callable[..., str]) -> None
         assert drawn["role"] == "img" and drawn["aria-labelledby"]
 
 
+def test_the_share_of_int8_is_of_what_multiplied(tmp_path: Path) -> None:
+    """Floats alone are counted by `precisions`: an int8 artifact whose Softmax is float32 would be 100% float32."""
+    told = receipt("onnxruntime")
+    told["evidence"]["placement"] |= {"account": {"operators": {"int8": 4}, "ran": {"int8": 3, "float32": 1}}}
+    text = " ".join(Page(document(read([write(tmp_path, "net-onnxruntime-int8", told)]).report)).text.split())
+    assert "Sums of products that ran, by precision" in text and "int8 3 75%" in text
+    assert "as far as the runtime tells" not in text
+
+
 def test_what_was_not_recorded_is_not_told() -> None:
     told = " ".join(Page(document(REPORTS["all passed"][0])).text.split())
     for absent in ("Negative controls", "What really ran", "Latency", "What changed", "Distribution", "tried"):
