@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import runpy
 import subprocess
 import sys
@@ -233,17 +232,12 @@ def test_a_search_that_found_nothing_is_a_page_too() -> None:
     assert "No winner" in page.text and "nothing passed and was measured" in page.text and not page.all("svg")
 
 
-def test_ten_targets_take_less_than_two_seconds_and_two_megabytes(tmp_path: Path) -> None:
-    """Of the processor, with the interpreter's start: other work on the machine is not counted. The best of three."""
+def test_ten_targets_make_a_page_below_two_megabytes(tmp_path: Path) -> None:
+    """How long it takes is measured by benchmarks/report_page.py."""
     for number in range(10):
         write(tmp_path / "out", f"net-openvino-{number}", receipt(seed=number))
     words = [sys.executable, "-m", "dlconv", "report", "out", "-o", "page.html", "-q"]
-    seconds = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(words, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(HERE.parents[1])})
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    subprocess.run(words, cwd=tmp_path, check=True, env={**os.environ, "PYTHONPATH": str(HERE.parents[1])})
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<h3>Errors</h3>") == 10
-    assert min(seconds) < 2 and len(page.encode()) < 2_000_000, seconds
+    assert len(page.encode()) < 2_000_000
