@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dlconv.hardware.here import cpu_features
+
 ROOT = Path(__file__).parents[1]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
 FILE = re.compile(r'^```python title="([^"]+)"\n(.*?)^```', re.MULTILINE | re.DOTALL)
@@ -56,6 +58,8 @@ def script(shown: list[Shown], place: Path) -> str:
 @pytest.mark.timeout(900)  # a guide is a dozen commands, and the machine may do other work
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
 def test_a_guide_can_be_followed_from_start_to_end(guide: Path, tmp_path: Path) -> None:
+    if guide.stem == "int8" and not {"avx_vnni", "avx512_vnni", "asimddp"} & set(cpu_features()):
+        pytest.skip("the guide's verdicts are of a CPU that sums products of int8 whole")
     text = guide.read_text(encoding="utf-8")
     shown = sessions(text)
     assert any(each.code == 1 for each in shown) and any(VERDICT.search(each.answer) for each in shown)
