@@ -109,7 +109,7 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
     planned, without = planned.split(options.require)
     calibration.check(options)
     artifact = opening.open_artifact(path)  # last: its digest takes as long as the file is large
-    places = {goal.target: _place(artifact, goal.target, options) for goal in planned.targets}
+    places = {goal.target: place_of(artifact.path, goal.target, options) for goal in planned.targets}
     for place in places.values():
         bundle.check_writable(place)
     cache = Cache() if options.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
@@ -205,7 +205,7 @@ def _reduced(
 
     reduction = reducing.reduce(source, reference, options, calibrated, runner, crew, tell, task)
     if options.search and reduction.keep:
-        path = options.output_dir / f"{_name(source.artifact, options)}-{options.precision}.keep"
+        path = options.output_dir / f"{_name(source.artifact.path, options)}-{options.precision}.keep"
         write_keep_list(path, reduction.keep)
         tell(f"{path} holds them; to use it again: --keep-list {shlex.quote(str(path))}")
     for note in reducing.notes_on(reduction):
@@ -314,22 +314,23 @@ def _without(
     artifact: Artifact, target: str, error: ToolchainMissing, options: ExportOptions, made: list[Outcome]
 ) -> Outcome:
     """The outcome of a target whose hardware is not here. made: those of the others, of which an ONNX tells more."""
-    name, model = _place(artifact, target, options).name, artifact.path.name
+    name, model = place_of(artifact.path, target, options).name, artifact.path.name
     onnx = next((each.path for each in made if each.target == "onnx" and each.path is not None), None)
     is_told = target != "tensorrt" or artifact.format is Format.ONNX or onnx is None
     notes = () if is_told or onnx is None else planning.notes_on(onnx / "model.onnx")
     return Outcome(name, model, target, options.precision, verdict=skipped(error), error=error, notes=notes)
 
 
-def _place(artifact: Artifact, target: str, options: ExportOptions) -> Path:
+def place_of(source: Path, target: str, options: ExportOptions) -> Path:
+    """Where the bundle of a source goes."""
     by = f"-{options.provider}" if target == provided.TARGET and options.provider not in ("", "cpu") else ""
-    return options.output_dir / f"{_name(artifact, options)}-{target}{by}-{options.precision}"
+    return options.output_dir / f"{_name(source, options)}-{target}{by}-{options.precision}"
 
 
-def _name(artifact: Artifact, options: ExportOptions) -> str:
+def _name(source: Path, options: ExportOptions) -> str:
     # A directory's name has no suffix, though it may have a dot.
-    suffix = "" if artifact.path.is_dir() else artifact.path.suffix
-    return options.name or artifact.path.name.removesuffix(suffix)
+    suffix = "" if source.is_dir() else source.suffix
+    return options.name or source.name.removesuffix(suffix)
 
 
 def _install(planned: Plan, told: Listener) -> None:

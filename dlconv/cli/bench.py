@@ -34,6 +34,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--provider", type=click.Choice(providers.NAMES), help="ONNX Runtime's, for each ARTIFACT but not for --against."
 )
+@click.option(
+    "--option",
+    "runtime_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the runtime, for each ARTIFACT but not for --against: xnnpack=off. May be repeated.",
+)
 @click.option("--threads", type=int, default=0, metavar="N", help="Of each runtime. Default: one a physical core.")
 @click.option("--cpus", metavar="N[,N...]", default="", help="CPUs to pin the processes to. Default: none.")
 @latency_options
@@ -54,6 +61,7 @@ def bench(
     samples: Path | None,
     inputs: tuple[str, ...],
     provider: str | None,
+    runtime_options: tuple[str, ...],
     threads: int,
     cpus: str,
     time_s: float,
@@ -104,6 +112,9 @@ def bench(
             SourceOptions(tensors, constants, samples, seed=seed),
             settings,
         )
+        first = len(paths) - len(artifacts)
+        asked_of = [side.with_options(runtime_options, settings.threads_used) for side in sides[first:]]
+        sides = [*sides[:first], *asked_of]
         with console.progress(reporting.verbosity) as listener:
             measured = measure(sides, settings, listener)
     except StepError as error:

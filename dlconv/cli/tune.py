@@ -14,7 +14,7 @@ from dlconv.asked.inputs import parse_inputs
 from dlconv.asked.options import ExportOptions, parse_targets
 from dlconv.asked.precisions import PRECISIONS, Precision
 from dlconv.asked.sizes import parse_size
-from dlconv.cli.arguments import MODEL, bars_of, names_in, share_of, source_wishes
+from dlconv.cli.arguments import MODEL, bars_of, labels_options, names_in, share_of, source_wishes
 from dlconv.cli.precision_options import calibration_options
 from dlconv.cli.reporting import Reporting, command_line, reported
 from dlconv.errors import RequestError
@@ -42,8 +42,8 @@ _INTERRUPTED = 130
 @click.option(
     "--min-speedup", type=float, metavar="X", help="Times as fast as float32 of the same target that a winner is."
 )
-@click.option("--max-drop", metavar="P%", help="Of accuracy on --labels, at most, of a winner: 0.5% or 0.005.")
-@click.option("--labels", type=_PATH, metavar="FILE.npz", help="Right classes of --samples.")
+@click.option("--max-drop", metavar="P%", help="Of accuracy on the labels, or of --metric, at most: 0.5% or 0.005.")
+@labels_options
 @calibration_options
 @click.option(
     "--max-error",
@@ -52,12 +52,20 @@ _INTERRUPTED = 130
     metavar="[OUTPUT=]X",
     help="The bar of parity of an output, or of all, in place of the model's own. May be repeated.",
 )
+@click.option(
+    "--option",
+    "runtime_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of a runtime, to be tried besides its defaults, in place of the usual ones; none for none. May be repeated.",
+)
 @click.option("--time", "time_s", type=float, default=15.0, show_default=True, help="Seconds to time a group for.")
 @click.option("-o", "--output", "output_dir", type=_PATH, metavar="DIR", help="Keep the bundles there.")
 @click.option("--name", metavar="NAME", help="The bundles' name; without, the file's.")
 @click.option("--draws", type=int, default=8, show_default=True, help="Random samples, where none are given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples and the order of blocks.")
 @click.option("--cache/--no-cache", "use_cache", default=True, help="Use earlier steps, or do every step anew.")
+@click.option("--anew", "is_anew", is_flag=True, help="Measure all now, also what an earlier run measured here.")
 @click.option("--install", is_flag=True, help="Install the toolchains that are missing.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each step, in seconds.")
@@ -77,11 +85,14 @@ def tune(
     budget: str,
     min_speedup: float | None,
     max_drop: str | None,
+    metric: str,
     calibration: str,
     preprocess: str,
     allow_random_calibration: bool,
     max_errors: tuple[str, ...],
+    runtime_options: tuple[str, ...],
     time_s: float,
+    is_anew: bool,
     output_dir: Path | None,
     memory_limit: str | None,
     html: Path | None,
@@ -95,7 +106,7 @@ def tune(
     is printed.
 
     Exit code 0 with a winner, 1 if nothing meets what is asked, 3 if that could not be told. Ctrl-C tells what was
-    measured until then.
+    measured until then; the same command again goes on from there.
     """
     if html is not None:
         from dlconv.reports.html import needs
@@ -130,9 +141,11 @@ def tune(
         calibration=calibration,
         preprocess=preprocess,
         allow_random_calibration=allow_random_calibration,
-        wish=Wish(min_speedup, None if max_drop is None else share_of(max_drop, "--max-drop")),
+        wish=Wish(min_speedup, None if max_drop is None else share_of(max_drop, "--max-drop"), metric),
         budget_s=_seconds(budget),
         time_s=time_s,
+        options=_options(runtime_options),
+        is_anew=is_anew,
     )
     try:
         with console.progress(reporting.verbosity) as listener:
@@ -151,7 +164,8 @@ def _tell(found: Tuned, reporting: Reporting, html: Path | None, code: int) -> N
     if is_drawn:
         from rich.console import Console
 
-        Console(stderr=reporting.to_stderr, highlight=False).print(tuning.shown(found))
+        terminal = Console(stderr=reporting.to_stderr, highlight=False)
+        terminal.print(tuning.shown(found, terminal.width))
     for line in tuning.lines(found, with_table=not is_drawn):
         reporting.say(line, level=-1)
     reporting.answer({"exit_code": code, **found.to_dict()})
@@ -173,6 +187,12 @@ def _precisions(text: str) -> tuple[Precision, ...]:
     if unknown:
         raise RequestError(f"unknown precision {', '.join(unknown)}", wanted=f"of {', '.join(PRECISIONS)}")
     return tuple(each for each in PRECISIONS if each in names)
+
+
+def _options(said: tuple[str, ...]) -> tuple[str, ...] | None:
+    if said == ("none",):
+        return ()
+    return tuple(dict.fromkeys(said)) or None
 
 
 def _counts(text: str) -> tuple[int, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlconv import opening
+from dlconv.asked import runtime_options
 from dlconv.candidate import at_precision, factor_of, find_runtime, runtime_of, takes
 from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.hardware.provided import by_provider, check, of_bundle
@@ -37,7 +38,7 @@ class Side:
     """A model to be timed. name: unique among the sides. path: what the runtime opens. samples: in the artifact's own
     names and axes; numbers: theirs in the set that they were taken from. size_bytes: of all its files.
     bundle: where it is one, and ran on its own samples: then its timed answers can be judged. threads: of its own, 0
-    for those that the measurement gives to all.
+    for those that the measurement gives to all. options: of its runtime, as `runtime_options` has them.
     """
 
     name: str
@@ -49,6 +50,24 @@ class Side:
     size_bytes: int
     bundle: Bundle | None = None
     threads: int = 0
+    options: tuple[str, ...] = ()
+
+    def with_options(self, options: Sequence[str], threads: int) -> Side:
+        """The same with options of its runtime, which stand in its name. threads: those that it will have.
+
+        Raises RequestError for one that the runtime does not have, or that is said twice, or needs more threads.
+        """
+        settings: dict[str, Any] = dict(self.runtime.settings)
+        names = [text.partition("=")[0] for text in options]
+        for text in options:
+            option = runtime_options.find(self.runtime.name, text)
+            if names.count(text.partition("=")[0]) > 1:
+                raise RequestError(f"{text.partition('=')[0]} is said more than once: {', '.join(options)}")
+            if threads < option.least_threads:
+                raise RequestError(f"{text} is nothing with {threads} thread", mend=f"--threads {option.least_threads}")
+            settings |= option.settings
+        runtime = replace(self.runtime, settings=settings)
+        return replace(self, name=", ".join((self.name, *options)), runtime=runtime, options=tuple(options))
 
 
 def open_side(path: Path, name: str, options: SourceOptions, crew: Crew, cache: Cache, provider: str = "") -> Side:

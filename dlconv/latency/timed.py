@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
+from dlconv.asked.runtime_options import refusal
 from dlconv.errors import InternalError
 from dlconv.validators.latency import SideEvidence, WarmUp
 from dlconv.validators.percentiles import percentiles
@@ -195,6 +196,9 @@ class Tally:
         self._compare(index, process.answers())
         if not self._placements[index]:
             self._placements[index] = process.placement(self.threads_of(index))
+            side = self.lineup.sides[index]
+            refused = [refusal(side.runtime.name, text, self._placements[index]) for text in side.options]
+            self.problems += [f"{side.name}: {each}" for each in refused if each]
 
     def threads_of(self, index: int) -> int:
         """The threads that a side's runtime is given."""

@@ -38,12 +38,17 @@ class Entry:
     used: float
 
 
-@functools.cache
 def code_digest() -> str:
     """Digest of the source text that runs in workers: a changed edge or adapter makes every older entry unfit."""
+    return digest_of_code(WORKER_SIDE)
+
+
+@functools.cache
+def digest_of_code(rooms: tuple[str, ...]) -> str:
+    """Digest of the source text of some of dlconv's rooms and modules."""
     root = Path(__file__).parents[1]
     whole = hashlib.sha256()
-    for name in WORKER_SIDE:
+    for name in rooms:
         for path in sorted((root / name).rglob("*.py")) or [root / f"{name}.py"]:
             whole.update(path.relative_to(root).as_posix().encode() + b"\0" + digest_of(path).encode() + b"\n")
     return whole.hexdigest()
@@ -106,6 +111,10 @@ class Cache:
             shutil.rmtree(filled, ignore_errors=True)
         self._shrink()
         return path
+
+    def forget(self, key: str) -> None:
+        """Remove what is kept under the key, if anything is."""
+        shutil.rmtree(self._steps / key, ignore_errors=True)
 
     def entries(self) -> list[Entry]:
         """All that is kept, the most recently used first."""

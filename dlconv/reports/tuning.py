@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from dlconv.reports.table import duration, one_line, size, table
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 HEADS = ("contender", "verdict", "ms", "x float32", "size", "error", "drop", "front")
 RIGHT = ("ms", "x float32", "size", "error", "drop")
+EARLIER = "*"
+"""Beside a time that an earlier run measured."""
+
 COLOURS = {"PASS": "green", "FAIL": "red", "ERROR": "red"}
 
 
@@ -37,7 +41,7 @@ def _row(tuned: Tuned, each: Contender) -> tuple[str, ...]:
     return (
         one_line(each.name),
         each.word,
-        "-" if time_ms is None else f"{time_ms:.3g}",
+        "-" if time_ms is None else f"{time_ms:.3g}{'' if tuned.earlier_at(each) is None else EARLIER}",
         "-" if each.timing is None else "1" if ratio is None else f"{ratio.ratio:.3g} {ratio.word}",
         size(each.size_bytes) if each.size_bytes else "-",
         f"{each.error:.1e}" if known else "-",
@@ -66,6 +70,8 @@ def remarks(tuned: Tuned) -> Iterator[str]:
         yield f"{word}: {one_line('; '.join(names))}"
         yield from (f"  {one_line(reason)}" for reason in reasons)
     yield from (one_line(use) for use in tuned.uses)
+    if any(each.drop is not None for each in tuned.contenders):
+        yield f"drops are of {one_line(metric_of(tuned))}, against the source's own"
     if tuned.measurements:
         noise = max(evidence.noise for evidence in tuned.measurements)
         yield f"noise floor: float32 differs from itself, in two processes, by up to {100 * noise:.1f}%"
@@ -73,6 +79,23 @@ def remarks(tuned: Tuned) -> Iterator[str]:
         busiest = max(tuned.measurements, key=lambda evidence: evidence.others or 0.0)
         if busiest.disturbance:
             yield f"a busy machine: {busiest.disturbance}"
+    yield from earlier(tuned)
+
+
+def earlier(tuned: Tuned) -> Iterator[str]:
+    """What is to be known of times that an earlier run measured."""
+    if tuned.earlier:
+        oldest = min(tuned.earlier.values())
+        when = f"{datetime.fromtimestamp(oldest, timezone.utc):%Y-%m-%d %H:%M} UTC"
+        since = "" if max(tuned.earlier.values()) - oldest < 1 else " or later"
+        yield f"{EARLIER} measured by an earlier run, on {when}{since}, {_age(tuned.at - oldest)} before this one"
+        yield "  of the same files, samples, runtimes, threads and machine; to measure them now: --anew"
+
+
+def _age(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(0.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def conclusion(tuned: Tuned) -> Iterator[str]:
@@ -87,33 +110,42 @@ def conclusion(tuned: Tuned) -> Iterator[str]:
         yield f"winner: {one_line(winner.name)}"
         yield from (f"  {one_line(line)}" for line in tuned.why())
         yield f"  {winner.command}"
-        yield f"  {how_to_run(winner)}"
+        yield f"  run it with {winner.how}"
+        yield f"  time it so: {winner.bench}"
     counts = ", ".join(f"{count} {word}" for word, count in tuned.counts.items())
     ended = "interrupted after" if tuned.is_interrupted else "took"
     yield f"{counts}; {ended} {duration(tuned.seconds)} of {duration(tuned.budget_s)}"
+    if tuned.goes_on:
+        yield "what was measured is kept for a day: the same command again goes on from here"
 
 
-def how_to_run(contender: Contender) -> str:
-    """What the bundle itself does not hold: how it has to be run to be as fast."""
-    option = f", with {contender.setting.option}" if contender.setting.option else ""
-    threads = contender.setting.threads
-    return f"run it with {threads} {'thread' if threads == 1 else 'threads'}{option}"
+def metric_of(tuned: Tuned) -> str:
+    """What the drops are of, in words."""
+    return f"{tuned.wish.metric or 'accuracy'} on the labels"
 
 
-def shown(tuned: Tuned) -> Any:
-    """The table for a terminal, as rich draws it."""
+def shown(tuned: Tuned, width: int = 120) -> Any:
+    """The table for a terminal of so many columns, as rich draws it. A narrow one has one column for verdict and front,
+    and "?" for inconclusive; names go over several lines."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in HEADS:
+    whole = rows(tuned)
+    is_narrow = sum(max(map(len, column)) + 3 for column in zip(HEADS, *whole, strict=True)) > width + 3
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0) if is_narrow else (0, 1))
+    for head in _narrow(HEADS) if is_narrow else HEADS:
         drawn.add_column(head, justify="right" if head in RIGHT else "left", no_wrap=head != "contender")
-    for row in rows(tuned):
-        cells = [Text(cell) for cell in row]
-        cells[1].stylize(COLOURS.get(row[1], "yellow"))
+    for row in whole:
+        cells = [Text(cell) for cell in (_narrow(row) if is_narrow else row)]
+        cells[-1 if is_narrow else 1].stylize(COLOURS.get(row[1], "yellow"))
         drawn.add_row(*cells, style="bold" if row[-1] == "winner" else "")
     return drawn
+
+
+def _narrow(row: tuple[str, ...]) -> tuple[str, ...]:
+    name, word, ms, ratio, *figures, mark = row
+    return (name, ms, ratio.replace("inconclusive", "?"), *figures, mark if word == "PASS" and mark else word)
 
 
 def misses(tuned: Tuned, contender: Contender) -> tuple[str, ...]:

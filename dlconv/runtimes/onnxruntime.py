@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from dlconv.runtimes.base import Tensors
 
 PROVIDER = providers.CPU
+_LEVELS = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
 _ERRORS_ONLY = 3
 _COARSEST_FIRST = ("bfloat16", "float16", "float32", "float64")
@@ -63,7 +69,8 @@ def probe(provider: str = "cpu") -> dict[str, Any]:
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OnnxRuntimeSession:
     """Load the model at `path`.
 
-    settings: "optimisation" ("none" or "all", the default), "threads" (0: as many as ONNX Runtime chooses), "trace"
+    settings: "optimisation" (as `session_options` has it; "all" is the default), "execution" ("sequential", the
+    default, or "parallel": nodes side by side), "threads" (0: as many as ONNX Runtime chooses), "trace"
     (True, the default; without, the first run is like all others, and `placement` does not know what ran), "account"
     (True to tell what of the file is in which precision), "provider" ("cpu", the default, or another of
     `dlconv.asked.providers.NAMES`).
@@ -80,6 +87,9 @@ class OnnxRuntimeSession:
     def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
         ort: Any = import_module("onnxruntime")
         options = session_options(settings.get("optimisation", "all"), settings.get("threads", 0))
+        if settings.get("execution", "sequential") == "parallel":
+            options.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+            options.inter_op_num_threads = settings.get("threads", 0)
         self._trace: list[dict[str, Any]] | None = None if settings.get("trace", True) else []
         self._traces = tempfile.TemporaryDirectory(prefix="dlconv-")
         if self._trace is None:
@@ -150,11 +160,14 @@ class OnnxRuntimeSession:
         trace = self._trace or []
         precisions = Counter(dtype for event in trace for dtype in _float_outputs(event))
         kernels = Counter(str(event["args"].get("op_name", "")) for event in trace)
+        taken = self._session.get_session_options()
         return {
             "runtime": "onnxruntime",
             "version": self._version,
             "device": self._provider.device,
             "provider": self._provider.name,
+            "optimisation": {level: name for name, level in _LEVELS.items()}[taken.graph_optimization_level.name],
+            "execution": str(taken.execution_mode.name).removeprefix("ORT_").lower(),
             "nodes": dict(self._nodes),
             "shares": {name: round(count / self._nodes.total(), 4) for name, count in self._nodes.items()},
             "limits": self._limits(),
@@ -218,14 +231,8 @@ def _counted(nodes: Counter[str]) -> str:
 def session_options(optimisation: str, threads: int) -> Any:
     """SessionOptions at a level of optimisation ("none", "basic", "extended", "all"), quiet but for errors."""
     ort: Any = import_module("onnxruntime")
-    levels = {
-        "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    }
     options = ort.SessionOptions()
-    options.graph_optimization_level = levels[optimisation]
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[optimisation])
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ONLY
     return options

@@ -63,10 +63,11 @@ def _run_tiny(device: str) -> None:
 
 
 def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> OpenVinoSession:
-    """Load the IR (its .xml) at `path`, asking for float32 and low latency.
+    """Load the IR (its .xml) at `path`, asking for float32 and low latency unless the settings say otherwise.
 
     settings: "precision" ("float32", the default, "bfloat16" or "float16": a wish, `placement` tells what came of it;
-    "default" leaves it to the plugin, which takes bfloat16 on some CPUs), "threads" (0: as many as OpenVINO chooses),
+    "default" leaves it to the plugin, which takes bfloat16 on some CPUs), "hint" ("LATENCY", the default, or
+    "THROUGHPUT"), "pinning" (of threads to CPUs; without, as OpenVINO does it), "threads" (0: as many as it chooses),
     "account" (True to tell what of the model is in which precision).
     """
     return OpenVinoSession(Path(path), signature, settings)
@@ -77,9 +78,11 @@ class OpenVinoSession:
 
     def __init__(self, path: Path, signature: Signature, settings: dict[str, Any]) -> None:
         ov = import_openvino()
-        wishes: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        wishes: dict[str, Any] = {"PERFORMANCE_HINT": settings.get("hint", "LATENCY")}
         if (precision := settings.get("precision", "float32")) != "default":
             wishes["INFERENCE_PRECISION_HINT"] = {long: short for short, long in _PRECISIONS.items()}[precision]
+        if "pinning" in settings:
+            wishes["ENABLE_CPU_PINNING"] = bool(settings["pinning"])
         if settings.get("threads"):
             wishes["INFERENCE_NUM_THREADS"] = int(settings["threads"])
         self._version = str(ov.get_version())
@@ -138,6 +141,8 @@ class OpenVinoSession:
             "precision": min(floats, key=_COARSEST_FIRST.index),
             "precisions": dict(kinds),
             "precision_setting": setting,
+            "hint": str(self._compiled.get_property("PERFORMANCE_HINT")).rpartition(".")[2],
+            "pinning": bool(self._compiled.get_property("ENABLE_CPU_PINNING")),
             "threads": int(self._compiled.get_property("INFERENCE_NUM_THREADS")),
             **self._told(),
         }

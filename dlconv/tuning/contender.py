@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dlconv.validators.evidence import json_number
-from dlconv.validators.ratios import LEAST
+from dlconv.validators.ratios import LEAST, Ratio
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dlconv.asked.precisions import Precision
     from dlconv.records.outcome import Outcome
-    from dlconv.validators.ratios import Ratio
 
 State = Literal["PASS", "FAIL", "INCONCLUSIVE", "SKIPPED", "ERROR", "NOT REACHED"]
 """A verdict's word, ERROR for what could not be made or run, NOT REACHED for what the budget left no time for."""
@@ -76,6 +77,17 @@ class Timing:
         figures = (self.log, self.half, self.base_log, self.base_half, self.noise)
         return all(math.isfinite(figure) for figure in figures)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As it is kept; without the number of its measurement, which is another in each run."""
+        told = {key: value for key, value in vars(self).items() if key not in ("measurement", "ratio")}
+        return {**told, "ratio": None if self.ratio is None else self.ratio.to_dict()}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any], measurement: int = -1) -> Timing:
+        ratio = None if data["ratio"] is None else Ratio.from_dict(data["ratio"])
+        figures = {name: float(data[name]) for name in ("log", "half", "base_log", "base_half", "noise")}
+        return Timing(measurement, **figures, p50_ms=data["p50_ms"], ratio=ratio)
+
     def ties_with(self, other: Timing) -> bool:
         """Whether the two lie within the noise of one another.
 
@@ -97,7 +109,7 @@ class Contender:
     word: PASS where it is the same model, in its own check and in the answers of its timed runs; reasons: of any other
     word, or why it was not timed. size_bytes: of its files. error: the largest of its outputs, relative to scale. drop:
     of the metric on the labels, 0 to 1, None without labels. timing: None where it was not measured. command: the
-    `dlconv export` that makes it.
+    `dlconv export` that makes it; how: as it has to be run to be as fast; bench: the `dlconv bench` that times it so.
     """
 
     setting: Setting
@@ -108,6 +120,8 @@ class Contender:
     drop: float | None = None
     timing: Timing | None = None
     command: str = ""
+    how: str = ""
+    bench: str = ""
 
     @property
     def name(self) -> str:
@@ -159,6 +173,8 @@ class Contender:
             "measurement": None if timing is None else timing.measurement,
             "use": self.use,
             "command": self.command,
+            "how": self.how,
+            "bench": self.bench,
         }
 
 
@@ -175,10 +191,14 @@ def error_of(outcome: Outcome) -> float:
 
 
 def drop_of(outcome: Outcome) -> float | None:
-    """By how much the metric on the labels is worse than the source's, 0 to 1: the largest of the outputs that have
-    labels; None where none has.
+    """By how much the metric on the labels is worse than the source's, 0 to 1; None where that is not known.
 
-    The metric is top-1 accuracy. Another one is another figure of the parity checks, and is read here.
+    It is the task metric where one was asked for, else top-1 accuracy: the largest drop of the outputs that have
+    labels.
     """
+    for check in outcome.checks:
+        if check.name == "metric":
+            drop = float(check.figures["drop"])  # what is no number stands there as text
+            return drop + 0.0 if math.isfinite(drop) else None  # of -0.0 makes 0.0
     scores = [check.figures.get("accuracy") for check in outcome.checks if check.name == "parity"]
     return max(((each["reference"] - each["candidate"]) / each["count"] for each in scores if each), default=None)

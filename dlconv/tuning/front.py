@@ -20,11 +20,16 @@ RULE: Final = (
 
 @dataclass(frozen=True)
 class Wish:
-    """What a winner has to meet; None for what is not asked. min_speedup: how many times as fast as float32 of the same
-    target with the same threads. max_drop: of the metric on the labels, 0 to 1."""
+    """What a winner has to meet; None for what is not asked.
+
+    min_speedup: how many times as fast as float32 of the same target with the same threads. max_drop: of the metric on
+    the labels, 0 to 1. metric: as ExportOptions has it, which every export is judged by then, with max_drop as the bar;
+    "" for accuracy on the labels, of which the winner alone is asked.
+    """
 
     min_speedup: float | None = None
     max_drop: float | None = None
+    metric: str = ""
 
     @property
     def is_asked(self) -> bool:
@@ -69,7 +74,8 @@ def judged(contender: Contender, wish: Wish) -> Verdict:
         if contender.drop is None:
             failures.append("there are no labels to know the drop by")
         elif not (contender.drop <= wish.max_drop):
-            failures.append(f"a drop of {100 * contender.drop:.3g}%, at most {100 * wish.max_drop:g}% is wanted")
+            of = f" of {wish.metric}" if wish.metric else ""
+            failures.append(f"a drop{of} of {100 * contender.drop:.3g}%, at most {100 * wish.max_drop:g}% is wanted")
     if failures:
         return Verdict("FAIL", tuple(failures))
     return Verdict("INCONCLUSIVE", tuple(doubts)) if doubts else Verdict("PASS")

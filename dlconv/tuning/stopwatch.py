@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from dlconv.latency.benching import CAP, ROUNDS, BenchSettings, measure
 from dlconv.latency.sides import Side, judge_answers, side_of_bundle
 from dlconv.records.bundle import open_bundle
 from dlconv.tuning.contender import Setting, Timing
-from dlconv.tuning.options import OPTIONS
+from dlconv.tuning.kept import Measured
 from dlconv.validators.verdict import Verdict, joined
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dlconv.events import Listener
     from dlconv.latency.benching import Measurement
     from dlconv.tuning.contender import State
+    from dlconv.tuning.kept import Shelf
     from dlconv.tuning.options import TuneOptions
     from dlconv.validators.latency import LatencyEvidence
     from dlconv.validators.ratios import Ratio
@@ -48,16 +50,20 @@ class Timed:
 
 
 class Stopwatch:
-    """Measures within what is left of a budget. measurements: those that were made. anchor: the baseline of the first,
-    which every other measurement has besides."""
+    """Measures within what is left of a budget. measurements: those that were made, or that an earlier run made and
+    that are used again. earlier: when those ended, in seconds since the epoch, by their place. anchor: the baseline of
+    the first, which every other measurement has besides."""
 
-    def __init__(self, options: TuneOptions, deadline: float, told: Listener) -> None:
+    def __init__(self, options: TuneOptions, deadline: float, told: Listener, shelf: Shelf) -> None:
         self.measurements: list[LatencyEvidence] = []
+        self.earlier: dict[int, float] = {}
         self.anchor: Setting | None = None
         self.anchor_ms: float | None = None
         self._options = options
         self._deadline = deadline
         self._told = told
+        self._shelf = shelf
+        self._places: dict[str, int] = {}
         self._process_s = FIRST_GUESS_S
         self._known: set[Setting] = set()
 
@@ -79,6 +85,43 @@ class Stopwatch:
         if fitting < 0 or (fitting == 0 and baseline in self._known):
             return {}
         return self._attempt(baseline, list(others)[:fitting], paths, seconds)
+
+    def recalled(
+        self, baseline: Setting, settings: Sequence[Setting], paths: Mapping[tuple[str, str], Path]
+    ) -> dict[Setting, Timed]:
+        """Those of the settings that an earlier run measured here, against this baseline and beside the same anchor.
+
+        Without an anchor the baseline is it, if its own time is known; nothing is known without a scale.
+        """
+        anchor = self.anchor or baseline
+        sides = [_side(each, paths) for each in (baseline, anchor)]
+        found: dict[Setting, Timed] = {}
+        for setting in sorted(settings, key=lambda each: each != baseline):
+            if setting in self._known or (self.anchor is None and setting != baseline):
+                continue
+            kept = self._shelf.get(_side(setting, paths), *sides)
+            if kept is not None:
+                timing = replace(kept.timing, measurement=self._place_of(kept))
+                found[setting] = Timed("PASS", (), timing)
+                self._known.add(setting)
+                if self.anchor is None:
+                    self.anchor, self.anchor_ms = baseline, timing.p50_ms
+        return found
+
+    def _place_of(self, kept: Measured) -> int:
+        """The place of an earlier run's measurement among this one's; several contenders were in it."""
+        if kept.number not in self._places:
+            self._places[kept.number] = len(self.measurements)
+            self.earlier[len(self.measurements)] = kept.at
+            self.measurements.append(kept.evidence)
+        return self._places[kept.number]
+
+    def _keep(self, found: Sequence[tuple[Side, Timed]], baseline: Side, anchor: Side) -> None:
+        """For the next run: what passed in the last measurement."""
+        number, at = uuid.uuid4().hex, time.time()
+        for side, timed in found:
+            if timed.timing is not None:
+                self._shelf.put(side, baseline, anchor, Measured(number, at, timed.timing, self.measurements[-1]))
 
     def _fitting(self, seconds: float, fixed: int) -> int:
         """How many sides have time besides the fixed ones; less than 0 where these have none."""
@@ -113,10 +156,10 @@ class Stopwatch:
         self, baseline: Setting, others: list[Setting], paths: Mapping[tuple[str, str], Path], seconds: float
     ) -> dict[Setting, Timed]:
         sides = [_side(setting, paths) for setting in (baseline, *others)]
-        lineup = list(sides)
+        lineup, anchor = list(sides), sides[0]
         if self.anchor is not None and self.anchor != baseline:
             anchor = _side(self.anchor, paths)
-            lineup.append(replace(anchor, name=self.anchor.name + ANCHOR))
+            lineup.append(replace(anchor, name=anchor.name + ANCHOR))
         slots = len(lineup) + 1
         settings = BenchSettings(
             time_s=min(self._options.time_s, max(LEAST_S, seconds - ROUNDS * slots * self._process_s)),
@@ -134,7 +177,10 @@ class Stopwatch:
         self.measurements.append(evidence)
         if self.anchor is None:
             self.anchor, self.anchor_ms = baseline, evidence.sides[0].percentiles["p50"].value_ms
-        return self._told_apart(measured, sides, (baseline, *others), lineup[len(sides) :])
+        found = self._told_apart(measured, sides, (baseline, *others), lineup[len(sides) :])
+        passed = [(side, found[each]) for side, each in zip(sides, (baseline, *others), strict=True) if each in found]
+        self._keep(passed, sides[0], anchor)
+        return found
 
     def _told_apart(
         self, measured: Measurement, sides: list[Side], settings: Sequence[Setting], anchors: list[Side]
@@ -173,10 +219,10 @@ class Stopwatch:
 
 
 def _side(setting: Setting, paths: Mapping[tuple[str, str], Path]) -> Side:
-    side = side_of_bundle(open_bundle(paths[setting.target, setting.precision]), setting.name)
-    asked = OPTIONS.get(setting.target, {}).get(setting.option, {})
-    runtime = replace(side.runtime, settings={**side.runtime.settings, **asked})
-    return replace(side, runtime=runtime, threads=setting.threads)
+    name = replace(setting, option="").name  # the side adds its option
+    side = side_of_bundle(open_bundle(paths[setting.target, setting.precision]), name)
+    options = (setting.option,) if setting.option else ()
+    return replace(side, threads=setting.threads).with_options(options, setting.threads)
 
 
 def _verdict(side: Side, measured: Measurement) -> Verdict:

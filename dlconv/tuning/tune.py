@@ -18,9 +18,11 @@ from dlconv import opening, pipeline
 from dlconv.asked.precisions import CALIBRATED, Precision
 from dlconv.errors import DlconvError, InternalError, MachineError, RequestError
 from dlconv.events import Event, Silence
+from dlconv.making.cache import Cache
 from dlconv.precision import calibration
 from dlconv.records.outcome import skipped
 from dlconv.tuning.contender import Contender, Setting, drop_of, error_of
+from dlconv.tuning.kept import Shelf
 from dlconv.tuning.stopwatch import Stopwatch, Timed
 from dlconv.tuning.tuned import Tuned
 
@@ -85,10 +87,22 @@ class _Search:
         self._options = options
         self._told = told
         self._begun = time.monotonic()
+        self._at = time.time()
         self._paths: dict[tuple[str, str], Path] = {}
-        self._watch = Stopwatch(options, self._begun + options.budget_s, told)
+        self._shelf = Shelf(
+            Cache() if options.export.use_cache else None,
+            {"time_s": options.time_s, "seed": options.export.seed},
+            is_anew=options.is_anew,
+        )
+        self._watch = Stopwatch(options, self._begun + options.budget_s, told, self._shelf)
         self._contenders: dict[Setting, Contender] = {
-            setting: Contender(setting, "NOT REACHED", command=command.command(path, setting))
+            setting: Contender(
+                setting,
+                "NOT REACHED",
+                command=command.command(path, setting),
+                how=command.how(setting),
+                bench=command.bench(path, setting),
+            )
             for setting in options.settings
         }
 
@@ -116,12 +130,14 @@ class _Search:
         """Time what passed, in groups that have one baseline; whether anything was. is_last: nothing else is to be made
         and measured yet."""
         has_timed = False
-        groups: dict[tuple[str, int, str], list[Setting]] = {}
-        for setting, contender in self._contenders.items():
-            if contender.word == "PASS" and contender.timing is None:
-                groups.setdefault((*setting.group, setting.option), []).append(setting)
-        slots = [len(members) + 2 for members in groups.values()]  # the baseline's second process, and the anchor
-        for index, members in enumerate(groups.values()):
+        for members in self._untimed():
+            self._recall(members)
+        groups = self._untimed()
+        slots = [len(members) + 2 for members in groups]  # the baseline's second process, and the anchor
+        for index, group in enumerate(groups):
+            members = self._recall(group)  # again: the first of this run's measurements may have given the scale
+            if not members:
+                continue
             baseline = members[0].baseline
             others = [setting for setting in members if setting != baseline]
             if self._contenders[baseline].word != "PASS":
@@ -136,6 +152,27 @@ class _Search:
                 has_timed = True
         return has_timed
 
+    def _untimed(self) -> list[list[Setting]]:
+        """What passed and was not measured, in groups that have one baseline."""
+        groups: dict[tuple[str, int, str], list[Setting]] = {}
+        for setting, contender in self._contenders.items():
+            if contender.word == "PASS" and contender.timing is None:
+                groups.setdefault((*setting.group, setting.option), []).append(setting)
+        return list(groups.values())
+
+    def _recall(self, members: list[Setting]) -> list[Setting]:
+        """Take the times of those that an earlier run measured; the others are to be measured."""
+        baseline = members[0].baseline
+        if self._contenders[baseline].word != "PASS":
+            return members
+        known = self._watch.recalled(baseline, members, self._paths)
+        for setting, timed in known.items():
+            self._was_timed(setting, timed)
+        if known:
+            text = f"{len(known)} of {len(members)} were measured by an earlier run, and are not measured again"
+            self._told.on(Event("note", baseline.target, f"{baseline.name}: {text}"))
+        return [setting for setting in members if setting not in known]
+
     def found(self, *, is_interrupted: bool = False) -> Tuned:
         """What is known by now."""
         ended = "the run was interrupted" if is_interrupted else "the budget ended"
@@ -149,6 +186,9 @@ class _Search:
             self._options.budget_s,
             self._elapsed,
             is_interrupted,
+            dict(self._watch.earlier),
+            self._at,
+            self._shelf.is_used,
         )
 
     @property

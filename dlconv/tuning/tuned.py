@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from dlconv.errors import ConversionError, MachineError
 from dlconv.tuning.front import RULE, Wish, front_of, judged, winner_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dlconv.tuning.contender import Contender
     from dlconv.validators.latency import LatencyEvidence
 
@@ -20,7 +23,9 @@ class Tuned:
 
     model: the file's name. contenders: all, in the order in which they were to be measured. measurements: one for each
     number that a contender's timing names. anchor: the name of the side that all measurements have in common, "" where
-    nothing was measured; anchor_ms: its median. seconds: that it took, budget_s: that it was given.
+    nothing was measured; anchor_ms: its median. seconds: that it took, budget_s: that it was given. earlier: of the
+    measurements that an earlier run made, by their place, when they ended; at: when this run began, in seconds since
+    the epoch both. is_kept: the next run of the same command has what this one measured.
     """
 
     model: str
@@ -32,6 +37,9 @@ class Tuned:
     budget_s: float
     seconds: float
     is_interrupted: bool = False
+    earlier: Mapping[int, float] = field(default_factory=dict)
+    at: float = 0.0
+    is_kept: bool = False
 
     @cached_property
     def front(self) -> tuple[Contender, ...]:
@@ -62,6 +70,15 @@ class Tuned:
             return ("nothing passed and was measured",)
         verdicts = [(each.name, judged(each, self.wish)) for each in measured]
         return tuple(f"{name}: {reason}" for name, verdict in verdicts for reason in verdict.reasons)
+
+    def earlier_at(self, contender: Contender) -> float | None:
+        """When an earlier run measured it, in seconds since the epoch; None where this one did, or none."""
+        return None if contender.timing is None else self.earlier.get(contender.timing.measurement)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the same command again would measure what this run did not reach, and has what it did."""
+        return self.is_kept and bool(self.measurements) and "NOT REACHED" in self.counts
 
     def time_ms(self, contender: Contender) -> float | None:
         """The contender's median on the scale that all share: its time over the anchor's, times the anchor's median."""
@@ -101,11 +118,20 @@ class Tuned:
                 {
                     **each.to_dict(),
                     "time_ms": self.time_ms(each),
+                    "measured_earlier": _utc(self.earlier_at(each)),
                     "is_on_front": each.name in names,
                     "meets": judged(each, self.wish).to_dict() if each.is_measured else None,
                 }
                 for each in self.contenders
             ],
             "anchor": self.anchor,
+            "earlier": [
+                {"measurement": place, "at": _utc(at), "age_s": max(0.0, self.at - at)}
+                for place, at in sorted(self.earlier.items())
+            ],
             "measurements": [evidence.to_dict() for evidence in self.measurements],
         }
+
+
+def _utc(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds")

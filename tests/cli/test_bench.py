@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dlconv.asked.runtime_options import OPTIONS, RuntimeOption
 from dlconv.cli import main as door
 from dlconv.errors import WorkerCrashed
 from dlconv.latency import benching
@@ -36,6 +37,29 @@ def test_times_are_told_and_a_bar_that_holds_passes(digits: Path, capsys: pytest
     (side,) = LatencyEvidence.from_dict(told["evidence"]).sides
     assert side.runtime == "onnxruntime" and side.placement["threads"] == 1 and side.percentiles["p50"].value_ms
     assert "digits.onnx" in err and "noise floor" in err and "PASS" in err and "distinct inputs" in err
+
+
+@pytest.mark.onnx
+def test_an_artifact_is_timed_with_an_option_beside_itself_without(
+    digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(digits / "digits.onnx")
+    assert door.run(words(digits, "--against", model, "--option", "optimisation=basic", "--json", "-")) == 0
+    told = json.loads(capsys.readouterr().out)["evidence"]["sides"]
+    assert [side["name"] for side in told] == [f"{model} (1)", f"{model} (2), optimisation=basic"]
+    assert [side["placement"]["optimisation"] for side in told] == ["all", "basic"]
+
+
+@pytest.mark.onnx
+def test_an_option_that_the_runtime_does_not_take_is_exit_1(
+    digits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Planted: an option of which the runtime hears nothing."""
+    deaf = RuntimeOption({}, {"optimisation": "basic"}, "")
+    monkeypatch.setitem(OPTIONS["onnxruntime"], "optimisation=basic", deaf)  # type: ignore[arg-type]
+    assert door.run(words(digits, "--option", "optimisation=basic", "--json", "-")) == 1
+    (problem,) = json.loads(capsys.readouterr().out)["evidence"]["problems"]
+    assert problem.endswith("onnxruntime did not take optimisation=basic: optimisation is 'all'")
 
 
 @pytest.mark.onnx
@@ -79,6 +103,9 @@ def test_a_ratio_needs_two_artifacts(digits: Path, capsys: pytest.CaptureFixture
         (("--max-ratio", "-1"), "max_ratio is -1.0"),
         (("--time", "0"), "time_s is 0.0"),
         (("--cpus", "a,b"), "no list of CPUs"),
+        (("--option", "xnnpack=off"), "onnxruntime has no option 'xnnpack=off'"),
+        (("--option", "execution=parallel"), "execution=parallel is nothing with 1 thread"),
+        (("--option", "optimisation=all", "--option", "optimisation=none"), "optimisation is said more than once"),
     ],
 )
 def test_wrong_requests_are_exit_2(

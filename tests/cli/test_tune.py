@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from dlconv.asked.precisions import PRECISIONS
 from dlconv.cli import main as door
 
 SCHEMA = json.loads(resources.files("dlconv").joinpath("tune.schema.json").read_text(encoding="utf-8"))
@@ -34,6 +35,7 @@ def words(digits: Path, model: str = "digits.onnx", to: str = "onnxruntime") -> 
 
 def test_the_schema_is_one() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$defs"]["contender"]["properties"]["precision"]["enum"] == list(PRECISIONS)
 
 
 @pytest.mark.slow
@@ -44,6 +46,7 @@ def test_the_schema_is_one() -> None:
 def test_a_search_of_the_trained_model(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "tuned.html"
     asked = [*words(digits, "digits.pt", "onnxruntime,openvino"), "--precision", "int8-weights", "--budget", "1h"]
+    asked += ["--metric", "top5", "--option", "none"]
     assert door.run([*asked, "--max-drop", "2%", "--json", "-", "--html", str(page)]) == 0
     out, err = capsys.readouterr()
     told = json.loads(out)
@@ -55,10 +58,14 @@ def test_a_search_of_the_trained_model(digits: Path, tmp_path: Path, capsys: pyt
     measured = [each for each in told["contenders"] if each["measurement"] is not None]
     assert {each["target"] for each in measured} == {"onnxruntime", "openvino"}
     for each in measured:
-        assert each["drop"] is not None and each["size_bytes"] > 0
+        assert each["drop"] == 0 and each["size_bytes"] > 0, "of the best five of ten classes nothing is lost"
+        assert "--metric top5 --max-drop 2%" in each["command"]
         assert (each["against_float32"] is None) == (each["precision"] == "fp32")
         word = each["against_float32"]["word"] if each["against_float32"] else "faster"
         assert bool(each["use"]) == (word != "faster") and (each["use"] in err)
+    assert f"run it with {by_name[told['winner']]['how']}" in err and by_name[told["winner"]]["bench"] in err
+    assert told["asked"]["metric"] == "top5" and "drops are of top5 on the labels" in err and "-0%" not in err
+    assert told["earlier"] == [] and all(each["measured_earlier"] is None for each in measured)
     text = page.read_text(encoding="utf-8")
     assert told["winner"] in text and "Latency, size and error" in text and "<svg" in text
     assert "https://" not in text and "src=" not in text
@@ -85,6 +92,9 @@ def test_a_budget_that_is_over_is_exit_3(digits: Path, capsys: pytest.CaptureFix
         ["--precision", "fp17"],
         ["--min-speedup", "0"],
         ["--to", "nowhere"],
+        ["--metric", "top5"],
+        ["--metric", "top9", "--max-drop", "1%"],
+        ["--option", "xnnpack=off"],
     ],
     ids=" ".join,
 )
@@ -106,7 +116,9 @@ def test_a_drop_without_labels_is_exit_2_and_told_as_json(digits: Path, capsys: 
 @pytest.mark.onnx
 @pytest.mark.skipif(os.name != "posix", reason="SIGINT is sent to a process")
 @pytest.mark.timeout(900)
-def test_ctrl_c_leaves_what_was_measured(digits: Path, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_what_was_measured_and_the_same_command_goes_on_from_there(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     answer = tmp_path / "tuned.json"
     command = [sys.executable, "-m", "dlconv", *words(digits), "--threads", "1,2", "--precision", "fp16"]
     with subprocess.Popen(
@@ -132,7 +144,21 @@ def test_ctrl_c_leaves_what_was_measured(digits: Path, tmp_path: Path) -> None:
     measured = [each for each in told["contenders"] if each["measurement"] is not None]
     assert {each["threads"] for each in measured} == {2} and len(measured) == 2
     assert told["winner"] is not None and "the run was interrupted" in out
-    assert "interrupted" in rest
+    assert "interrupted" in rest and "the same command again goes on from here" in out
+    assert door.run([*command[3:], "--budget", "20m", "--json", "-"]) == 0
+    again_out, again_err = capsys.readouterr()
+    again = json.loads(again_out)
+    jsonschema.validate(again, SCHEMA)
+    by_name = {each["name"]: each for each in again["contenders"]}
+    for each in measured:  # every figure as it was
+        same = by_name[each["name"]]
+        assert {**same, "measured_earlier": None, "is_on_front": None} == {**each, "is_on_front": None}
+        assert same["measured_earlier"] == again["earlier"][0]["at"]
+    new = [each for each in again["contenders"] if each["measured_earlier"] is None]
+    assert {each["threads"] for each in new} == {1} and all(each["measurement"] is not None for each in new)
+    assert len(again["earlier"]) == 1 and again["measurements"][0] == told["measurements"][0]
+    assert again["anchor"] == told["anchor"] == again["measurements"][1]["sides"][-1]["name"].removesuffix(" (anchor)")
+    assert again_err.count("* measured by an earlier run") == 1 and again_err.count("* ") >= 3
 
 
 def test_the_table_is_plain_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,3 +176,20 @@ def test_the_table_is_plain_where_no_terminal_is(capsys: pytest.CaptureFixture[s
     console = Console(width=120, force_terminal=True, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     console.print(tuning.shown(found))
     assert "tflite int8, 2 threads" in console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_table_fits_the_terminal_and_every_word_of_a_name_stands_in_it(width: int) -> None:
+    from rich.console import Console
+
+    from dlconv.reports import tuning
+    from tests.reports.records import tuned
+
+    found = tuned()
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=width, force_terminal=True, record=True, file=nowhere)
+        console.print(tuning.shown(found, width))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width and "…" not in text
+    assert all(word in text for each in found.contenders for word in (*each.name.split(), *each.word.split()))
+    assert "2.98*" in text and "winner" in text and "front" in text

@@ -9,16 +9,21 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dlconv
 from dlconv.asked.bars import EVERY, Bars, LatencyBars, OutputBars
 from dlconv.asked.inputs import parse_inputs
+from dlconv.asked.precisions import PRECISIONS
 from dlconv.cli import main as door
 from dlconv.errors import RequestError
 from dlconv.events import Silence
+from dlconv.making.cache import Cache
+from dlconv.records.bundle import open_bundle
 from dlconv.tuning.contender import Setting
-from dlconv.tuning.options import TuneOptions
+from dlconv.tuning.kept import Shelf
+from dlconv.tuning.options import CHEAPEST_FIRST, TuneOptions
 from dlconv.tuning.stopwatch import Stopwatch
 
 pytestmark = pytest.mark.onnx
@@ -125,7 +130,8 @@ def test_planted_faults_are_found_while_it_is_timed(digits: Path, tmp_path: Path
     base, changed, twin, lost = (Setting("onnxruntime", name, 1) for name in ("fp32", "fp16", "int8-weights", "int8"))
     paths = {(each.target, each.precision): path for each, path in
              ((base, good), (changed, wrong), (twin, good), (lost, broken))}  # fmt: skip
-    watch = Stopwatch(asked(digits, tmp_path), time.monotonic() + 3000, Silence())
+    shelf = Shelf(Cache(), {}, is_anew=False)
+    watch = Stopwatch(asked(digits, tmp_path), time.monotonic() + 3000, Silence(), shelf)
     found = watch.time(base, [changed, twin], paths, 0.03)
     assert {setting.precision: timed.word for setting, timed in found.items()} == {
         "fp32": "PASS",
@@ -139,6 +145,8 @@ def test_planted_faults_are_found_while_it_is_timed(digits: Path, tmp_path: Path
     assert found[lost].word == "ERROR" and "does not run under the clock" in found[lost].reasons[0]
     found = watch.time(lost, [twin], paths, 0.03)
     assert found[lost].word == "ERROR" and found[twin].word == "INCONCLUSIVE", "its baseline does not run"
+    again = Stopwatch(asked(digits, tmp_path), time.monotonic() + 3000, Silence(), shelf)
+    assert again.recalled(base, [base, changed, twin, lost], paths).keys() == {base, twin}, "a failure is not kept"
 
 
 def test_all_that_is_wrong_with_a_request_is_told_at_once(digits: Path, tmp_path: Path) -> None:
@@ -157,13 +165,98 @@ def test_all_that_is_wrong_with_a_request_is_told_at_once(digits: Path, tmp_path
 def test_the_cheapest_comes_first_and_float32_always() -> None:
     options = TuneOptions(dlconv.ExportOptions(("tflite", "onnx"), Path()), precisions=("int8", "fp16"), threads=(1, 4))
     assert options.in_order == ("fp32", "fp16", "int8")
+    assert sorted(CHEAPEST_FIRST) == sorted(PRECISIONS), "one that is asked for is made"
     told = [(each.target, each.precision, each.threads, each.option) for each in options.settings]
     assert told[0] == ("tflite", "fp32", 4, "") and told[6] == ("tflite", "fp32", 1, "")
-    assert told[-1] == ("tflite", "int8", 4, "xnnpack=off")
-    assert len({each.name for each in options.settings}) == len(options.settings) == 15
-    on_device = TuneOptions(dlconv.ExportOptions(("onnx", "tensorrt"), Path()), threads=(1, 4))
+    assert told[12] == ("tflite", "fp32", 4, "xnnpack=off") and told[-1] == ("onnx", "int8", 4, "optimisation=basic")
+    assert len({each.name for each in options.settings}) == len(options.settings) == 18
+    on_device = TuneOptions(dlconv.ExportOptions(("onnx", "tensorrt"), Path()), threads=(1, 4), options=())
     counts = [(each.target, each.threads) for each in on_device.settings if each.precision == "fp32"]
     assert counts == [("onnx", 4), ("tensorrt", 4), ("onnx", 1)]
+
+
+def test_options_of_runtimes_are_tried_by_those_that_have_them() -> None:
+    def tried(*options: str, to: tuple[str, ...] = ("onnx", "onnxruntime", "openvino")) -> list[tuple[str, str]]:
+        export = dlconv.ExportOptions(to, Path())
+        settings = TuneOptions(export, precisions=("fp32",), threads=(2,), options=options).settings
+        return [(each.target, each.option) for each in settings if each.option]
+
+    assert tried() == []
+    assert tried("execution=parallel") == [("onnx", "execution=parallel"), ("onnxruntime", "execution=parallel")]
+    both = tried("optimisation=none", "hint=throughput")
+    assert both == [("onnx", "optimisation=none"), ("openvino", "hint=throughput")], (
+        "onnxruntime's files are run so anyway"
+    )
+    with pytest.raises(RequestError) as told:
+        tried("xnnpack=off")
+    assert "no runtime of onnx, onnxruntime, openvino has the option 'xnnpack=off'" in told.value.problems[0]
+    with pytest.raises(RequestError) as told:
+        TuneOptions(dlconv.ExportOptions(("onnx",), Path()), threads=(1,), options=("execution=parallel",))
+    assert told.value.problems == ("the option execution=parallel is nothing with 1 thread",)
+
+
+def test_how_a_contender_is_run_and_timed_is_said(tmp_path: Path) -> None:
+    options = TuneOptions(dlconv.ExportOptions(("onnx", "tflite"), tmp_path, name="my net"), keeps_bundles=False)
+    assert options.how(Setting("tflite", "fp32", 1)) == "1 thread"
+    told = options.how(Setting("onnx", "fp32", 4, "execution=parallel"))
+    assert told.startswith("4 threads and execution=parallel: ") and "inter_op_num_threads = 4" in told
+    words = shlex.split(options.bench(Path("m.pt"), Setting("tflite", "int8", 2, "xnnpack=off")))
+    assert words == ["dlconv", "bench", "my net-tflite-int8", "--threads", "2", "--option", "xnnpack=off"]
+    kept = TuneOptions(dlconv.ExportOptions(("onnx",), tmp_path)).bench(Path("m.pt"), Setting("onnx", "fp32", 2))
+    assert kept == f"dlconv bench {tmp_path / 'm-onnx-fp32'} --threads 2"
+
+
+def test_a_metric_is_asked_of_every_export_with_the_drop_as_its_bar(tmp_path: Path) -> None:
+    bars = Bars(outputs={EVERY: OutputBars(0.05), "y": OutputBars(1e-3)})
+    export = dlconv.ExportOptions(("onnx",), tmp_path, samples=Path("s.npz"), labels=Path("l.npz"), bars=bars)
+    wish = dlconv.Wish(max_drop=0.005, metric="map boxes=B scores=S classes=C")
+    options = TuneOptions(export, wish=wish)
+    made = options.at(("onnx",), "int8")
+    assert made.metric == wish.metric and made.bars.of("y") == OutputBars(1e-3, max_drop=0.005)
+    words = shlex.split(options.command(Path("m.pt"), Setting("onnx", "int8", 1)))
+    assert words[words.index("--metric") + 1] == wish.metric and words[words.index("--max-drop") + 1] == "0.5%"
+    plain = TuneOptions(export, wish=dlconv.Wish(max_drop=0.005))
+    assert plain.at(("onnx",), "int8").metric == "" and plain.at(("onnx",), "int8").bars == bars
+    assert "--max-drop" not in plain.command(Path("m.pt"), Setting("onnx", "int8", 1))
+
+
+def test_a_metric_without_labels_or_a_bar_is_refused(tmp_path: Path) -> None:
+    export = dlconv.ExportOptions(("onnx",), tmp_path)
+    for wish, said in (
+        (dlconv.Wish(metric="top5", max_drop=0.01), "a metric needs labels"),
+        (dlconv.Wish(metric="top5"), "--max-drop"),
+        (dlconv.Wish(metric="top9", max_drop=0.01), "no metric 'top9'"),
+    ):
+        with pytest.raises(RequestError) as told:
+            TuneOptions(export, wish=wish)
+        assert said in " ".join(told.value.problems)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_drops_more_of_a_metric_than_it_may_is_told_with_its_drop_and_not_timed(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A metric that float32 holds and int8 does not: how near the answers are to the source's."""
+    (tmp_path / "nearness.py").write_text(
+        "import numpy as np\ndef near(outputs, labels):\n"
+        "    return 1 - 10 * float(np.abs(outputs['probabilities'] - labels).max())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    place = exported(digits, tmp_path / "source")
+    answers = [answer["probabilities"] for answer in open_bundle(place).reference().answers.y32]
+    np.savez(tmp_path / "labels.npz", probabilities=np.concatenate(answers))
+    export = dlconv.ExportOptions(
+        ("onnxruntime",), tmp_path / "out", samples=digits / "samples.npz", labels=tmp_path / "labels.npz"
+    )
+    wish = dlconv.Wish(max_drop=0.02, metric="nearness:near")
+    options = TuneOptions(export, precisions=("int8",), threads=(1,), budget_s=3000.0, time_s=3.0, wish=wish)
+    found = dlconv.tune(digits / "digits.onnx", options)
+    base, lost = found.contenders
+    assert base.word == "PASS" and base.drop is not None and abs(base.drop) < 1e-4 and found.winner == base
+    assert lost.word == "FAIL" and lost.timing is None and "nearness:near" in " ".join(lost.reasons)
+    assert lost.drop is not None and 0.02 < lost.drop < 1, lost.drop
+    assert "--metric nearness:near --max-drop 2%" in base.command
 
 
 def test_a_command_says_all_that_was_asked(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ MOST_NAMED: Final = 12
 
 def document(tuned: Tuned, command: str = "") -> str:
     """The page, as HTML. command: what made it. Raises PackagesMissing without the extra `report`."""
-    names = [side.name for evidence in tuned.measurements for side in evidence.sides[:1]]
+    names = [
+        evidence.sides[0].name + (", by an earlier run" if place in tuned.earlier else "")
+        for place, evidence in enumerate(tuned.measurements)
+    ]
     return page.rendered(
         "tuning.html.j2",
         tuned=tuned,
@@ -30,13 +33,19 @@ def document(tuned: Tuned, command: str = "") -> str:
                 "time_ms": tuned.time_ms(each),
                 "reasons": tuning.misses(tuned, each),
                 "is_on_front": each in tuned.front,
+                "is_earlier": tuned.earlier_at(each) is not None,
             }
             for each in tuning.in_order(tuned)
         ],
         front_svg=front(tuned, "front"),
-        run=None if tuned.winner is None else tuning.how_to_run(tuned.winner),
+        metric=tuning.metric_of(tuned),
+        earlier=list(tuning.earlier(tuned)),
         measurements=[
-            {"name": name, "id": f"m{index}", "latency": views.latency(evidence, (), f"m{index}")}
+            {
+                "name": name,
+                "id": f"m{index}",
+                "latency": views.latency(evidence, (), f"m{index}"),
+            }
             for index, (name, evidence) in enumerate(zip(names, tuned.measurements, strict=True))
         ],
         command=command,

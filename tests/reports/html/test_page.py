@@ -222,6 +222,10 @@ def test_a_search_tells_the_winner_the_front_and_why_the_others_are_not_on_it() 
     assert "fp16 is of no use on onnxruntime here" in page.text and "<b>net</b>.onnx: it is so" in page.text
     for word in ("FAIL", "INCONCLUSIVE", "SKIPPED", "ERROR", "NOT REACHED"):
         assert word in page.text
+    assert "dlconv bench net-onnxruntime --threads 2" in page.text and "drops are of top5 on the labels" in page.text
+    assert "* measured by an earlier run, on 2027-01-15 07:48 UTC, 12 min before this one" in page.text
+    assert [each.name for each in found.contenders if found.earlier_at(each)] == ["openvino fp32, 2 threads"]
+    assert "2.98*" in page.text and len(re.findall(r"\d\*", page.text)) == 1, "it alone is marked"
     assert "4 contenders were measured; 3 are on the front" in page.text
 
 
