@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FRESH_S: Final = 24 * 3600.0
 """What was measured longer ago is measured anew: a machine changes in ways that it does not tell."""
 
+Identities = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+"""By `identity`: of a side, of its baseline and of the anchor."""
+
 _FILE: Final = "measurement.json"
 
 
@@ -62,18 +65,22 @@ class Shelf:
         self._cache = cache
         self._is_anew = is_anew
         self._asked = asked
-        self._here: dict[str, Any] = {}
 
     @property
     def is_used(self) -> bool:
         """Whether what is measured now is kept."""
         return self._cache is not None
 
-    def get(self, side: Side, baseline: Side, anchor: Side) -> Measured | None:
+    @property
+    def is_read(self) -> bool:
+        """Whether what an earlier run measured is used."""
+        return self._cache is not None and not self._is_anew
+
+    def get(self, identities: Identities) -> Measured | None:
         """What an earlier run measured of a side against its baseline beside the anchor, if it still is to be used."""
         if self._cache is None or self._is_anew:
             return None
-        kept = self._cache.get(self._key(side, baseline, anchor))
+        kept = self._cache.get(self._key(identities))
         if kept is None:
             return None
         try:
@@ -82,32 +89,39 @@ class Shelf:
             return None  # damaged, or removed by another process: it is measured
         return found if 0 <= time.time() - found.at <= FRESH_S and found.timing.is_known else None
 
-    def put(self, side: Side, baseline: Side, anchor: Side, measured: Measured) -> None:
-        """Keep it in place of what is kept."""
+    def put(self, identities: Identities, measured: Measured, what: str) -> str:
+        """Keep it in place of what is kept; why that is not possible, "" where it is. Then nothing further is kept."""
         if self._cache is None:
-            return
-        key, filled = self._key(side, baseline, anchor), self._cache.begin()
-        (filled / _FILE).write_text(json.dumps(measured.to_dict()), encoding="utf-8")
-        self._cache.forget(key)
-        self._cache.put(key, filled, f"{side.name}: timed")
+            return ""
+        key = self._key(identities)
+        try:
+            filled = self._cache.begin()
+            (filled / _FILE).write_text(json.dumps(measured.to_dict()), encoding="utf-8")
+            self._cache.forget(key)
+            self._cache.put(key, filled, f"{what}: timed")
+        except OSError as error:
+            told = f"what is measured is not kept: {self._cache.root} cannot be written: {error.strerror or error}"
+            self._cache = None
+            return told
+        return ""
 
-    def _key(self, side: Side, baseline: Side, anchor: Side) -> str:
-        self._here = self._here or conditions()
+    def _key(self, identities: Identities) -> str:
         return key_of(
-            timed=[_identity(each) for each in (side, baseline, anchor)],
+            timed=list(identities),
             asked=self._asked,
-            machine=self._here,
+            machine=conditions(),
             procedure=digest_of_code(("hardware", "latency", "tuning", "validators")),
         )
 
 
-def _identity(side: Side) -> dict[str, Any]:
+def identity(side: Side) -> dict[str, Any]:
     """All that a side's time, and the verdict on its timed answers, depend on. InternalError for what is no bundle."""
     located = toolchains.locate(toolchains.get(side.runtime.toolchain))
     if side.bundle is None or isinstance(located, toolchains.Missing):
         raise InternalError(f"{side.name} is no bundle that can be run here")
     receipt = side.bundle.receipt
     return {
+        "name": side.name,
         "target": side.bundle.target,
         "provider": side.bundle.provider,
         "precision": side.bundle.precision,

@@ -6,14 +6,15 @@ import math
 import time
 import uuid
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlconv.errors import DlconvError, InternalError
+from dlconv.events import Event
 from dlconv.latency.benching import CAP, ROUNDS, BenchSettings, measure
 from dlconv.latency.sides import Side, judge_answers, side_of_bundle
 from dlconv.records.bundle import open_bundle
 from dlconv.tuning.contender import Setting, Timing
-from dlconv.tuning.kept import Measured
+from dlconv.tuning.kept import Measured, identity
 from dlconv.validators.verdict import Verdict, joined
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Stopwatch:
         self._told = told
         self._shelf = shelf
         self._places: dict[str, int] = {}
+        self._identities: dict[Setting, dict[str, Any]] = {}
         self._process_s = FIRST_GUESS_S
         self._known: set[Setting] = set()
 
@@ -93,13 +95,14 @@ class Stopwatch:
 
         Without an anchor the baseline is it, if its own time is known; nothing is known without a scale.
         """
-        anchor = self.anchor or baseline
-        sides = [_side(each, paths) for each in (baseline, anchor)]
         found: dict[Setting, Timed] = {}
+        if not self._shelf.is_read:
+            return found
+        held = self._identity(baseline, paths), self._identity(self.anchor or baseline, paths)
         for setting in sorted(settings, key=lambda each: each != baseline):
             if setting in self._known or (self.anchor is None and setting != baseline):
                 continue
-            kept = self._shelf.get(_side(setting, paths), *sides)
+            kept = self._shelf.get((self._identity(setting, paths), *held))
             if kept is not None:
                 timing = replace(kept.timing, measurement=self._place_of(kept))
                 found[setting] = Timed("PASS", (), timing)
@@ -116,12 +119,23 @@ class Stopwatch:
             self.measurements.append(kept.evidence)
         return self._places[kept.number]
 
-    def _keep(self, found: Sequence[tuple[Side, Timed]], baseline: Side, anchor: Side) -> None:
+    def _keep(self, found: Mapping[Setting, Timed], baseline: Setting, paths: Mapping[tuple[str, str], Path]) -> None:
         """For the next run: what passed in the last measurement."""
         number, at = uuid.uuid4().hex, time.time()
-        for side, timed in found:
-            if timed.timing is not None:
-                self._shelf.put(side, baseline, anchor, Measured(number, at, timed.timing, self.measurements[-1]))
+        for setting, timed in found.items():
+            if timed.timing is not None and self._shelf.is_used:
+                own, base = self._identity(setting, paths), self._identity(baseline, paths)
+                scale = self._identity(self.anchor or baseline, paths)
+                measured = Measured(number, at, timed.timing, self.measurements[-1])
+                problem = self._shelf.put((own, base, scale), measured, setting.name)
+                if problem:
+                    self._told.on(Event("note", "", problem))
+
+    def _identity(self, setting: Setting, paths: Mapping[tuple[str, str], Path]) -> dict[str, Any]:
+        """Found out once: of large files the digests take long."""
+        if setting not in self._identities:
+            self._identities[setting] = identity(_side(setting, paths))
+        return self._identities[setting]
 
     def _fitting(self, seconds: float, fixed: int) -> int:
         """How many sides have time besides the fixed ones; less than 0 where these have none."""
@@ -156,7 +170,7 @@ class Stopwatch:
         self, baseline: Setting, others: list[Setting], paths: Mapping[tuple[str, str], Path], seconds: float
     ) -> dict[Setting, Timed]:
         sides = [_side(setting, paths) for setting in (baseline, *others)]
-        lineup, anchor = list(sides), sides[0]
+        lineup = list(sides)
         if self.anchor is not None and self.anchor != baseline:
             anchor = _side(self.anchor, paths)
             lineup.append(replace(anchor, name=anchor.name + ANCHOR))
@@ -178,8 +192,7 @@ class Stopwatch:
         if self.anchor is None:
             self.anchor, self.anchor_ms = baseline, evidence.sides[0].percentiles["p50"].value_ms
         found = self._told_apart(measured, sides, (baseline, *others), lineup[len(sides) :])
-        passed = [(side, found[each]) for side, each in zip(sides, (baseline, *others), strict=True) if each in found]
-        self._keep(passed, sides[0], anchor)
+        self._keep(found, baseline, paths)
         return found
 
     def _told_apart(
