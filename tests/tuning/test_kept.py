@@ -144,6 +144,17 @@ def test_another_file_or_another_baseline_is_measured_anew(paths: Paths, tmp_pat
     assert recalled({**paths, ("onnxruntime", "fp32"): other}) == set()
 
 
+def test_each_of_a_side_its_baseline_and_the_anchor_has_to_be_the_same(tmp_path: Path) -> None:
+    shelf = Shelf(Cache(tmp_path), ASKED, is_anew=False)
+    timing = records.tuned().contenders[2].timing
+    assert timing is not None
+    own, base, anchor, other = ({"files": name} for name in ("own", "base", "anchor", "other"))
+    assert shelf.put((own, base, anchor), Measured("1", time.time(), timing, records.latency()), "it") == ""
+    assert shelf.get((own, base, anchor)) is not None
+    for strange in ((other, base, anchor), (own, other, anchor), (own, base, other)):
+        assert shelf.get(strange) is None
+
+
 def test_what_passed_other_bars_is_measured_anew(paths: Paths) -> None:
     receipt = paths["onnxruntime", "fp32"] / "dlconv.json"
     receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "bars": {"factor": 1.0}}))
