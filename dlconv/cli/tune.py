@@ -159,6 +159,7 @@ def tune(
 
 def _tell(found: Tuned, reporting: Reporting, html: Path | None, code: int) -> None:
     from dlconv.reports import as_json, tuning
+    from dlconv.reports.fitting import folded
 
     is_drawn = reporting.verbosity >= -1 and _is_terminal(to_stderr=reporting.to_stderr)
     if is_drawn:
@@ -167,7 +168,10 @@ def _tell(found: Tuned, reporting: Reporting, html: Path | None, code: int) -> N
         terminal = Console(stderr=reporting.to_stderr, highlight=False)
         terminal.print(tuning.shown(found, terminal.width))
     for line in tuning.lines(found, with_table=not is_drawn):
-        reporting.say(line, level=-1)
+        # A command is copied: it stays whole.
+        width = reporting.width if is_drawn and "dlconv " not in line else None
+        for part in folded(line, width, after=4 if line.startswith(" ") else 2):
+            reporting.say(part, level=-1)
     reporting.answer({"exit_code": code, **found.to_dict()})
     if html is not None:
         from dlconv.reports.html import tuning as page
