@@ -193,7 +193,7 @@ def as_onnx(source: Source, runner: StepRunner) -> Product:
     error: StepError | None = None
     for route in whole_graph().routes(source.artifact.format, "onnx"):
         try:
-            return runner.run(route.edges, "onnx")
+            return runner.run(route.edges, "")  # all targets' share
         except StepError as met:
             error = error or met
     assert error is not None

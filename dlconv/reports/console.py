@@ -122,7 +122,7 @@ class Running:
                 self._since[event.target] = (event.text, time.monotonic())
             elif event.kind in ("step-ended", "cached") and event.target:
                 self._since[event.target] = (f"going on after {event.text}", time.monotonic())
-            elif event.kind in _ENDS:
+            elif event.kind in (*_ENDS, "step-ended", "cached"):  # what concerns all targets has no end of its own
                 self._since.pop(event.target, None)
 
     def now(self) -> list[tuple[str, str, float]]:

@@ -111,6 +111,11 @@ def test_what_runs_now() -> None:
     assert "onnx         going on after export[x]" in str(running.render())
     running.on(Event("published", "onnx", "there"))
     assert [(target, text) for target, text, _ in running.now()] == [("", "going on after there")]
+    running.on(Event("step-started", "", "shared by all"))
+    assert [(target, text) for target, text, _ in running.now()] == [("", "shared by all")]
+    running.on(Event("step-ended", "", "shared by all"))
+    running.on(Event("note", "", "measured"))
+    assert [(target, text) for target, text, _ in running.now()] == [("", "going on after measured")]
 
 
 def test_the_json_of_an_export_is_strict_and_versioned() -> None:
