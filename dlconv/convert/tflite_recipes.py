@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Any
 from dlconv.errors import Unsupported
 
 if TYPE_CHECKING:
-    from dlconv.runtimes.tflite_flatbuffer import FlatModel
+    from dlconv.runtimes.tflite_flatbuffer import FlatGraph, FlatModel
 
 _WHOLE = "SOFTMAX"
 """What stays in float32: its 8 bits would be the answer's."""
+_MOVES = {
+    "EXPAND_DIMS", "GATHER", "MIRROR_PAD", "PAD", "PADV2", "RESHAPE", "SLICE", "SPLIT", "SQUEEZE", "STRIDED_SLICE",
+    "TILE", "TRANSPOSE",
+}  # fmt: skip
+"""Operators of one float input that give what they were given, or a part of it, beside zeros."""
 
 
 def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = ()) -> Any:
@@ -27,6 +32,15 @@ def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = ()) 
     algorithms: Any = import_module("ai_edge_quantizer.algorithm_manager").AlgorithmName
     manager = managers.RecipeManager()
     manager.load_quantization_recipe(_float16() if name == "float16" else _integers(name))
+    if name.startswith("static-"):
+        # With a scale a channel its kernels answer zero.
+        manager.add_static_config(
+            regex=".*",
+            operation_name=types.TFLOperationName.BATCH_MATMUL,
+            activation_num_bits=8 if name == "static-int8" else 16,
+            weight_num_bits=8,
+            weight_granularity=types.QuantGranularity.TENSORWISE,
+        )
     whole = [(".*", operator) for operator in _whole(boundary)] if name.startswith("static-") else []
     whole += [(f"(^|;){re.escape(tensor)}(;|$)", "ALL_SUPPORTED") for tensor in kept]
     for regex, operator in whole:
@@ -78,6 +92,7 @@ def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Se
     keep: names of the nodes; outputs: by node, its tensors in the ONNX graph. onnx2tf calls a tensor as ONNX does, and
     what it puts before and after one after it ("NAME_nhwc", "NODE_output_nhwc"). Raises Unsupported for nodes of which
     the file knows nothing: it was not made of the ONNX graph, or its converter took the node into another operator.
+    What the file moves about between two that stay is not rounded either.
     """
     known = {
         graph.tensors[number].name
@@ -92,7 +107,23 @@ def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Se
             wanted="nodes that onnx2tf gave an operator of their own",
             mend="keep the node that it was joined with; or --via onnx, where the file was made without ONNX",
         )
-    return sorted({name for names in found.values() for name in names})
+    kept = {name for names in found.values() for name in names}
+    return sorted(kept.union(*(_between(graph, kept) for graph in model.graphs)))
+
+
+def _between(graph: FlatGraph, kept: set[str]) -> set[str]:
+    """The tensors of operators that move about, and nothing else, what one that stays makes for another that stays."""
+    names = [tensor.name for tensor in graph.tensors]
+    moves = [each for each in graph.operators if each.name in _MOVES]
+    stay = [each for each in graph.operators if any(names[number] in kept for number in each.outputs)]
+    made = {number for each in stay for number in each.outputs}
+    for move in moves:  # in the order of computation
+        made.update(move.outputs if made.intersection(move.inputs) else ())
+    read = {number for each in stay for number in each.inputs}
+    for move in reversed(moves):
+        read.update(move.inputs if read.intersection(move.outputs) else ())
+    between = made & read
+    return {names[number] for move in moves for number in move.outputs if number in between}
 
 
 def _is_of(name: str, node: str, outputs: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import tflite_recipes
+from dlconv.convert import tflite_quantisable, tflite_recipes
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes import tflite_boundary, tflite_flatbuffer
@@ -40,7 +40,8 @@ def convert(step: Step) -> Made:
         tflite_flatbuffer.load(step.source), step.settings.get("keep", ()), step.settings.get("outputs", {})
     )
     recipe = tflite_recipes.recipe(step.settings["recipe"], boundary=boundary, kept=kept)
-    made = quantizers.Quantizer(_with_signature(step), recipe)
+    content = tflite_quantisable.content_of(step.source)
+    made = quantizers.Quantizer(content, recipe)
     ranges = None
     notes: tuple[str, ...] = ()
     if made.need_calibration:
@@ -50,7 +51,7 @@ def convert(step: Step) -> Made:
         ranges = _ranges(made, _key(step), ordered) if how == "extremes" else _averaged(made, _key(step), ordered)
         notes = (f"ranges by the {how} of {len(samples)} samples",)
     done = made.quantize(ranges, enable_progress_report=False)
-    if bytes(done.quantized_model) == step.source.read_bytes():
+    if bytes(done.quantized_model) == content:
         raise Unsupported("the model has nothing that could be reduced", mend="leave it in float32")
     (step.out_dir / ENTRY).write_bytes(done.quantized_model)
     return Made(ENTRY, _signature(step, boundary), notes)
@@ -117,33 +118,6 @@ def _key(step: Step) -> str:
     """The signature that the samples are given to."""
     model = tflite_flatbuffer.load(step.source)
     return tflite_boundary.entry_of(model, step.signature.entry).key or tflite_boundary.USUAL_ENTRY
-
-
-def _with_signature(step: Step) -> bytes:
-    """The file; one without a SignatureDef gets one of its tensors' names: the package gives samples to no other."""
-    content = step.source.read_bytes()
-    model = tflite_flatbuffer.load(step.source)
-    if model.entries:
-        return content
-    entry = tflite_boundary.entry_of(model)
-    flat: Any = import_module("ai_edge_litert.tools.flatbuffer_utils")
-    schema: Any = import_module("ai_edge_litert.schema_py_generated")
-    told = flat.read_model_from_bytearray(bytearray(content))
-    made = schema.SignatureDefT()
-    made.signatureKey = tflite_boundary.USUAL_ENTRY.encode()
-    made.subgraphIndex = entry.graph
-    made.inputs, made.outputs = (_maps(schema, tensors) for tensors in (entry.inputs, entry.outputs))
-    told.signatureDefs = [made]
-    return bytes(flat.convert_object_to_bytearray(told))
-
-
-def _maps(schema: Any, tensors: dict[str, int]) -> list[Any]:
-    maps = []
-    for name, index in tensors.items():
-        each = schema.TensorMapT()
-        each.name, each.tensorIndex = name.encode(), index
-        maps.append(each)
-    return maps
 
 
 def _in_order(sample: Tensors, step: Step) -> Tensors:

@@ -124,6 +124,8 @@ def reduce(
         kept = _remembered(lambda names: in_units(emulated(names), options), model, reference, options)
         found = search(kept, nodes, budget_s=options.search_s, tell=tell)
         tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
+        if not found.is_smallest:
+            tell("the time was over: fewer may do, and the same command again looks for them")
         keep = found.keep
     noise = emulated(keep).with_outputs_in(options.boundary.outputs)
     _require_held(noise, precision, options.bars)

@@ -1,0 +1,82 @@
+"""A TFLite file as ai-edge-quantizer takes it: with a signature, and with constants of the ranks that it can scale."""
+
+from __future__ import annotations
+
+from copy import copy
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dlconv.runtimes import tflite_boundary, tflite_flatbuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dlconv.runtimes.tflite_flatbuffer import FlatGraph
+
+_ONE_SCALE = ("PADV2", "SELECT", "SELECT_V2", "MAXIMUM")
+"""Operators whose constants the package stores by their output's scale. It can where they are scalars or of its rank,
+and else ends with "Ranks of scales (5) and zps (5) must be the same as the tensor rank (1)": what onnx2tf pads a max
+pool with has the shape [1]."""
+
+
+def content_of(path: Path) -> bytes:
+    """The file's bytes, changed where the package would not take it, in what it says and not in what it computes.
+
+    A file without a SignatureDef gets one of its tensors' names: the package gives samples to no other. A constant of
+    one element is written as a scalar beside `_ONE_SCALE`.
+    """
+    content = path.read_bytes()
+    model = tflite_flatbuffer.load(path)
+    lone = [list(_of_one_element(graph)) for graph in model.graphs]
+    if model.entries and not any(lone):
+        return content
+    flat: Any = import_module("ai_edge_litert.tools.flatbuffer_utils")
+    told = flat.read_model_from_bytearray(bytearray(content))
+    if not model.entries:
+        told.signatureDefs = [_signature(tflite_boundary.entry_of(model))]
+    for graph, places in zip(told.subgraphs, lone, strict=True):
+        for operator, place in places:
+            _as_scalar(told, graph, graph.operators[operator], place)
+    return bytes(flat.convert_object_to_bytearray(told))
+
+
+def _of_one_element(graph: FlatGraph) -> Iterator[tuple[int, int]]:
+    """Of operators whose constants share a scale, the number and the place of an input that is one float, no scalar,
+    and not of the output's rank."""
+    for number, operator in enumerate(graph.operators):
+        if operator.name not in _ONE_SCALE:
+            continue
+        rank = len(graph.tensors[operator.outputs[0]].shape)
+        for place, at in enumerate(operator.inputs):
+            tensor = graph.tensors[at]
+            if tensor.is_stored and tensor.dtype == "float32" and set(tensor.shape) == {1} and len(tensor.shape) < rank:
+                yield number, place
+
+
+def _as_scalar(told: Any, graph: Any, operator: Any, place: int) -> None:
+    """Give the operator a constant of its own: others, a bias of one channel, may want the old shape and float32."""
+    scalar = copy(graph.tensors[operator.inputs[place]])
+    told.buffers.append(copy(told.buffers[scalar.buffer]))
+    scalar.shape, scalar.shapeSignature, scalar.buffer = [], None, len(told.buffers) - 1
+    scalar.name = scalar.name + b"_scalar"
+    graph.tensors.append(scalar)
+    operator.inputs[place] = len(graph.tensors) - 1
+
+
+def _signature(entry: tflite_flatbuffer.FlatEntry) -> Any:
+    schema: Any = import_module("ai_edge_litert.schema_py_generated")
+    made = schema.SignatureDefT()
+    made.signatureKey = tflite_boundary.USUAL_ENTRY.encode()
+    made.subgraphIndex = entry.graph
+    made.inputs, made.outputs = (_maps(schema, tensors) for tensors in (entry.inputs, entry.outputs))
+    return made
+
+
+def _maps(schema: Any, tensors: dict[str, int]) -> list[Any]:
+    maps = []
+    for name, index in tensors.items():
+        each = schema.TensorMapT()
+        each.name, each.tensorIndex = name.encode(), index
+        maps.append(each)
+    return maps
