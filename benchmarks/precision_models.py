@@ -63,14 +63,19 @@ class Block(nn.Module):
         return x + made if self.adds else made
 
 
-def mobilenet_v3() -> nn.Module:
+class MobileNetV3(nn.Sequential):
     """MobileNetV3-Small with 1000 classes."""
-    widths = [16, *(row[2] for row in BLOCKS)]
-    blocks = [Block(inputs, row) for inputs, row in zip(widths, BLOCKS, strict=False)]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(576, 1024), nn.Hardswish(), nn.Linear(1024, 1000)]
-    return nn.Sequential(
-        convolution(3, 16, 3, 2), nn.Hardswish(), *blocks, convolution(96, 576, 1), nn.Hardswish(), *head
-    )
+
+    def __init__(self) -> None:
+        widths = [16, *(row[2] for row in BLOCKS)]
+        blocks = [Block(inputs, row) for inputs, row in zip(widths, BLOCKS, strict=False)]
+        first, last = (convolution(3, 16, 3, 2), nn.Hardswish()), (convolution(96, 576, 1), nn.Hardswish())
+        head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(576, 1024), nn.Hardswish(), nn.Linear(1024, 1000))
+        super().__init__(*first, *blocks, *last, *head)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = super().forward(x)
+        return answer
 
 
 class Logits(nn.Module):
@@ -90,7 +95,7 @@ def built(name: str) -> nn.Module:
     if name == "encoder":
         return nn.TransformerEncoder(nn.TransformerEncoderLayer(128, 4, 512, batch_first=True), 6)
     if name == "mobilenetv3":
-        return mobilenet_v3()
+        return MobileNetV3()
     if name == "resnet50":
         return Logits(transformers.ResNetForImageClassification(transformers.ResNetConfig()))
     return Logits(transformers.MobileNetV2ForImageClassification(transformers.MobileNetV2Config()))

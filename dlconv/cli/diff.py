@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dlconv.asked.inputs import parse_inputs
+from dlconv.asked.keeplist import write_keep_list
 from dlconv.asked.options import SourceOptions
 from dlconv.asked.sizes import parse_size
 from dlconv.cli.reporting import Reporting, command_line, reported
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _CODES = {"TOGETHER": 0, "PARTED": 1}
 _PATH = click.Path(path_type=Path)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 
 
@@ -36,7 +38,8 @@ _PRECISIONS = {"fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
 @click.option("--window", type=int, default=8, show_default=True, help="Operators whose tensors are held at a time.")
 @click.option("--top", type=int, default=12, show_default=True, help="Operators to list.")
 @click.option("-o", "--output-dir", "repro", type=_PATH, metavar="DIR", help="Leave the smallest part that shows it.")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")
+@click.option("--keep-list", "keep", type=_FILE, metavar="FILE", help="Write what would stay in float32, for export.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write it as a page.")
 @click.option("--memory-limit", metavar="SIZE", help="Of each worker: 8G. Default: nine tenths of what is here.")
 @click.option("--timeout", "timeout_s", type=float, default=1800.0, show_default=True, help="Of each call, in seconds.")
 @reported
@@ -54,6 +57,7 @@ def diff(
     window: int,
     top: int,
     repro: Path | None,
+    keep: Path | None,
     html: Path | None,
     memory_limit: str | None,
     timeout_s: float,
@@ -62,8 +66,9 @@ def diff(
 
     CANDIDATE is a bundle that `dlconv export` left, or a model file: ONNX, OpenVINO IR, TFLite, SavedModel. MODEL is
     what it was made from, of any format; for a bundle it may be left out where it lies beside. With --precision,
-    CANDIDATE is compared with an ideal implementation of itself in a smaller float: what overflows or loses its digits
-    there is found before anything is converted.
+    CANDIDATE is compared with an ideal implementation of itself in a smaller float or int8: what overflows or loses its
+    digits there is found before anything is converted. With --keep-list, the operators that make the error are written
+    to a file that `dlconv export --keep-list` takes.
 
     Exit code 0 if the two go together to the end, 1 if they part, 3 if nothing could be concluded.
     """
@@ -93,6 +98,8 @@ def diff(
         raise _unknown(error) from error
     for line in differences.lines(found, top):
         reporting.say(line, level=-1)
+    if keep is not None:
+        reporting.say(_keep(keep, found), level=-1)
     code = _code(found)
     reporting.answer({"exit_code": code, **found.to_dict()})
     if html is not None:
@@ -101,6 +108,14 @@ def diff(
 
         as_json.write(html, page.difference(found, command_line()))
     return code
+
+
+def _keep(path: Path, found: Difference) -> str:
+    """Write the keep-list, where there is one; what to say of it."""
+    if not found.to_keep:
+        return f"{path} was not written: no operator stands out that would have to stay in float32"
+    write_keep_list(path, found.to_keep)
+    return f"{path} holds them, for dlconv export --keep-list {path}"
 
 
 def _code(found: Difference) -> int:

@@ -36,8 +36,12 @@ def content_of(path: Path) -> bytes:
     if not model.entries:
         told.signatureDefs = [_signature(tflite_boundary.entry_of(model))]
     for graph, places in zip(told.subgraphs, lone, strict=True):
+        scalars: dict[int, int] = {}
         for operator, place in places:
-            _as_scalar(told, graph, graph.operators[operator], place)
+            inputs = graph.operators[operator].inputs
+            if inputs[place] not in scalars:
+                scalars[int(inputs[place])] = _scalar_of(told, graph, inputs[place])
+            inputs[place] = scalars[inputs[place]]
     return bytes(flat.convert_object_to_bytearray(told))
 
 
@@ -54,14 +58,15 @@ def _of_one_element(graph: FlatGraph) -> Iterator[tuple[int, int]]:
                 yield number, place
 
 
-def _as_scalar(told: Any, graph: Any, operator: Any, place: int) -> None:
-    """Give the operator a constant of its own: others, a bias of one channel, may want the old shape and float32."""
-    scalar = copy(graph.tensors[operator.inputs[place]])
+def _scalar_of(told: Any, graph: Any, number: int) -> int:
+    """The number of a new tensor, a scalar of the same value: others, a bias of one channel, may want the old shape and
+    float32."""
+    scalar = copy(graph.tensors[number])
     told.buffers.append(copy(told.buffers[scalar.buffer]))
     scalar.shape, scalar.shapeSignature, scalar.buffer = [], None, len(told.buffers) - 1
-    scalar.name = scalar.name + b"_scalar"
+    scalar.name = scalar.name + f"_scalar{len(graph.tensors)}".encode()
     graph.tensors.append(scalar)
-    operator.inputs[place] = len(graph.tensors) - 1
+    return len(graph.tensors) - 1
 
 
 def _signature(entry: tflite_flatbuffer.FlatEntry) -> Any:

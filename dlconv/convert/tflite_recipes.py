@@ -112,14 +112,15 @@ def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Se
 
 
 def _between(graph: FlatGraph, kept: set[str]) -> set[str]:
-    """The tensors of operators that move about, and nothing else, what one that stays makes for another that stays."""
+    """The tensors of operators that move about, and nothing else, what one that stays makes, or the model is given, for
+    another that stays, or for an output."""
     names = [tensor.name for tensor in graph.tensors]
     moves = [each for each in graph.operators if each.name in _MOVES]
     stay = [each for each in graph.operators if any(names[number] in kept for number in each.outputs)]
-    made = {number for each in stay for number in each.outputs}
+    made = {*graph.inputs, *(number for each in stay for number in each.outputs)}
     for move in moves:  # in the order of computation
         made.update(move.outputs if made.intersection(move.inputs) else ())
-    read = {number for each in stay for number in each.inputs}
+    read = {*graph.outputs, *(number for each in stay for number in each.inputs)}
     for move in reversed(moves):
         read.update(move.inputs if read.intersection(move.outputs) else ())
     between = made & read

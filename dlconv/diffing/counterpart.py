@@ -47,6 +47,7 @@ class Counterpart:
 
     reference: that model, its tensors paired with the source's. edges: what made the artifact of it. signature: the
     artifact's. samples: in the source's names and axes. precision: the artifact's, "" where nobody knows it yet.
+    kept: nodes that stayed in float32.
     """
 
     reference: Product
@@ -57,6 +58,7 @@ class Counterpart:
     precision: str
     samples: tuple[Sample, ...]
     notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     def given(self, signature: Signature, path: Path) -> tuple[Sample, ...]:
         """The samples as one of the two takes them; its state, where it has some, as in a first call."""
@@ -112,9 +114,8 @@ def _of_bundle(
     samples = reference.samples.samples[: options.draws]
     samples = _taken(bundle.signature, samples, bundle.place)
     product, rest = _onnx_on_the_way(start, edges, bundle.target, samples[0], crew, cache, told)
-    return Counterpart(
-        product, rest, bundle.entry, bundle.signature, bundle.target, dtype_of(receipt["precision"]), samples
-    )
+    precision, kept = dtype_of(receipt["precision"]), tuple(receipt.get("reduction", {}).get("keep", ()))
+    return Counterpart(product, rest, bundle.entry, bundle.signature, bundle.target, precision, samples, kept=kept)
 
 
 def _of_file(

@@ -74,6 +74,7 @@ _SLOTS: Final = 2
 _BARE: Final = (
     "the artifact's tensors were shown by its runtime without a delegate; its outputs are those of a usual run"
 )
+_CALIBRATED: Final = "the samples that the artifact was quantised by are not here: no part of it is converted anew"
 _DELEGATE: Final = "without a delegate the artifact is right: what is wrong is done by the delegate"
 _NOT_ANEW: Final = "converted anew the model is right: the artifact is not what its route makes of the source now"
 
@@ -155,11 +156,10 @@ def found_in(candidate: Path, against: Path | None, options: DiffOptions, crew: 
         met.held,
         time.perf_counter() - start,
         (*matter.notes, *met.notes),
+        kept=matter.kept,
     )
     if options.repro is None or difference.first is None:
         return difference
-    if pair.candidate.emulates == "int8":
-        return replace(difference, notes=(*difference.notes, "no part was written: int8 is not emulated by casts"))
     conversion = None if matter.whole is None else matter.whole.conversion
     if conversion is not None and conversion.runtime.name not in SCRIPTED:
         note = f"no part was written: its script knows {', '.join(SCRIPTED)}, not {conversion.runtime.name}"
@@ -171,7 +171,8 @@ def found_in(candidate: Path, against: Path | None, options: DiffOptions, crew: 
         "unit": UNITS[matter.precision],
         "factor": difference.factor,
     }
-    written = Shown(pair, shown, met.errors, about, conversion, crew).write(options.repro.absolute())
+    is_calibrated = matter.precision == "int8" and not pair.candidate.emulates
+    written = Shown(pair, shown, met.errors, about, conversion, crew, is_calibrated).write(options.repro.absolute())
     return replace(difference, repro=written, seconds=time.perf_counter() - start)
 
 
@@ -195,6 +196,7 @@ class _Matter:
     factor: float
     notes: tuple[str, ...]
     whole: _Whole | None = None
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,8 @@ def _by_parts(matter: _Matter, window: int, crew: Crew, told: Listener) -> _Met:
         return _Met({**shown.errors, **whole}, shown.held, (_BARE,))
     if is_right:
         return _Met(whole, len(outputs), tuple(notes))
+    if matter.precision == "int8":
+        return _Met({**shown.errors, **whole}, shown.held, (*notes, _BARE if shown.errors else _CALIBRATED))
     notes += [_DELEGATE] if shown.errors and first is None else []
     found = prefixes.bisect()
     if found is None:
@@ -262,6 +266,7 @@ def _matter(found: Counterpart, name: str, options: DiffOptions, crew: Crew, cac
         options.factor or FACTORS.get(runtime.name, FACTOR),
         found.notes,
         whole,
+        found.kept,
     )
 
 

@@ -18,7 +18,8 @@ class Difference:
     """What was found. partings: of every operator with a tensor that was compared, in the order of the graph.
 
     operators: how many the reference has. arithmetic: the reference's. precision: the candidate's, and unit its step.
-    held: the most tensors of one sample that any side held at a time. notes: a line each.
+    held: the most tensors of one sample that any side held at a time. notes: a line each. kept: nodes of the candidate
+    that are in float32 already, by its bundle.
     """
 
     candidate: str
@@ -34,6 +35,7 @@ class Difference:
     seconds: float
     notes: tuple[str, ...] = ()
     repro: Repro | None = None
+    kept: tuple[str, ...] = ()
 
     @property
     def first(self) -> Parting | None:
@@ -44,6 +46,15 @@ class Difference:
     def ranked(self) -> tuple[Parting, ...]:
         """The operators at which the error grows most, first."""
         return parting.ranked(self.partings)
+
+    @property
+    def to_keep(self) -> tuple[str, ...]:
+        """Where they part in a lower precision: the nodes that would have to stay in float32, those that do first; none
+        where no operator stands out."""
+        if self.first is None or self.precision in ("float32", "float64"):
+            return ()
+        found = parting.to_keep(self.partings, self.factor)
+        return tuple(dict.fromkeys((*self.kept, *found))) if found else ()
 
     @property
     def word(self) -> str:
@@ -69,6 +80,7 @@ class Difference:
             "notes": list(self.notes),
             "first": None if first is None else first.to_dict(),
             "ranked": [each.to_dict() for each in self.ranked],
+            "keep": list(self.to_keep),
             "outputs": [each.to_dict() for each in self.outputs],
             "repro": None if self.repro is None else self.repro.to_dict(),
         }

@@ -25,6 +25,8 @@ UNITS: Final = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-11, "
 """The relative step of a precision: of int8, that of 255 steps over a tensor's range."""
 FACTOR: Final = 40.0
 """Noise from which on two tensors are said to be parted: the factor that float32 artifacts are judged by."""
+STANDS_OUT: Final = 3.0
+"""Growth from which on an operator is one to look at: what rounds as it should was seen to have up to 2.5."""
 _MASK: Final = 1e30
 """Numbers beyond stand for infinity: the masks of attention. A smaller float stores its largest number for them."""
 _HALF: Final = 65504 / 2
@@ -44,6 +46,11 @@ class Operator:
     def label(self) -> str:
         """Its name, or, of one without, what it makes."""
         return self.name or f"({self.outputs[0] if self.outputs else 'nothing'})"
+
+    @property
+    def node(self) -> str:
+        """What keep-lists call it: as `graphs.onnx_keep.names_of`."""
+        return self.name or f"{self.kind}:{next(iter(self.outputs), '')}"
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,20 @@ def ranked(found: Sequence[Parting]) -> tuple[Parting, ...]:
 def first(found: Sequence[Parting], factor: float) -> Parting | None:
     """The first, in the order of the graph, whose noise is beyond `factor`."""
     return next((each for each in found if each.tensor.noise > factor), None)
+
+
+def to_keep(found: Sequence[Parting], factor: float) -> tuple[str, ...]:
+    """The nodes whose rounding makes the error: those that stand out and are parted, the most growth first, and what
+    lies between where the candidate shows no tensor; after one that overflows, those that read what is too large."""
+    kept: dict[str, None] = {}
+    for each in ranked(found):
+        if each.growth < STANDS_OUT or not each.tensor.noise > factor:
+            continue
+        kept |= dict.fromkeys(operator.node for operator in reversed(each.operators))
+        if math.isinf(each.tensor.error):
+            readers = (reader for later in found for reader in later.operators if each.tensor.name in reader.inputs)
+            kept |= dict.fromkeys(reader.node for reader in readers)
+    return tuple(kept)
 
 
 def back(

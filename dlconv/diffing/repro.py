@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from dlconv.diffing import parting, parts
 from dlconv.errors import InternalError, StepError
 from dlconv.files.jsonfile import write_json
@@ -19,8 +21,6 @@ from dlconv.validators.pairing import to_artifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import numpy as np
 
     from dlconv.diffing.parting import Parting, TensorError
     from dlconv.diffing.parts import Conversion
@@ -56,7 +56,8 @@ class Shown:
     """What is to be shown: where a pair parts. errors: of all compared tensors. conversion: how a part becomes what the
     candidate is, where no part can be cut out of the candidate itself; else None.
 
-    about: what the script tells besides: "candidate" and "reference", "unit" and "factor".
+    about: what the script tells besides: "candidate" and "reference", "unit" and "factor". is_calibrated: the candidate
+    was quantised by samples that are not here, so that no part can be converted as it was: it is looked into itself.
     """
 
     pair: Pair
@@ -65,10 +66,13 @@ class Shown:
     about: Mapping[str, Any]
     conversion: Conversion | None
     crew: Crew
+    is_calibrated: bool = False
 
     def write(self, folder: Path) -> Repro:
         """Write the part to `folder`: the operator alone, or with as many before it as it takes to show the error."""
         with staged(folder) as aside:
+            if self.conversion is not None and self.is_calibrated:
+                return self._written(aside, set(self.errors) - {self.found.tensor.name}, folder, within=True)
             compared = set(self.errors)
             repro: Repro | None = None
             for layers in _LAYERS:
@@ -144,7 +148,9 @@ class Shown:
         got = pair.candidate.tensors(self.crew, [*theirs, name], self._sample)
         inputs = {each: ours[back[each]].astype(got[each].dtype) if each in back else got[each] for each in theirs}
         words: dict[str, Any] = {}
-        if pair.candidate.emulates:
+        if pair.candidate.emulates == "int8":
+            words = {"ranges": self._ranges(compared)}
+        elif pair.candidate.emulates:
             floats = [each for each, error in self.errors.items() if error.dtype == "float32"]
             floats += [each for each, array in inputs.items() if array.dtype.name == "float32"]
             words = {"rounded": pair.candidate.emulates, "floats": floats}
@@ -152,6 +158,19 @@ class Shown:
         taken = parts.cut(pair.candidate, to, inputs, {name: got[name]}, self.crew, **words)
         runtime = "onnxruntime" if pair.candidate.is_onnx else "openvino"
         return {each: inputs[each] for each in taken}, {"runtime": runtime, "entry": to.name, "output": name}
+
+    def _ranges(self, compared: set[str]) -> dict[str, tuple[float, float]]:
+        """The least and the largest value, zero among them, of each tensor of the part, over all samples."""
+        operators, given = parting.back(self.found.place, self.pair.operators, compared)
+        names = [*given, *(name for operator in operators for name in operator.outputs if name in self.errors)]
+        found: dict[str, tuple[float, float]] = {}
+        for sample in range(len(self.pair.single.samples)):
+            for name, array in self.pair.single.tensors(self.crew, names, sample).items():
+                if array.dtype.name == "float32":
+                    low, high = found.get(name, (0.0, 0.0))
+                    finite = array[np.isfinite(array)]
+                    found[name] = min(low, float(finite.min(initial=0.0))), max(high, float(finite.max(initial=0.0)))
+        return found
 
     def _converted(self, folder: Path, given: Sample) -> tuple[Sample, dict[str, Any]]:
         """The reference's part, as the candidate was made of the whole."""

@@ -90,7 +90,7 @@ def in_tensorflow(path: Path, inputs: dict[str, Any], output: str) -> Any:
 
 
 def within_tflite(path: Path, inputs: dict[str, Any], tensor: str) -> Any:
-    """An inner tensor of a TFLite file, which is run whole, without a delegate."""
+    """An inner tensor of a TFLite file, which is run whole, without a delegate; of integers what they stand for."""
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError:
@@ -99,8 +99,15 @@ def within_tflite(path: Path, inputs: dict[str, Any], tensor: str) -> Any:
     kind = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(str(path), experimental_op_resolver_type=kind, experimental_preserve_all_tensors=True)
     interpreter.get_signature_runner()(**inputs)
-    (found,) = (each["index"] for each in interpreter.get_tensor_details() if each["name"] == tensor)
-    return interpreter.get_tensor(found)
+    (found,) = (each for each in interpreter.get_tensor_details() if each["name"] == tensor)
+    value, steps = interpreter.get_tensor(found["index"]), found["quantization_parameters"]
+    if not len(steps["scales"]) or value.dtype.kind not in "iu":
+        return value
+    shape = [1] * value.ndim
+    if len(steps["scales"]) > 1:
+        shape[steps["quantized_dimension"]] = -1
+    zero, scale = (np.reshape(steps[key], shape).astype(np.float64) for key in ("zero_points", "scales"))
+    return ((value - zero) * scale).astype(np.float32)
 
 
 RUNNERS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from dlconv.diffing.parting import UNITS
+from dlconv.diffing.parting import STANDS_OUT, UNITS
 from dlconv.reports.table import duration, one_line, table
 
 if TYPE_CHECKING:
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from dlconv.diffing.parting import Parting, TensorError
 
 _LONGEST_NAME = 48
-_STANDS_OUT = 3.0
-"""Growth from which on an operator is one to look at: what rounds as it should was seen to have up to 2.5."""
+_LISTED = 5
 
 
 def lines(found: Difference, top: int) -> list[str]:
@@ -44,6 +43,7 @@ def lines(found: Difference, top: int) -> list[str]:
     told += [f"... and {left} operators with less growth"] if left else []
     told += ["", *_outputs(found.outputs)]
     told += ["", *_how(found), *(f"note: {one_line(note)}" for note in found.notes)]
+    told += _kept(found)
     return [*told, *_repro(found)]
 
 
@@ -58,7 +58,7 @@ def sentences(found: Difference) -> list[str]:
     told = [f"they part first at {_named(first)}: {_in_words(first)}"]
     if grown.place != first.place:
         told.append(f"the error grows most at {_named(grown)}: {_in_words(grown)}")
-    if grown.growth < _STANDS_OUT:
+    if grown.growth < STANDS_OUT:
         told.append("no operator stands out: the error adds up over many")
     if (worst := grown.tensor.worst) is not None:
         told.append(
@@ -81,6 +81,14 @@ def _how(found: Difference) -> list[str]:
         f"noise: the error in units of what is to be expected, no less than {UNITS[found.precision]:.2g}; "
         "growth: noise out over noise in",
     ]
+
+
+def _kept(found: Difference) -> list[str]:
+    names = found.to_keep
+    if not names:
+        return []
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ["", f"what would stay in float32: {', '.join(one_line(name) for name in names[:_LISTED])}{more}"]
 
 
 def _repro(found: Difference) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from dlconv.errors import RequestError
 from dlconv.graphs.onnx_clean import reads_of
 from dlconv.graphs.onnx_graph import external_tensors, inputs_of, nodes_of, read_model, subgraphs_of
+from dlconv.runtimes import onnx_fused_int8, onnx_int8_part
 from dlconv.runtimes.onnx_rounding import rounding
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ _FLOAT, _FLOAT16, _BFLOAT16 = 1, 10, 16
 
 
 def opened(path: Path) -> Proto:
-    """The model at `path`, its own functions inlined. Raises FormatError as `read_model` does."""
+    """The model at `path`, its own functions inlined, and ONNX Runtime's int8 operators shown (`onnx_fused_int8`).
+    Raises FormatError as `read_model` does."""
     model = read_model(path)
-    return import_module("onnx.inliner").inline_local_functions(model) if model.functions else model
+    model = import_module("onnx.inliner").inline_local_functions(model) if model.functions else model
+    onnx_fused_int8.unfold(model)
+    return model
 
 
 def outline(path: str) -> dict[str, Any]:
@@ -63,12 +67,13 @@ def cut(
     outputs: dict[str, list[Any]],
     rounded: str = "",
     floats: Sequence[str] = (),
+    ranges: Mapping[str, Sequence[float]] | None = None,
 ) -> list[str]:
     """Write the part of the model at `path` that makes `outputs` of `inputs` to the file `to`; the inputs it takes.
 
     inputs, outputs: by name the dtype, and the sizes. rounded: a precision that its float32 weights and its tensors
-    `floats` are rounded through, by casts. Raises RequestError where the part needs a tensor that is not among
-    `inputs`.
+    `floats` are rounded through, by casts. ranges: instead, the part is emulated in int8 (`onnx_int8_part`), with these
+    ranges of its tensors. Raises RequestError where the part needs a tensor that is not among `inputs`.
     """
     helper: Any = import_module("onnx.helper")
     source = Path(path)
@@ -80,7 +85,9 @@ def cut(
         for value in values:
             dtype, *sizes = told[value.name]
             value.CopyFrom(helper.make_tensor_value_info(value.name, element_type(dtype), sizes))
-    if rounded:
+    if ranges is not None:
+        onnx_int8_part.emulate(part, ranges)
+    elif rounded:
         _round(part, rounded, set(floats))
     save(part, Path(to))
     return [str(value.name) for value in part.graph.input]

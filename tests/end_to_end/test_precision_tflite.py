@@ -89,3 +89,5 @@ def test_what_lies_between_nodes_that_stay_is_not_rounded(dlconv: Callable[..., 
         place = made[place].inputs[0]
     assert "PAD" in dict(kinds) and {dtype for _, dtype in kinds} == {"float32"}, kinds
     assert "QUANTIZE" not in dict(kinds) and dtypes(graph, "CONV_2D") == ["float32", "float32"]
+    first = graph.tensors[graph.operators[0].inputs[0]], graph.operators[0].name
+    assert first[1] == "TRANSPOSE" and first[0].dtype == "float32"  # nor what the model is given

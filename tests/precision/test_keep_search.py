@@ -67,6 +67,43 @@ def search_noise(noises: dict[str, float], keep: list[str]) -> float:
     return added(noises)(frozenset(keep))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_many_that_are_needed_are_found_in_twice_as_many_emulations_as_there_are_nodes(seed: int) -> None:
+    """Where over half of the nodes have to stay: a search that bisects for each anew takes some 2 n log2(n)."""
+    random = np.random.default_rng(seed)
+    nodes = [f"n{number}" for number in range(100)]
+    noises = dict(zip(nodes, random.permutation(np.geomspace(0.005, 2.0, 100)), strict=True))
+    found = search(added(noises), nodes, budget_s=60, tell=quiet)
+    by_size = sorted(nodes, key=lambda name: -noises[name])
+    needed = next(count for count in range(100) if search_noise(noises, by_size[:count]) <= 1)
+    assert list(found.keep) == by_size[:needed] and found.is_smallest
+    assert found.tries <= 2 * len(nodes) + needed
+
+
+def test_what_would_keep_nearly_all_is_refused_with_the_share() -> None:
+    with pytest.raises(ConversionError, match="39 of 40 nodes would have to stay in float32"):
+        search(added(dict.fromkeys(NODES, 0.9)), NODES, budget_s=60, tell=quiet)
+
+
+def test_the_fewest_that_were_seen_to_hold_are_given_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    noises = dict.fromkeys(NODES, 0.05) | {"n7": 5.0, "n8": 5.0, "n30": 3.0}
+    whole = search(added(noises), NODES, budget_s=60, tell=quiet)
+    assert set(whole.keep) == {"n7", "n8", "n30"} and whole.is_smallest
+    sizes: list[int] = []
+    for ticks in range(3, whole.tries + 1):
+        clock = iter(range(1000))
+        monkeypatch.setattr(keep_search.time, "monotonic", lambda clock=clock: next(clock))
+        try:
+            found = search(added(noises), NODES, budget_s=ticks, tell=quiet)
+        except ConversionError as error:  # nothing that holds was seen yet but all of them
+            assert "within" in str(error) and not sizes
+            continue
+        assert search_noise(noises, list(found.keep)) <= 1
+        assert found.is_smallest == (found.tries == whole.tries)
+        sizes.append(len(found.keep))
+    assert sizes == sorted(sizes, reverse=True) and sizes[0] > sizes[-1] == 3
+
+
 def test_what_cannot_be_held_and_what_takes_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConversionError, match="even with every node"):
         search(lambda keep: math.nan, NODES, budget_s=60, tell=quiet)
