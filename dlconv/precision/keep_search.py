@@ -1,9 +1,10 @@
 """The search for what has to stay in float32, so that a precision holds. Pure but for the clock.
 
-A node's sensitivity is the noise of the model in which it alone is in the precision. Nodes are ranked by it, the most
-sensitive first, and no further than is needed: groups of neighbours are measured, and the noisiest is split until it is
-a node. The shortest beginning of that ranking that holds is found by steps that grow with it, and by bisection. So few
-nodes that stay cost some 2 log2(n) emulations each, and where most stay all of them cost some 2 n.
+A node's sensitivity is the noise of the model in which it alone is in the precision. The most sensitive one is found by
+bisection: of two halves of the graph the noisier one is gone into, which takes some 2 log2(n) emulations. Where a few
+such nodes do not suffice, all are ranked: groups of neighbours are measured, and the noisiest is split until it is a
+node, fewer than 2 n emulations for all of them. The shortest beginning of that ranking that holds is found by steps
+that grow with it, and by bisection.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MOST_KEPT: Final = 0.9
 """The share of the nodes from which on nothing is left of a precision: an artifact with under a tenth in it fails."""
 _GROWTH: Final = 0.25
 """By how much of itself a list that does not hold yet is made longer before it is tried again."""
+_BISECTED: Final = 8
+"""How many nodes are bisected for, each anew, before all are ranked. Halves tell of nodes that are noisy together."""
 _FEW: Final = 4
 """A group of so many nodes is split into single ones."""
 
@@ -51,7 +54,7 @@ def search(noise: Noise, nodes: Sequence[str], *, budget_s: float, tell: Callabl
     if asked.noise(nodes) > 1:
         raise ConversionError("the precision does not hold even with every node kept in float32")
     try:
-        keep = _needed(asked, _shortest(asked, tell), tell)
+        keep = _needed(asked, _bisected(asked, tell) or _shortest(asked, tell), tell)
     except ConversionError:
         keep = asked.fewest()
         if not asked.is_over or len(keep) > MOST_KEPT * len(nodes):
@@ -63,6 +66,25 @@ def search(noise: Noise, nodes: Sequence[str], *, budget_s: float, tell: Callabl
             mend="another precision, as --fp16 or --int8-weights; or allow a larger error: --max-error X",
         )
     return Found(tuple(keep), asked.noise(keep), asked.tries, not asked.is_over)
+
+
+def _bisected(asked: _Asked, tell: Callable[[str], None]) -> list[str]:
+    """The most sensitive node, the most sensitive of the others, and so on until they hold; none where that would take
+    more than _BISECTED."""
+    for _ in range(min(_BISECTED, len(asked.nodes))):
+        left = [name for name in asked.nodes if name not in asked.ranked]
+        while len(left) > 1:
+            halves = left[: len(left) // 2], left[len(left) // 2 :]
+            # Of two that are alike, as where both overflow, the first: what comes later follows from it.
+            left = max(halves, key=lambda half: asked.of_alone(half))
+        asked.ranked.append(left[0])
+        noise = asked.noise(asked.ranked)
+        tell(f"{left[0]} stays in float32: {_told(noise)}")
+        if noise <= 1:
+            return list(asked.ranked)
+    asked.ranked.clear()
+    tell(f"more than {_BISECTED} nodes have to stay: all are ranked")
+    return []
 
 
 def _shortest(asked: _Asked, tell: Callable[[str], None]) -> list[str]:
@@ -88,7 +110,6 @@ def _by_sensitivity(asked: _Asked) -> Iterator[str]:
     groups: list[tuple[float, int, tuple[str, ...]]] = []
 
     def add(first: int, group: tuple[str, ...]) -> None:
-        # Of two that are alike, as where both overflow, the first: what comes later follows from it.
         heapq.heappush(groups, (-asked.of_alone(group), first, group))
 
     add(0, asked.nodes)

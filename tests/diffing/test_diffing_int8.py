@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -74,6 +75,10 @@ def shows(folder: Path) -> str:
     apart = [sys.executable, "-I", str(folder / "repro.py")]
     done = subprocess.run(apart, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 1 and "PARTED" in done.stdout, done.stdout + done.stderr
+    alone, whole = map(
+        float, re.findall(r"error      (\S+) of its scale; in the whole model it was (\S+)", done.stdout)[0]
+    )
+    assert 0.3 * whole < alone < 3 * whole, done.stdout
     return done.stdout
 
 

@@ -57,10 +57,16 @@ def test_nothing_stays_where_nothing_has_to() -> None:
 
 
 def test_what_turns_out_needless_is_left_out() -> None:
-    # Alone the first is noisiest; with the pair kept its noise is bearable.
-    noises = {"n0": 0.9, "n1": 0.8, "n2": 0.8}
-    found = search(added(noises), list(noises), budget_s=60, tell=quiet)
-    assert all(search_noise(noises, [n for n in found.keep if n != name]) > 1 for name in found.keep)
+    """The errors of two cancel but for 1.0: with the third kept, neither has to stay. Alone the first is noisiest."""
+    signed, third = {"n0": 1.7, "n5": -0.7}, {"n8": 1.4}
+
+    def noise(keep: frozenset[str]) -> float:
+        left = sum(error for name, error in signed.items() if name not in keep)
+        return math.hypot(left, sum(error for name, error in third.items() if name not in keep))
+
+    told: list[str] = []
+    found = search(noise, NODES[:10], budget_s=60, tell=told.append)
+    assert found.keep == ("n8",) and told[0].startswith("n0 stays") and told[-1] == "n0 need not stay"
 
 
 def search_noise(noises: dict[str, float], keep: list[str]) -> float:
@@ -68,8 +74,8 @@ def search_noise(noises: dict[str, float], keep: list[str]) -> float:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_many_that_are_needed_are_found_in_twice_as_many_emulations_as_there_are_nodes(seed: int) -> None:
-    """Where over half of the nodes have to stay: a search that bisects for each anew takes some 2 n log2(n)."""
+def test_many_that_are_needed_are_found_in_a_few_emulations_a_node(seed: int) -> None:
+    """Where many nodes have to stay: a search that bisects for each anew takes some 2 log2(n) for each."""
     random = np.random.default_rng(seed)
     nodes = [f"n{number}" for number in range(100)]
     noises = dict(zip(nodes, random.permutation(np.geomspace(0.005, 2.0, 100)), strict=True))
@@ -77,7 +83,7 @@ def test_many_that_are_needed_are_found_in_twice_as_many_emulations_as_there_are
     by_size = sorted(nodes, key=lambda name: -noises[name])
     needed = next(count for count in range(100) if search_noise(noises, by_size[:count]) <= 1)
     assert list(found.keep) == by_size[:needed] and found.is_smallest
-    assert found.tries <= 2 * len(nodes) + needed
+    assert found.tries <= 2 * len(nodes) + needed + 8 * 2 * math.ceil(math.log2(len(nodes)))
 
 
 def test_what_would_keep_nearly_all_is_refused_with_the_share() -> None:
