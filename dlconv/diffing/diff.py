@@ -11,6 +11,7 @@ from dlconv import opening
 from dlconv.asked.options import SourceOptions
 from dlconv.candidate import runtime_for
 from dlconv.diffing import counterpart, parting, side_by_side
+from dlconv.diffing.courses import COURSES, ONNX_OUTLINE, Course
 from dlconv.diffing.difference import Difference
 from dlconv.diffing.parting import FACTOR, UNITS
 from dlconv.diffing.parts import Conversion
@@ -35,40 +36,6 @@ if TYPE_CHECKING:
     from dlconv.samples import Sample
     from dlconv.validators.matching import Link
 
-
-@dataclass(frozen=True)
-class _Course:
-    """How the artifacts of a target show their tensors, "" where they do not; cut: how a part is cut out of them."""
-
-    toolchain: str
-    module: str = ""
-    outline: str = ""
-    arithmetic: str = ""
-    cut: str = ""
-
-
-_ONNX_OUTLINE: Final = "dlconv.runtimes.onnx_outputs:outline"
-_ONNX: Final = _Course(
-    "onnx",
-    "dlconv.runtimes.onnx_courses",
-    _ONNX_OUTLINE,
-    "onnxruntime",
-    "dlconv.runtimes.onnx_outputs:cut",
-)
-_COURSES: Final = {
-    "onnx": _ONNX,
-    "onnxruntime": _ONNX,
-    "openvino": _Course(
-        "openvino",
-        "dlconv.runtimes.openvino_courses",
-        "dlconv.runtimes.openvino_courses:outline",
-        "float32",
-        "dlconv.runtimes.openvino_courses:cut",
-    ),
-}
-_COURSES["tflite"] = _Course(
-    "tflite", "dlconv.runtimes.tflite_courses", "dlconv.runtimes.tflite_courses:outline", "the file's own"
-)
 _SLOTS: Final = 2
 """Workers side by side: the reference's and the candidate's."""
 _BARE: Final = (
@@ -246,8 +213,8 @@ def _by_parts(matter: _Matter, window: int, crew: Crew, told: Listener) -> _Met:
 
 def _matter(found: Counterpart, name: str, options: DiffOptions, crew: Crew, cache: Cache, told: Listener) -> _Matter:
     ours, runtime = found.reference, runtime_for(found.target)
-    course = _COURSES.get(found.target, _Course(runtime.toolchain))
-    outline = _outline("onnx", _ONNX_OUTLINE, ours.path, crew)
+    course = COURSES.get(found.target, Course(runtime.toolchain))
+    outline = _outline("onnx", ONNX_OUTLINE, ours.path, crew)
     theirs = _outline(course.toolchain, course.outline, found.artifact, crew) if course.outline else {"operators": []}
     names, axes = _paired(outline, theirs, ours.signature, found.signature)
     given = found.given(found.signature, found.artifact)
@@ -285,7 +252,7 @@ def _emulation(path: Path, options: DiffOptions, crew: Crew, cache: Cache) -> _M
     if artifact.format is not Format.ONNX:
         raise RequestError(f"{path} is {artifact.format.label}: ONNX is emulated", mend="dlconv export --to onnx")
     source = sources.study(artifact, options.source, crew, cache)
-    outline = _outline("onnx", _ONNX_OUTLINE, path, crew)
+    outline = _outline("onnx", ONNX_OUTLINE, path, crew)
     samples = source.samples.samples[: options.source.draws]
     made = [name for each in outline["operators"] for name in each["outputs"]]
     exact, emulated = (Run(path, samples, arithmetic) for arithmetic in ("float64", options.precision))
