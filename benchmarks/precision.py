@@ -56,9 +56,9 @@ def main() -> None:
         if arguments.only in name and (arguments.again or name not in results.rows):
             rows = measured(name, folder, arguments.time, targets, precisions)
             print(*rows, sep="\n", flush=True)
-            known = results.rows.get(name, {"rows": []})["rows"]
-            rows = [row for row in known if not _is_of(row, targets, precisions)] + rows
-            results.add({"key": name, "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "cpu": _cpu(), "rows": rows})
+            kept = [each for each in _rows(results.rows.get(name)) if not _is_of(each["row"], targets, precisions)]
+            here = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "cpu": _cpu()}
+            results.add({"key": name, "rows": [*kept, *({"row": row, **here} for row in rows)]})
     put_section(ROOT / "docs" / "precision.md", "measured", _page(results))
 
 
@@ -68,22 +68,33 @@ def _cpu() -> str:
     return f"{cpu_name()} ({', '.join(told) or 'nothing for smaller numbers'})"
 
 
+def _rows(record: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The rows that were kept of a model, each with the date and the CPU that it was measured on."""
+    if record is None:
+        return []
+    return [row if isinstance(row, dict) else {"row": row, "date": record["date"], "cpu": record["cpu"]}
+            for row in record["rows"]]  # fmt: skip
+
+
 def _page(results: Results) -> str:
-    kept = [results.rows[name] for name in MODELS if name in results.rows]
-    where = ", ".join(dict.fromkeys(f"{row['date']}, {row['cpu']}" for row in kept))
+    kept = [row for name in MODELS for row in _rows(results.rows.get(name))]
+    places = [f"{row['date']}, {row['cpu']}" for row in kept]
+    marks = dict(zip(dict.fromkeys(places), "ABCDEFGH", strict=False))
     return "\n".join(
         (
             "## Measured",
             "",
-            f"{where}, by `benchmarks/precision.py`.",
+            "By `benchmarks/precision.py`, on:",
+            "",
+            *(f"- {mark}: {place}" for place, mark in marks.items()),
             "",
             "Top-1 is on held-out labels, float32's beside it. Size, stored numbers and latency are ratios to the",
             "float32 artifact; latency has its 95% interval, both sides timed in one run: a wide one tells that the",
             "machine did other work too.",
             "",
-            "| model | target | precision | verdict | error / bar | top-1 | size | numbers alone | latency |",
-            "|---|---|---|---|---|---|---|---|---|",
-            *(line for row in kept for line in row["rows"]),
+            "| model | target | precision | verdict | error / bar | top-1 | size | numbers alone | latency | on |",
+            "|---|---|---|---|---|---|---|---|---|---|",
+            *(f"{row['row']} {marks[place]} |" for row, place in zip(kept, places, strict=True)),
             "",
             "A small model's size is not in its numbers: the digits models have 21,600, a byte each in int8. Around",
             "them TFLite keeps a scale and a zero point of eight bytes a channel, and OpenVINO describes the graph in",
