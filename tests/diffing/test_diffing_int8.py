@@ -86,6 +86,7 @@ def shows(folder: Path) -> str:
 @pytest.mark.tflite
 @pytest.mark.onnx2tf
 @pytest.mark.parametrize("target", ["onnxruntime", "openvino", "tflite"])
+@pytest.mark.slow
 def test_the_sensitive_layer_is_named_first_shown_and_kept(
     target: str, model: Path, tmp_path: Path, crew: Crew
 ) -> None:
