@@ -161,6 +161,8 @@ def open_bundle(place: Path) -> Bundle:
     try:
         _ = bundle.signature, bundle.source_signature, bundle.bars, bundle.entry, bundle.target
         _ = [file["digest"] for file in receipt["artifact"]["files"]], receipt["reference"]["digest"]
+        if task := receipt.get("task"):
+            _ = task["metric"] + task["labels"], [file["path"] + file["digest"] for file in task["files"]]
         paths, entry = [file["path"] for file in receipt["artifact"]["files"]], receipt["artifact"]["entry"]
         if entry not in paths and not any(path.startswith(f"{entry}/") for path in paths):
             raise ValueError("no digest stands for the artifact's entry")

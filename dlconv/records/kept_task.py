@@ -39,17 +39,17 @@ def kept(place: Path, receipt: Mapping[str, Any], labels: Path | None = None) ->
     task = receipt.get("task")
     if task is None:
         return "", labels
-    for file in task["files"]:
-        if labels is not None and file["path"] == task["labels"]:
-            continue
-        path = place / file["path"]
+    metric, digests = str(task["metric"]), {file["path"]: file["digest"] for file in task["files"]}
+    alphabet = _alphabet(metric)
+    # What is read is what the receipt has a digest of, and nothing else that it names.
+    for name in [*([task["labels"]] if labels is None else []), *([alphabet] if alphabet else [])]:
+        path = place / name
         is_inside = path.resolve().is_relative_to(place.resolve())
-        if not (is_inside and path.is_file() and digest_of(path) == file["digest"]):
+        if not (is_inside and path.is_file() and digest_of(path) == digests.get(name)):
             raise RequestError(
-                f"{file['path']} in {place} is not that of its receipt", mend="fetch the bundle whole, or --labels FILE"
+                f"{name} in {place} is not that of its receipt", mend="fetch the bundle whole, or --labels FILE"
             )
-    metric = str(task["metric"])
-    if alphabet := _alphabet(metric):
+    if alphabet:
         metric = _reading(metric, str(place / alphabet))
     return metric, labels or place / task["labels"]
 
