@@ -133,6 +133,9 @@ def _again(artifact: _Model, reference: _Model, options: VerifyOptions) -> str:
     words += said(options, Bars())
     words += [] if options.source.samples is None else ["--samples", str(options.source.samples)]
     words += [word for spec in options.source.inputs for word in ("--input", str(spec))]
+    usual = SourceOptions()
+    words += [] if options.source.draws == usual.draws else ["--draws", str(options.source.draws)]
+    words += [] if options.source.seed == usual.seed else ["--seed", str(options.source.seed)]
     return shlex.join(words)
 
 

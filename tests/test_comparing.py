@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlconv.asked.bars import Bars, OutputBars
+from dlconv.asked.options import SourceOptions
 from dlconv.comparing import compare
 from dlconv.errors import RequestError
 from dlconv.validators.matching import parse_link
@@ -70,6 +72,16 @@ class TestCompare:
         with pytest.raises(RequestError) as caught:
             compare(two[1], two[0], VerifyOptions())
         assert "--map boxes=out_0" in caught.value.mend and "--map boxes=out_1" in caught.value.mend
+
+    def test_the_command_that_judges_it_again_says_what_was_said(self, two: tuple[Path, Path]) -> None:
+        asked = VerifyOptions(
+            Bars(3.0, {"*": OutputBars(0.0012345678, max_drop=0.02)}), source=SourceOptions(draws=3, seed=7)
+        )
+        (outcome,) = compare(two[0], two[0], asked).outcomes
+        again = f"dlconv verify {two[0]} --against {two[0]} --factor 3.0 --max-error 0.0012345678 --max-drop 0.02"
+        assert outcome.again == f"{again} --draws 3 --seed 7"
+        (outcome,) = compare(two[0], two[0], VerifyOptions()).outcomes
+        assert outcome.again == f"dlconv verify {two[0]} --against {two[0]}"
 
     def test_what_the_user_says_is_what_is_judged(self, two: tuple[Path, Path]) -> None:
         right = compare(two[1], two[0], VerifyOptions(links=(parse_link("boxes=out_0"),)))

@@ -90,12 +90,12 @@ class Bars:
     def words(self) -> list[str]:
         """The options of a command line that say the bars of parity; those that only a project file can say are not
         among them."""
-        said = [] if self.factor is None else ["--factor", f"{self.factor:g}"]
+        said = [] if self.factor is None else ["--factor", repr(self.factor)]
         own = {name: bars.max_error for name, bars in self.outputs.items() if name != EVERY}
-        said += [word for name, bar in own.items() if bar is not None for word in ("--max-error", f"{name}={bar:g}")]
+        said += [word for name, bar in own.items() if bar is not None for word in ("--max-error", f"{name}={bar!r}")]
         for key in ("max_error", "min_cosine", "min_sqnr_db", "min_top1", "max_drop"):
             bar = getattr(self.outputs.get(EVERY, OutputBars()), key)
-            said += [] if bar is None else [f"--{key.replace('_', '-')}", f"{bar:g}"]
+            said += [] if bar is None else [f"--{key.replace('_', '-')}", repr(bar)]
         return said
 
     def to_dict(self) -> dict[str, Any]:
