@@ -40,6 +40,7 @@ class Crew:
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, bool], list[tuple[Worker, threading.Event | None]]] = defaultdict(list)
         self._all: list[Worker] = []
+        self._warming: list[threading.Thread] = []
         self._closed = False
 
     def warm(self, toolchains: Iterable[str], *, behind: bool = False) -> None:
@@ -49,12 +50,16 @@ class Crew:
         behind: as of `lease`.
         """
         waiting: list[tuple[Worker, threading.Event, list[str]]] = []
-        for name in toolchains:
-            worker, ready = self._start(name, behind=behind), threading.Event()
-            waiting.append((worker, ready, WARM.get(name, [])))
-            with self._lock:
-                self._idle[name, behind].append((worker, ready))
-        threading.Thread(target=_import_all, args=(waiting,), daemon=True).start()
+        try:
+            for name in toolchains:
+                worker, ready = self._start(name, behind=behind), threading.Event()
+                waiting.append((worker, ready, WARM.get(name, [])))
+                with self._lock:
+                    self._idle[name, behind].append((worker, ready))
+        finally:  # whoever leases one that was started waits for its imports, whatever became of the next
+            thread = threading.Thread(target=_import_all, args=(waiting,), daemon=True)
+            self._warming.append(thread)
+            thread.start()
 
     @contextmanager
     def lease(self, toolchain: str, *, behind: bool = False) -> Iterator[Worker]:
@@ -83,6 +88,8 @@ class Crew:
     def close(self) -> None:
         """End every worker and give everything back. No call may be under way."""
         self.end()
+        for thread in self._warming:  # their calls have ended with the workers; what those hold is not theirs any more
+            thread.join()
         for worker in self._all:
             worker.close()
 
