@@ -8,6 +8,8 @@ FOLDER takes the models, which `zoo_models.py` makes where they are absent. What
 - fixed: NAME.pt with the traced sizes;
 - free: NAME.pt with free dimensions (batch, sequence), where the architecture has them;
 - exported: NAME.pt2, whose own free dimensions it brings along;
+- fp16, int8: NAME.pt with the traced sizes in that precision; int8 is calibrated on random numbers, as nothing else is
+  there, and may keep what has to stay (--search);
 - hand: the usual commands in one script, without dlconv, from the model's Python source: torch.onnx.export and onnxsim,
   then ONNX Runtime, OpenVINO's converter or onnx2tf; right where every output lies within 1e-4 of the source's scale.
 
@@ -28,11 +30,17 @@ from typing import Any
 from runs import TARGETS, Results, cell_text, counts, export, put_section
 
 ROOT = Path(__file__).parents[1]
+PRECISIONS = {
+    "fp16": ("--fp16",),
+    "int8": ("--int8", "--allow-random-calibration", "--search", "--search-budget", "60", "--draws", "32"),
+}
 RESULTS = ROOT / "benchmarks" / "results" / "zoo.jsonl"
 HEADS = {
     "fixed": "TorchScript, the traced sizes",
     "free": "TorchScript, free dimensions",
     "exported": ".pt2, free dimensions",
+    "fp16": "TorchScript, the traced sizes, --fp16",
+    "int8": "TorchScript, the traced sizes, --int8 --search",
     "hand": "by hand from the Python source, the traced sizes",
 }
 
@@ -71,7 +79,7 @@ def _run(described: Path, what: str, results: Results) -> None:
             cells = _by_hand(described, Path(out))
         else:
             words = () if what == "exported" else tuple(_flags(specs, what == "free"))
-            cells = export(model, TARGETS, Path(out), ("--draws", "4", *words))
+            cells = export(model, TARGETS, Path(out), ("--draws", "4", *PRECISIONS.get(what, ()), *words))
     results.add({"key": f"{described.stem}/{what}", "cells": cells})
     print(described.stem, what, {target: cell["word"] for target, cell in cells.items()}, flush=True)
 

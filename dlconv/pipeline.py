@@ -18,7 +18,7 @@ from dlconv.asked.keeplist import write_keep_list
 from dlconv.attempts import Attempt
 from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
-from dlconv.errors import DlconvError, StepError
+from dlconv.errors import ConversionError, DlconvError, StepError
 from dlconv.events import Event, Listener, Silence
 from dlconv.formats import Format
 from dlconv.hardware import provided
@@ -31,11 +31,12 @@ from dlconv.records.outcome import Outcome, Report, skipped
 from dlconv.reference import answering
 from dlconv.reference import source as sources
 from dlconv.reference.kinds import KINDS
+from dlconv.shortfall import shortfall
 from dlconv.workers import toolchains
 from dlconv.workers.crew import Crew, logs_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from dlconv.asked.options import ExportOptions
     from dlconv.convert.graph import Converter
@@ -51,6 +52,12 @@ _WORKER_BYTES = 1 << 30
 """What a worker needs whatever the model: a framework and its libraries."""
 _MODEL_COPIES = 6
 """What a step needs of memory, in sizes of the model: the largest seen is 5.2 (torch.jit.load and its export)."""
+
+
+_ROUNDS = 3
+"""How often a search makes the targets that miss their bars."""
+_SPARED = 0.9
+"""Of what a missed bar leaves, the share that the next round of a search may use: a hair would be missed again."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,7 @@ def _export(
     _warm(planned, reader, crew, is_known=is_known)
     source = sources.study(artifact, options.of_source, crew, cache)
     if not is_known:
-        crew.warm([reader], behind=True)
+        crew.warm([reader], behind=_is_behind(options))
     for note in source.notes:
         told.on(Event("note", "", note))
     if source.flag:
@@ -162,25 +169,30 @@ def _export(
     with ThreadPoolExecutor(len(planned.targets) + 1, thread_name_prefix="dlconv") as pool:
         try:
             reference = pool.submit(_reference, source, options, crew, cache, told)
-            reduction = None
-            if options.precision != "fp32":
-                # One after the other: what cannot be held is known before anything is built.
-                reduction = _reduced(source, reference.result(), options, calibrated, runner, crew, told, task)
-                options = replace(options, keep=reduction.keep, search=False)
-                runner = runner.asked(options, reduction.kept_tensors)
             if task is not None:
                 task.check(reference.result().answers.y32)  # what does not fit is known before any work
-            run = _Run(source, reference.result, runner, options, crew, told, reduction, task)
-            running = [pool.submit(_target, goal, places[goal.target], run) for goal in planned.targets]
-            return [future.result() for future in running]
+            run = _Run(source, reference.result, runner, options, crew, told, task=task)
+
+            def made(asked: _Run, goals: Iterable[TargetPlan]) -> list[Outcome]:
+                running = [pool.submit(_target, goal, places[goal.target], asked) for goal in goals]
+                return [future.result() for future in running]
+
+            if options.precision == "fp32":
+                return made(run, planned.targets)
+            return _in_precision(run, planned.targets, calibrated, cache, made)
         except BaseException:
             crew.end()  # else the pool would wait for workers that nobody wants any more
             raise
 
 
+def _is_behind(options: ExportOptions) -> bool:
+    """Whether targets are made while the reference answers. Below fp32 they wait for it: it is to be done at once."""
+    return options.precision == "fp32"
+
+
 def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache, told: Listener) -> Reference:
     start = time.perf_counter()
-    reference = answering.answer(source, options.of_source, crew, cache)
+    reference = answering.answer(source, options.of_source, crew, cache, behind=_is_behind(options))
     for note in reference.notes:
         told.on(Event("note", "", note))
     text = f"{len(reference.samples.samples)} samples answered by {reference.runtime} in {reference.precision}"
@@ -190,22 +202,55 @@ def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache,
     return reference
 
 
-def _reduced(
-    source: Source,
-    reference: Reference,
-    options: ExportOptions,
+def _in_precision(
+    run: _Run,
+    goals: Sequence[TargetPlan],
     calibrated: SampleSet | None,
-    runner: StepRunner,
-    crew: Crew,
-    told: Listener,
-    task: Task | None,
-) -> Reduction:
-    def tell(line: str) -> None:
-        told.on(Event("note", "", line))
+    cache: Cache,
+    made: Callable[[_Run, Iterable[TargetPlan]], list[Outcome]],
+) -> list[Outcome]:
+    """All targets in a precision below fp32: one after the other, as what cannot be held is known before any is built.
 
-    reduction = reducing.reduce(source, reference, options, calibrated, runner, crew, tell, task)
+    A search keeps what an ideal implementation needs. Where a real one misses its bar with that, more is looked for and
+    it is made again, at most _ROUNDS times and within the search's time.
+    """
+    asked, end, share = run.options, time.monotonic() + run.options.search_s, 1.0
+    outcomes: dict[str, Outcome] = {}
+    missed = list(goals)
+    for number in range(_ROUNDS if asked.search else 1):
+        if number:
+            names = " and ".join(goal.target for goal in missed)
+            run.told.on(Event("note", "", f"{names}: a bar is missed, more nodes are looked for"))
+        left = replace(asked, search_s=max(0.0, end - time.monotonic()))
+        try:
+            reduction = _reduced(replace(run, options=left), calibrated, cache, share)
+        except ConversionError as error:
+            if number == 0:
+                raise
+            run.told.on(Event("note", "", f"what was made stands: {error.met}"))
+            break
+        options = replace(asked, keep=reduction.keep, search=False)
+        runner = run.runner.asked(options, reduction.kept_tensors)
+        reduced = replace(run, options=options, runner=runner, reduction=reduction)
+        outcomes |= {outcome.target: outcome for outcome in made(reduced, missed)}
+        factors = {goal.target: shortfall(outcomes[goal.target]) for goal in missed}
+        missed = [goal for goal in missed if factors[goal.target]]
+        if not missed:
+            break
+        share = _SPARED * reduction.left / max(factors.values())
+    return list(outcomes.values())
+
+
+def _reduced(run: _Run, calibrated: SampleSet | None, cache: Cache, share: float) -> Reduction:
+    def tell(line: str) -> None:
+        run.told.on(Event("note", "", line))
+
+    options = run.options
+    reduction = reducing.reduce(
+        run.source, run.reference(), options, calibrated, run.runner, run.crew, cache, tell, run.task, share=share
+    )
     if options.search and reduction.keep:
-        path = options.output_dir / f"{_name(source.artifact.path, options)}-{options.precision}.keep"
+        path = options.output_dir / f"{_name(run.source.artifact.path, options)}-{options.precision}.keep"
         write_keep_list(path, reduction.keep)
         tell(f"{path} holds them; to use it again: --keep-list {shlex.quote(str(path))}")
     for note in reducing.notes_on(reduction):

@@ -17,20 +17,22 @@ from dlconv.candidate import WIDEST_NOISE
 from dlconv.convert.graph import whole_graph
 from dlconv.errors import ConversionError, StepError
 from dlconv.files.jsonfile import read_json, write_json
-from dlconv.making.cache import Cache, key_of
+from dlconv.making.cache import key_of
 from dlconv.precision import coverage
 from dlconv.precision import noise as precision_noise
 from dlconv.precision.keep_search import Noise, search
+from dlconv.precision.noise import GRIDS, largest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dlconv.asked.bars import Bars
     from dlconv.asked.options import ExportOptions
+    from dlconv.making.cache import Cache
     from dlconv.making.steps import Product, StepRunner
     from dlconv.metrics.scoring import Task
     from dlconv.precision.coverage import Coverage
-    from dlconv.precision.noise import PrecisionNoise
+    from dlconv.precision.noise import PrecisionNoise, Ranges
     from dlconv.reference.source import Reference, Source
     from dlconv.samples import SampleSet
     from dlconv.workers.crew import Crew
@@ -50,7 +52,8 @@ _STORED: Final = ("weight", "input")
 class Reduction:
     """A precision below float32, all that it was asked with, and the noise that it has on this model.
 
-    kept_tensors: the outputs of each node that is kept, in the ONNX graph."""
+    kept_tensors: the outputs of each node that is kept, in the ONNX graph. left: of the noise that a search may leave,
+    what it left."""
 
     precision: Precision
     keep: tuple[str, ...]
@@ -59,6 +62,7 @@ class Reduction:
     preprocess: str = ""
     coverage: Coverage | None = None
     kept_tensors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    left: float = 1.0
 
     @property
     def floors(self) -> dict[str, float]:
@@ -90,19 +94,22 @@ def reduce(
     calibration: SampleSet | None,
     runner: StepRunner,
     crew: Crew,
+    cache: Cache,
     tell: Callable[[str], None],
     task: Task | None = None,
+    *,
+    share: float = 1.0,
 ) -> Reduction:
     """The precision's noise on the source's ONNX form, and with `options.search` what has to stay in float32 for it.
 
     ConversionError where there is no such form, where nothing was found, and where the precision cannot hold the model:
     an overflow, named by its node, or answers that are lost in noise. tell is told of each step of the search. task: a
-    metric that the search has to hold too.
+    metric that the search has to hold too. share: of the noise that a search may leave otherwise, what this one may.
     """
     model = as_onnx(source, runner)
-    precision, keep = options.precision, options.keep
+    precision, keep, left = options.precision, options.keep, 1.0
 
-    def emulated(kept: Iterable[str]) -> PrecisionNoise:
+    def emulated(kept: Iterable[str], ranges: Ranges | None) -> PrecisionNoise:
         return precision_noise.emulate(
             model.path,
             model.signature,
@@ -112,22 +119,28 @@ def reduce(
             sequence=bool(source.facts.get("sequence")),
             keep=tuple(kept),
             stored=rounds_stored_alone(precision),
+            ranges=ranges,
             task=task,
         )
 
+    own, calibrated = _ranges(model, reference, precision, calibration, crew)
     if options.search:
         with crew.lease("onnx") as worker:
             nodes = worker.call(
                 "dlconv.runtimes.onnx_reducible:names", what="reading the graph", path=str(model.path),
                 precision=dtype_of(precision),
             )  # fmt: skip
-        kept = _remembered(lambda names: in_units(emulated(names), options), model, reference, options)
-        found = search(kept, nodes, budget_s=options.search_s, tell=tell)
+        digest = "" if calibration is None else calibration.digest
+        noise_of = _remembered(
+            lambda names: in_units(emulated(names, calibrated), options), model, reference, options, digest, cache
+        )
+        found = search(lambda kept: noise_of(kept) / share, nodes, budget_s=options.search_s, tell=tell)
         tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
         if not found.is_smallest:
             tell("the time was over: fewer may do, and the same command again looks for them")
-        keep = found.keep
-    noise = emulated(keep).with_outputs_in(options.boundary.outputs)
+        keep, left = found.keep, found.noise * share
+    grids = [None] if own is None else [precision_noise.widened(own, width) for width in GRIDS]
+    noise = largest([emulated(keep, grid) for grid in grids]).with_outputs_in(options.boundary.outputs)
     _require_held(noise, precision, options.bars)
     preprocess = str(parse(options.preprocess)) if options.preprocess else ""
     covered = None
@@ -140,7 +153,7 @@ def reduce(
                 "dlconv.runtimes.onnx_reducible:outputs", what="reading the graph", path=str(model.path),
                 names=list(keep),
             )  # fmt: skip
-    return Reduction(precision, tuple(keep), calibration, noise, preprocess, covered, tensors)
+    return Reduction(precision, tuple(keep), calibration, noise, preprocess, covered, tensors, left)
 
 
 def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:
@@ -164,17 +177,30 @@ def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:
     return max(units, 1.0) * (1 + beyond / max(allowed, _LEAST_DROP)) if beyond == beyond else math.inf
 
 
-def _remembered(noise: Noise, model: Product, reference: Reference, options: ExportOptions) -> Noise:
+def _ranges(
+    model: Product, reference: Reference, precision: Precision, calibration: SampleSet | None, crew: Crew
+) -> tuple[Ranges | None, Ranges | None]:
+    """Of int8: the ranges on the samples that judge, of which its bar is made, and on those that calibrate, which real
+    quantisers take, and so a search."""
+    if dtype_of(precision) != "int8" or rounds_stored_alone(precision):
+        return None, None
+    own = precision_noise.ranges_of(model.path, model.signature, reference.samples.samples, crew)
+    if calibration is None or calibration.digest == reference.samples.digest:
+        return own, own
+    return own, precision_noise.ranges_of(model.path, model.signature, calibration.samples, crew)
+
+
+def _remembered(
+    noise: Noise, model: Product, reference: Reference, options: ExportOptions, calibration: str, cache: Cache
+) -> Noise:
     """The same, kept in the cache: a search that was ended goes on from there."""
-    cache = Cache() if options.use_cache else None
 
     def known(keep: frozenset[str]) -> float:
-        if cache is None:
-            return noise(keep)
         key = key_of(
             search=options.precision,
             model=model.key,
             samples=reference.samples.digest,
+            calibration=calibration,
             keep=sorted(keep),
             bars=options.bars.to_dict(),
             **({"metric": options.task_digest()} if options.metric else {}),

@@ -29,8 +29,11 @@ _RANDOM = 1e-3
 """Of the scale. Threads that sum in another order differ by some 1e-6."""
 
 
-def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> Reference:
-    """The source's answers in float32 and, where its framework and the model allow, float64; kept in the cache."""
+def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache, *, behind: bool = False) -> Reference:
+    """The source's answers in float32 and, where its framework and the model allow, float64; kept in the cache.
+
+    behind: as of `Crew.lease`, where other work goes on beside it.
+    """
     kind = KINDS[source.artifact.format]
     versions = versions_of(kind)
     key = key_of(
@@ -43,7 +46,7 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> 
     )
     kept = cache.get(key) if options.use_cache else None
     if kept is None:
-        made = _ask(source, kind, crew, trust=options.trust)
+        made = _ask(source, kind, crew, trust=options.trust, behind=behind)
         folder = cache.begin()
         sampling.save_npz(folder / "answers.npz", made.pop("arrays"))
         write_json(folder / "reference.json", made)
@@ -66,12 +69,12 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache) -> 
     )
 
 
-def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool) -> dict[str, Any]:
+def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool, behind: bool) -> dict[str, Any]:
     samples = list(source.samples.samples)
     is_sequence = bool(source.facts.get("sequence"))
 
     def run(what: str, inputs: list[Sample], double: bool) -> dict[str, Any]:
-        with crew.lease(kind.toolchain, behind=True) as worker:
+        with crew.lease(kind.toolchain, behind=behind) as worker:
             got = worker.call(
                 "dlconv.workers.tasks:answer",
                 what=what,

@@ -13,7 +13,7 @@ from dlconv.runtimes.onnx_double import Double
 from dlconv.runtimes.onnx_plan import program_of
 from dlconv.runtimes.onnx_reference import refuse
 from dlconv.runtimes.onnx_rounded import Rounded
-from dlconv.runtimes.onnx_rounded_int8 import RoundedToInt8
+from dlconv.runtimes.onnx_rounded_int8 import RoundedToInt8, ranges_on
 from dlconv.runtimes.onnx_walk import Walk
 from dlconv.runtimes.onnx_windows import OnnxWindows
 
@@ -74,5 +74,6 @@ class WalkedCourse:
         if self._arithmetic == "float64":
             return None
         if self._arithmetic == "int8":
-            return RoundedToInt8(self._program, frozenset(), samples, is_stored_alone=False)
+            ranges = ranges_on(self._program, samples)
+            return RoundedToInt8(self._program, frozenset(), ranges, is_stored_alone=False)
         return Rounded(self._program, self._arithmetic)

@@ -13,6 +13,8 @@ from dlconv.errors import RequestError
 from dlconv.graphs.onnx_clean import reads_of
 from dlconv.graphs.onnx_graph import external_tensors, inputs_of, nodes_of, read_model, subgraphs_of
 from dlconv.runtimes import onnx_fused_int8, onnx_int8_part
+from dlconv.runtimes.onnx_joined import joined
+from dlconv.runtimes.onnx_plan import program_of
 from dlconv.runtimes.onnx_rounding import rounding
 
 if TYPE_CHECKING:
@@ -86,7 +88,8 @@ def cut(
             dtype, *sizes = told[value.name]
             value.CopyFrom(helper.make_tensor_value_info(value.name, element_type(dtype), sizes))
     if ranges is not None:
-        onnx_int8_part.emulate(part, ranges)
+        inner = {maker.outputs[0] for maker, _ in joined(program_of(source).plan)}
+        onnx_int8_part.emulate(part, {name: span for name, span in ranges.items() if name not in inner})
     elif rounded:
         _round(part, rounded, set(floats))
     save(part, Path(to))

@@ -31,7 +31,6 @@ from dlconv.runtimes.onnx_rounded_int8 import RoundedToInt8
 from dlconv.runtimes.onnx_rounded_plan import constants_of, roles_of
 from dlconv.runtimes.onnx_rounding import Losses, rounding
 from dlconv.runtimes.onnx_walk import Walk
-from dlconv.samples import from_arrays, read_npz
 
 if TYPE_CHECKING:
     from dlconv.model import Signature
@@ -52,9 +51,9 @@ def open(path: Path | str, signature: Signature, settings: dict[str, Any]) -> Ro
     """The ONNX model at `path` for rounded runs.
 
     settings: "precision" ("float16", "bfloat16" or "int8"), "keep" (names of nodes that stay in float32), "stored"
-    (True where stored numbers alone are rounded), "ranges" (for int8: an .npz of the samples on which the ranges are
-    found). Raises Unsupported for models whose answers are random, for strings and sequences, and, when run, for what
-    nothing here runs; RequestError for a node to keep that is not there.
+    (True where stored numbers alone are rounded), "ranges" (for int8, as `onnx_rounded_int8` has them).
+    Raises Unsupported for models whose answers are random, for strings and sequences, and, when run, for what nothing
+    here runs; RequestError for a node to keep that is not there.
     """
     source = Path(path)
     model = read_model(source)
@@ -185,8 +184,7 @@ def _arithmetic(program: Program, settings: dict[str, Any]) -> Rounded | Rounded
         return Rounded(program, settings["precision"], kept, is_stored_alone=is_stored_alone)
     if not is_stored_alone and not settings.get("ranges"):
         raise RequestError("nothing rounds activations to int8 without their ranges", wanted="samples to find them on")
-    seen = () if is_stored_alone else from_arrays(read_npz(Path(settings["ranges"])))
-    return RoundedToInt8(program, kept, seen, is_stored_alone=is_stored_alone)
+    return RoundedToInt8(program, kept, settings.get("ranges") or {}, is_stored_alone=is_stored_alone)
 
 
 def _total(losses: Sequence[Losses]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """An ONNX model run as an ideal implementation in int8 would: activations in 8 bits by their range, weights by channel.
 
-What is quantised is what `onnx_int8_operators` says, with the ranges that the tensors really have on the samples given:
-no calibration can be better, so what this departs from the model by is the noise of int8 itself.
+What is quantised is what `onnx_int8_operators` says. With the ranges that the tensors have on the very samples that are
+run, what this departs from the model by is the noise of int8 itself; with those of a calibration, what int8 does there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,8 +15,11 @@ import numpy as np
 from dlconv.graphs.int8_channels import CHANNELS, quantised
 from dlconv.runtimes.onnx_float32 import Float32Kernels, single
 from dlconv.runtimes.onnx_int8_operators import QUANTISED
+from dlconv.runtimes.onnx_joined import joined
+from dlconv.runtimes.onnx_plan import program_of
 from dlconv.runtimes.onnx_rounded_plan import constants_of, roles_of
 from dlconv.runtimes.onnx_walk import Walk
+from dlconv.samples import from_arrays, read_npz
 
 if TYPE_CHECKING:
     from dlconv.runtimes.base import Tensors
@@ -26,25 +30,40 @@ _STEPS: Final = 255
 """Of an unsigned 8-bit grid."""
 
 
-class RoundedToInt8:
-    """See `dlconv.runtimes.onnx_walk.Arithmetic`. kept: ids of nodes. seen: samples on which ranges are found, which a
-    model whose storage alone is in int8 does not need. losses is empty: 8 bits by a range do not overflow."""
+Ranges = Mapping[str, Sequence[float]]
+"""Of tensors by name: the least and the largest value, 0 between them."""
 
-    def __init__(
-        self, program: Program, kept: frozenset[int], seen: Sequence[Tensors], *, is_stored_alone: bool
-    ) -> None:
+
+def ranges(path: str, samples: str) -> dict[str, tuple[float, float]]:
+    """The ranges of all float32 tensors of the model at `path` on the samples, an .npz."""
+    return ranges_on(program_of(Path(path)), from_arrays(read_npz(Path(samples))))
+
+
+def ranges_on(program: Program, samples: Sequence[Tensors]) -> dict[str, tuple[float, float]]:
+    """The same, of what is read already."""
+    ranged = _Ranged(Float32Kernels(program.opsets))
+    walk = Walk(program.plan, ranged)
+    for sample in samples:
+        walk.run({name: ranged.given(name, value) for name, value in sample.items()}, program.plan.outputs)
+    return ranged.ranges
+
+
+class RoundedToInt8:
+    """See `dlconv.runtimes.onnx_walk.Arithmetic`. kept: ids of nodes. ranges: a model whose storage alone is in int8
+    does not need them. losses is empty: 8 bits by a range do not overflow."""
+
+    def __init__(self, program: Program, kept: frozenset[int], ranges: Ranges, *, is_stored_alone: bool) -> None:
         self.kernels = Float32Kernels(program.opsets)
         self.losses: dict[tuple[str, str, str], Losses] = {}
-        self._kept = kept
+        pairs = joined(program.plan)
+        self._kept = kept | {id(activation) for maker, activation in pairs if id(maker) in kept}
         self._is_stored_alone = is_stored_alone
         self._roles = roles_of(program.plan)
         self._constants = {identity for identity, _ in constants_of(program.plan)}
         self._weights: dict[tuple[int, int], Any] = {}
-        self._ranges: dict[str, tuple[float, float]] = {}
-        if not is_stored_alone:
-            ranged = _Ranged(self.kernels, self._ranges)
-            for sample in seen:
-                Walk(program.plan, ranged).run({n: ranged.given(n, v) for n, v in sample.items()}, program.plan.outputs)
+        # By itself kept, an activation is no last step of another: then there is something between the two.
+        inner = {maker.outputs[0] for maker, activation in pairs if id(activation) not in kept}
+        self._ranges = {name: span for name, span in ranges.items() if name not in inner}
 
     def given(self, name: str, value: Any) -> Any:
         """A model's input."""
@@ -99,9 +118,9 @@ class RoundedToInt8:
 class _Ranged:
     """float32, and the range of every tensor, zero among it. See `Arithmetic`."""
 
-    def __init__(self, kernels: Float32Kernels, ranges: dict[str, tuple[float, float]]) -> None:
+    def __init__(self, kernels: Float32Kernels) -> None:
         self._kernels = kernels
-        self._ranges = ranges
+        self.ranges: dict[str, tuple[float, float]] = {}
 
     def given(self, name: str, value: Any) -> Any:
         return self._seen(name, single(np.asarray(value)))
@@ -121,9 +140,9 @@ class _Ranged:
 
     def _seen(self, name: str, value: Any) -> Any:
         if value.dtype == np.float32 and value.size:
-            low, high = self._ranges.get(name, (0.0, 0.0))
+            low, high = self.ranges.get(name, (0.0, 0.0))
             finite = value[np.isfinite(value)]
-            self._ranges[name] = (
+            self.ranges[name] = (
                 min(low, float(finite.min(initial=0.0))),
                 max(high, float(finite.max(initial=0.0))),
             )
