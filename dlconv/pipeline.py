@@ -7,24 +7,21 @@ import shlex
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
-from dlconv import attempts, blame, candidate, opening, planning
+from dlconv import opening, planning, targets
 from dlconv.asked.keeplist import write_keep_list
-from dlconv.attempts import Attempt
-from dlconv.candidate import Candidate, Wanted
-from dlconv.convert.graph import MAX_ATTEMPTS
-from dlconv.errors import ConversionError, DlconvError, StepError
+from dlconv.errors import ConversionError
 from dlconv.events import Event, Listener, Silence
 from dlconv.formats import Format
 from dlconv.hardware import provided
 from dlconv.making.cache import Cache
 from dlconv.making.steps import Product, StepRunner
-from dlconv.metrics.scoring import class_labels, open_task
+from dlconv.metrics.scoring import open_task
 from dlconv.precision import calibration, reducing
 from dlconv.records import bundle
 from dlconv.records.outcome import Outcome, Report, skipped
@@ -32,6 +29,7 @@ from dlconv.reference import answering
 from dlconv.reference import source as sources
 from dlconv.reference.kinds import KINDS
 from dlconv.shortfall import shortfall
+from dlconv.targets import Run
 from dlconv.workers import toolchains
 from dlconv.workers.crew import Crew, logs_folder
 
@@ -39,9 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from dlconv.asked.options import ExportOptions
-    from dlconv.convert.graph import Converter
     from dlconv.errors import ToolchainMissing
-    from dlconv.metrics.scoring import Task
     from dlconv.model import Artifact
     from dlconv.planning import Plan, TargetPlan
     from dlconv.precision.reducing import Reduction
@@ -53,44 +49,10 @@ _WORKER_BYTES = 1 << 30
 _MODEL_COPIES = 6
 """What a step needs of memory, in sizes of the model: the largest seen is 5.2 (torch.jit.load and its export)."""
 
-
 _ROUNDS = 3
 """How often a search makes the targets that miss their bars."""
 _SPARED = 0.9
 """Of what a missed bar leaves, the share that the next round of a search may use: a hair would be missed again."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What all targets of one export share. reference waits for the source's answers."""
-
-    source: Source
-    reference: Callable[[], Reference]
-    runner: StepRunner
-    options: ExportOptions
-    crew: Crew
-    told: Listener
-    reduction: Reduction | None = None
-    task: Task | None = None
-
-    def wanted(self) -> Wanted:
-        """What every candidate is held against. Waits for the reference."""
-        signature, options = self.source.signature, self.options
-        names = [spec.name for spec in signature.outputs]
-        labels = class_labels(options.metric, options.labels, names)
-        wanted = Wanted(
-            signature,
-            self.reference(),
-            self.source.facts,
-            options.bars,
-            _asked_dims(options),
-            labels,
-            trust=True,  # what is run was made here, of what the user named
-            task=self.task,
-        )
-        if self.reduction is None:
-            return wanted
-        return replace(wanted, precision=options.precision, noise=self.reduction.floors)
 
 
 def plan(path: Path, options: ExportOptions) -> Plan:
@@ -171,10 +133,10 @@ def _export(
             reference = pool.submit(_reference, source, options, crew, cache, told)
             if task is not None:
                 task.check(reference.result().answers.y32)  # what does not fit is known before any work
-            run = _Run(source, reference.result, runner, options, crew, told, task=task)
+            run = Run(source, reference.result, runner, options, crew, told, task=task)
 
-            def made(asked: _Run, goals: Iterable[TargetPlan]) -> list[Outcome]:
-                running = [pool.submit(_target, goal, places[goal.target], asked) for goal in goals]
+            def made(asked: Run, goals: Iterable[TargetPlan]) -> list[Outcome]:
+                running = [pool.submit(targets.make, goal, places[goal.target], asked) for goal in goals]
                 return [future.result() for future in running]
 
             if options.precision == "fp32":
@@ -203,11 +165,11 @@ def _reference(source: Source, options: ExportOptions, crew: Crew, cache: Cache,
 
 
 def _in_precision(
-    run: _Run,
+    run: Run,
     goals: Sequence[TargetPlan],
     calibrated: SampleSet | None,
     cache: Cache,
-    made: Callable[[_Run, Iterable[TargetPlan]], list[Outcome]],
+    made: Callable[[Run, Iterable[TargetPlan]], list[Outcome]],
 ) -> list[Outcome]:
     """All targets in a precision below fp32: one after the other, as what cannot be held is known before any is built.
 
@@ -241,7 +203,7 @@ def _in_precision(
     return list(outcomes.values())
 
 
-def _reduced(run: _Run, calibrated: SampleSet | None, cache: Cache, share: float) -> Reduction:
+def _reduced(run: Run, calibrated: SampleSet | None, cache: Cache, share: float) -> Reduction:
     def tell(line: str) -> None:
         run.told.on(Event("note", "", line))
 
@@ -256,82 +218,6 @@ def _reduced(run: _Run, calibrated: SampleSet | None, cache: Cache, share: float
     for note in reducing.notes_on(reduction):
         tell(note)
     return reduction
-
-
-def _target(goal: TargetPlan, place: Path, run: _Run) -> Outcome:
-    told = Outcome(place.name, run.source.artifact.path.name, goal.target, run.options.precision)
-    start = time.perf_counter()
-    try:
-        tried: list[Attempt] = []
-        for planned in goal.routes:
-            # The first is tried even where another target saw it fail: its error is this target's too.
-            if not planned.is_possible or (tried and run.runner.known_failure(planned.route.edges)):
-                continue
-            attempt = _attempt(goal.target, planned.route.edges, run)
-            tried.append(attempt)
-            if len(tried) == MAX_ATTEMPTS:
-                break
-            if attempt.candidate is not None and attempt.candidate.trial.verdict.word != "FAIL":
-                break
-        taken = attempts.best(tried)
-        if taken.candidate is None:
-            raise attempts.no_route(goal.target, tried)
-        entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in tried]
-        entries += attempts.not_tried(goal, entries, run.runner)
-        receipt = bundle.publish(
-            place,
-            goal.target,
-            run.source,
-            run.reference(),
-            taken.candidate,
-            entries,
-            run.options,
-            None if run.reduction is None else run.reduction.to_dict(),
-        )
-        trial = taken.candidate.trial
-        verdict = trial.verdict
-        run.told.on(Event("published", goal.target, str(place), time.perf_counter() - start, {"verdict": verdict.word}))
-        again = shlex.join(("dlconv", "verify", str(place)))
-        notes = tuple(note for note in (*trial.limits, taken.blamed) if note)
-        seconds = time.perf_counter() - start
-        return replace(
-            told,
-            path=place,
-            verdict=verdict,
-            checks=trial.checks,
-            notes=notes,
-            again=again,
-            seconds=seconds,
-            body=receipt,
-        )
-    except DlconvError as error:
-        return replace(told, error=error, seconds=time.perf_counter() - start)
-
-
-def _attempt(target: str, edges: tuple[Converter, ...], run: _Run) -> Attempt:
-    entry: dict[str, Any] = {"edges": [edge.name for edge in edges], "reason": "", "steps": []}
-    try:
-        product = run.runner.run(edges, target)
-        entry["steps"] = [record.to_dict() for record in product.records]
-        signature, runtime = product.signature, provided.runtime_for(target, run.options.provider)
-        trial = candidate.try_out(product.path, signature, runtime, run.wanted(), run.crew)
-    except StepError as error:
-        entry["reason"] = error.met
-        run.told.on(Event("step-failed", target, error.met, data=error.to_dict()))
-        return Attempt(entry, None, error)
-    verdict = trial.verdict
-    entry["reason"] = "; ".join(verdict.reasons)
-    blamed = ""
-    if verdict.word == "FAIL":
-        figures = blame.blame(edges, trial, run.runner, run.wanted(), run.crew)
-        entry["blame"] = [figure.to_dict() for figure in figures]
-        blamed = blame.told(figures)
-    run.told.on(Event("judged", target, verdict.word, trial.seconds, {"reasons": list(verdict.reasons)}))
-    return Attempt(entry, Candidate(product, trial), None, blamed)
-
-
-def _asked_dims(options: ExportOptions) -> frozenset[str]:
-    return frozenset(dim for spec in options.inputs for dim in spec.shape or () if isinstance(dim, str))
 
 
 def _warm(planned: Plan, reader: str, crew: Crew, *, is_known: bool) -> None:

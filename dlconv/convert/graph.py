@@ -236,13 +236,11 @@ _IN_THE_GRAPH = ("fp32", "fp16", "int8", "fp16-weights", "int8-weights")
 """Precisions that an ONNX graph holds: its converters carry them on."""
 
 _UNSIGNED = "weights in uint8: CPUs without VNNI sum int8 weights with saturation"
-
+_ISLANDS = "static int8 of weighted sums and what lies between them: normalisations and masks stay in float32"
 _AVERAGED = "static int8, ranges averaged over the samples: what is rare and large is cut off"
 
 _NNCF = "NNCF, OpenVINO's own quantiser, which corrects biases"
-
 _HALVED = "NNCF, weights in half of their range: CPUs without VNNI sum int8 weights with saturation"
-
 _SYMMETRIC = "Q/DQ around zero, which TensorRT alone wants"
 
 _TENSORRT_PROVIDER = "ONNX Runtime's TensorRT provider, no plan: what TensorRT lacks runs by CUDA, or on the CPU"
@@ -317,7 +315,8 @@ GRAPH: Final = ConversionGraph(
         _quantised("fp16", 1, "weights in float16: what TFLite's GPU delegates compute in", recipe="float16"),
         _quantised("fp16-weights", 1, "weights in float16", recipe="float16"),
         _quantised("int8", 1, "static int8, a scale a channel", recipe="static-int8"),
-        _quantised("int8", 2, _AVERAGED, "-average", recipe="static-int8", ranges="average"),
+        _quantised("int8", 2, _ISLANDS, "-islands", recipe="static-int8", islands=True),
+        _quantised("int8", 3, _AVERAGED, "-average", recipe="static-int8", ranges="average"),
         _quantised("int16x8", 1, "activations in 16 bits, weights in int8", recipe="static-int16x8"),
         _quantised("int8-weights", 1, "weights in int8, a scale a channel", recipe="weights-int8"),
         _edge("torchscript", "openvino", "torchscript_to_openvino", "torch-openvino", 7, _NO_ONNX),

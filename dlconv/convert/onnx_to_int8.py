@@ -12,7 +12,7 @@ import numpy as np
 from dlconv.convert import onnx_boundary, onnx_reduced
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import Unsupported
-from dlconv.graphs import onnx_keep
+from dlconv.graphs import onnx_keep, onnx_masks
 from dlconv.graphs.onnx_graph import opset_of
 from dlconv.runtimes import onnx_clipping
 from dlconv.runtimes.onnx_int8_operators import QUANTISED
@@ -45,6 +45,8 @@ def convert(step: Step) -> Made:
     is_symmetric = bool(step.settings.get("symmetric", False))
     kinds = quantization.QuantType
     keep = onnx_keep.kept(step.settings, model.graph)
+    masked = onnx_masks.before_softmax(model.graph.node)
+    keep += [node.name for node in model.graph.node if not masked.isdisjoint(node.output)]
     named = onnx_reduced.write(model, step.out_dir, step.signature).entry
     prepared = step.out_dir / _PREPARED
     (step.out_dir / named).rename(prepared)

@@ -21,7 +21,8 @@ def convert(step: Step) -> Made:
     stay float32. Every calibration sample is run; a range is that of the extremes.
 
     settings: "halved" (True: weights take half of their 8 bits, so that sums of 16 bits do not saturate), "keep", names
-    of nodes of the ONNX graph that the IR was made of, which stay in float32, and "outputs", their tensors there.
+    of nodes of the ONNX graph that the IR was made of, which stay in float32, and "outputs", by
+    which tensors the IR knows them (`onnx_reducible.outputs`).
     Raises Unsupported with nothing to quantise, and for a node to keep that the IR does not know.
     """
     if step.calibration is None:
@@ -58,22 +59,20 @@ def convert(step: Step) -> Made:
     return Made(ENTRY, step.signature, tuple(notes))
 
 
-def _kept(model: Any, wanted: Sequence[str], outputs: Mapping[str, Sequence[str]]) -> list[str]:
+def _kept(model: Any, wanted: Sequence[str], outputs: Mapping[str, Sequence[Sequence[str]]]) -> list[str]:
     """The IR's names of what ONNX nodes became: called as the node or below it ("NAME/WithoutBiases"), or what makes a
-    tensor of it."""
+    tensor of it; else what makes the nearest tensor after it that the IR has."""
     known = {
         str(node.get_friendly_name()): {name for port in node.outputs() for name in port.get_names()}
         for node in model.get_ordered_ops()
         if node.get_type_name() not in ("Constant", "Result")
     }
-    found = {
-        name: [
-            own
-            for own, tensors in known.items()
-            if own == name or own.startswith(f"{name}/") or tensors & set(outputs.get(name, ()))
-        ]
-        for name in wanted
-    }
+    found: dict[str, list[str]] = {}
+    for name in wanted:
+        first, *later = outputs.get(name, ((),))
+        called = [own for own in known if own == name or own.startswith(f"{name}/")]
+        makers = [[own for own, tensors in known.items() if tensors & set(each)] for each in (first, *later)]
+        found[name] = [*called, *makers[0]] or next(filter(None, makers), [])
     if unknown := sorted(name for name, names in found.items() if not names):
         raise Unsupported(
             f"OpenVINO's model does not know {len(unknown)} nodes of the keep-list: {', '.join(unknown[:5])}",

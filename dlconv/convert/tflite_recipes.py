@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 _WHOLE = "SOFTMAX"
 """What stays in float32: its 8 bits would be the answer's."""
+_SUMMED = frozenset({
+    "ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "CONV_2D_TRANSPOSE", "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED", "LOGISTIC", "MAX_POOL_2D", "MUL", "PAD", "PADV2", "RELU", "RESHAPE", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SPLIT", "STRIDED_SLICE", "TRANSPOSE",
+})  # fmt: skip
+"""`onnx_int8_operators.QUANTISED` by TFLite's names: what int8 is wanted for. The others are normalisations, masks and
+functions, into which a converter takes apart what ONNX has as one operator, each of whose parts would be rounded."""
+_MARKS = ("ALL_SUPPORTED", "INPUT", "OUTPUT")
+"""Words of the package's that are no operators."""
 _MOVES = {
     "EXPAND_DIMS", "GATHER", "MIRROR_PAD", "PAD", "PADV2", "RESHAPE", "SLICE", "SPLIT", "SQUEEZE", "STRIDED_SLICE",
     "TILE", "TRANSPOSE",
@@ -21,11 +30,11 @@ _MOVES = {
 """Operators of one float input that give what they were given, or a part of it, beside zeros."""
 
 
-def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = ()) -> Any:
+def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = (), islands: bool = False) -> Any:
     """ "float16", "weights-int8", "static-int8" or "static-int16x8", by the package's own words.
 
     boundary: the dtypes of "inputs" and "outputs", float32 or, with "static-int8", int8. kept: names of output tensors
-    whose operators stay as they are.
+    whose operators stay as they are. islands: of all others too but _SUMMED.
     """
     managers: Any = import_module("ai_edge_quantizer.recipe_manager")
     types: Any = import_module("ai_edge_quantizer.qtyping")
@@ -42,6 +51,9 @@ def recipe(name: str, *, boundary: Mapping[str, str], kept: Iterable[str] = ()) 
             weight_granularity=types.QuantGranularity.TENSORWISE,
         )
     whole = [(".*", operator) for operator in _whole(boundary)] if name.startswith("static-") else []
+    if islands:
+        operators = [each.name for each in types.TFLOperationName if each.name not in _MARKS]
+        whole += [(".*", operator) for operator in operators if operator not in _SUMMED]
     whole += [(f"(^|;){re.escape(tensor)}(;|$)", "ALL_SUPPORTED") for tensor in kept]
     for regex, operator in whole:
         manager.add_quantization_config(
@@ -86,13 +98,14 @@ def _integers(name: str) -> Any:
     return made[name]()
 
 
-def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Sequence[str]]) -> list[str]:
+def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Sequence[Sequence[str]]]) -> list[str]:
     """The file's output tensors of what ONNX nodes became.
 
-    keep: names of the nodes; outputs: by node, its tensors in the ONNX graph. onnx2tf calls a tensor as ONNX does, and
+    keep: names of the nodes; outputs: by node, its tensors in the ONNX graph, and those after it: of these the nearest
+    that the file has, where its converter took the node into another operator. onnx2tf calls a tensor as ONNX does, and
     what it puts before and after one after it ("NAME_nhwc", "NODE_output_nhwc"). Raises Unsupported for nodes of which
-    the file knows nothing: it was not made of the ONNX graph, or its converter took the node into another operator.
-    What the file moves about between two that stay is not rounded either.
+    the file knows nothing: it was not made of the ONNX graph. What the file moves about between two that stay is not
+    rounded either.
     """
     known = {
         graph.tensors[number].name
@@ -100,7 +113,7 @@ def kept_tensors(model: FlatModel, keep: Sequence[str], outputs: Mapping[str, Se
         for operator in graph.operators
         for number in operator.outputs
     }
-    found = {node: [name for name in known if _is_of(name, node, outputs.get(node, ()))] for node in keep}
+    found = {node: _nearest(known, node, outputs.get(node, ())) for node in keep}
     if lost := sorted(node for node, names in found.items() if not names):
         raise Unsupported(
             f"the TFLite file has no operator of {len(lost)} nodes of the keep-list: {', '.join(lost[:5])}",
@@ -125,6 +138,11 @@ def _between(graph: FlatGraph, kept: set[str]) -> set[str]:
         read.update(move.inputs if read.intersection(move.outputs) else ())
     between = made & read
     return {names[number] for move in moves for number in move.outputs if number in between}
+
+
+def _nearest(known: set[str], node: str, groups: Sequence[Sequence[str]]) -> list[str]:
+    found = ([name for name in known if _is_of(name, node, each)] for each in groups)
+    return next(filter(None, found), [])
 
 
 def _is_of(name: str, node: str, outputs: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert import tflite_quantisable, tflite_recipes
+from dlconv.convert import tflite_masks, tflite_quantisable, tflite_recipes
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes import tflite_boundary, tflite_flatbuffer
@@ -29,18 +29,22 @@ def convert(step: Step) -> Made:
     "static-int8" (activations too, their ranges from the calibration samples, all of which are run), or
     "static-int16x8" (activations in 16 bits).
 
-    settings: "ranges" ("extremes", or "average": of the samples' extremes, as the package has it, which cuts off what
-    is rare); "boundary", the dtypes of inputs and outputs, int8 with "static-int8" and float32 without; "keep", names
-    of nodes of the ONNX graph that stay in float32, and "outputs", their tensors there.
+    settings: "islands" (True: what is no weighted sum, nor moves data between those, stays in float32); "ranges"
+    ("extremes", or "average": of the samples' extremes, as the package has it, which cuts off what is rare);
+    "boundary", the dtypes of inputs and outputs, int8 with "static-int8" and float32 without; "keep", names of nodes of
+    the ONNX graph that stay in float32, and "outputs", by which tensors the file knows them (`onnx_reducible.outputs`).
     Raises Unsupported where there is nothing to reduce, and for a node to keep that the file does not know.
     """
     quantizers: Any = import_module("ai_edge_quantizer.quantizer")
     boundary = step.settings.get("boundary", _AS_IT_IS)
+    content = tflite_quantisable.content_of(step.source)
     kept = tflite_recipes.kept_tensors(
         tflite_flatbuffer.load(step.source), step.settings.get("keep", ()), step.settings.get("outputs", {})
     )
-    recipe = tflite_recipes.recipe(step.settings["recipe"], boundary=boundary, kept=kept)
-    content = tflite_quantisable.content_of(step.source)
+    name = step.settings["recipe"]
+    whole = tflite_masks.masks(content) if name.startswith("static-") else set()
+    islands = bool(step.settings.get("islands"))
+    recipe = tflite_recipes.recipe(name, boundary=boundary, kept=(*kept, *sorted(whole)), islands=islands)
     made = quantizers.Quantizer(content, recipe)
     ranges = None
     notes: tuple[str, ...] = ()

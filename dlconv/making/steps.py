@@ -81,7 +81,7 @@ class StepRunner:
         listener: Listener,
         options: ExportOptions,
         calibration: SampleSet | None = None,
-        kept_tensors: Mapping[str, Sequence[str]] | None = None,
+        kept_tensors: Mapping[str, Sequence[Sequence[str]]] | None = None,
     ) -> None:
         self._crew = crew
         self._cache = cache
@@ -94,9 +94,11 @@ class StepRunner:
         self._lock = threading.Lock()
         self._done: dict[tuple[Converter, ...], Future[Product]] = {}
 
-    def asked(self, options: ExportOptions, kept_tensors: Mapping[str, Sequence[str]] | None = None) -> StepRunner:
-        """A runner for the same source by other options. kept_tensors: of the nodes that are kept, the outputs in the
-        ONNX graph, by which other formats know them."""
+    def asked(
+        self, options: ExportOptions, kept_tensors: Mapping[str, Sequence[Sequence[str]]] | None = None
+    ) -> StepRunner:
+        """A runner for the same source by other options. kept_tensors: of the nodes that are kept, the tensors of the
+        ONNX graph by which other formats know them (`onnx_reducible.outputs`)."""
         return StepRunner(
             self._crew,
             self._cache,
@@ -174,7 +176,9 @@ class StepRunner:
         if edge.puts and self._options.keep:
             settings["keep"] = sorted(self._options.keep)
             if edge.source in ("tflite", "openvino"):
-                settings["outputs"] = {name: list(outputs) for name, outputs in self._kept_tensors.items()}
+                settings["outputs"] = {
+                    name: [list(each) for each in groups] for name, groups in self._kept_tensors.items()
+                }
         if edge.puts and self._options.boundary.dtypes:
             settings["boundary"] = self._options.boundary.to_dict()
         if edge.puts in CALIBRATED and self._calibration is not None:

@@ -57,7 +57,7 @@ def of(options: ExportOptions, source: Source) -> SampleSet | None:
         return SampleSet((first, *alike), "user")
     sizes = sampling.sizes_of(source.signature, source.samples.samples)
     # Other numbers than the samples' own, or the judge would be shown what the ranges were fitted to.
-    return sampling.draw(source.signature, RECOMMENDED, options.seed + 1000, sizes, {})
+    return sampling.draw(source.signature, RECOMMENDED, options.seed + 1000, sizes, source.bounds)
 
 
 def notes_on(chosen: SampleSet, options: ExportOptions) -> tuple[str, ...]:

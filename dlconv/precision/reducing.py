@@ -52,7 +52,7 @@ _STORED: Final = ("weight", "input")
 class Reduction:
     """A precision below float32, all that it was asked with, and the noise that it has on this model.
 
-    kept_tensors: the outputs of each node that is kept, in the ONNX graph. left: of the noise that a search may leave,
+    kept_tensors: of each node that is kept, `onnx_reducible.outputs`. left: of the noise that a search may leave,
     what it left."""
 
     precision: Precision
@@ -61,7 +61,7 @@ class Reduction:
     noise: PrecisionNoise
     preprocess: str = ""
     coverage: Coverage | None = None
-    kept_tensors: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    kept_tensors: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     left: float = 1.0
 
     @property
@@ -146,7 +146,7 @@ def reduce(
     covered = None
     if calibration is not None and calibration.origin == "user":
         covered = coverage.measure(model.path, model.signature, calibration, reference.samples.samples, crew)
-    tensors: dict[str, list[str]] = {}
+    tensors: dict[str, list[list[str]]] = {}
     if keep:
         with crew.lease("onnx") as worker:
             tensors = worker.call(

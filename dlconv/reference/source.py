@@ -38,7 +38,7 @@ FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "tra
 class Source:
     """A studied source. facts are what the study found besides: stateful, state, deterministic, opset, ...
 
-    flag is the `--input` that says what was inferred ("" where nothing was).
+    flag is the `--input` that says what was inferred ("" where nothing was). bounds: of what is drawn for its inputs.
     """
 
     artifact: Artifact
@@ -47,6 +47,7 @@ class Source:
     notes: tuple[str, ...] = ()
     flag: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
     chosen = _with_other_sizes(chosen, signature, options.seed, bounds, ranges)
     facts = {name: found[name] for name in FACTS if name in found}
     notes = tuple(found.get("notes", ()))
-    return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts)
+    return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts, bounds)
 
 
 def _refuse_strange_words(artifact: Artifact, options: SourceOptions) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +18,17 @@ _STEPS = 255
 _FLOAT = 1
 
 
-def emulate(part: Proto, ranges: Mapping[str, Sequence[float]]) -> None:
+def emulate(part: Proto, ranges: Mapping[str, Sequence[float]], whole: Container[str] = ()) -> None:
     """Make the part what `onnx_rounded_int8` runs. ranges: of its tensors, the least and the largest value, 0 between
-    them; one without a range, or with an empty one, is not rounded."""
+    them; one without a range, or with an empty one, is not rounded. whole: tensors whose makers stay
+    in float32."""
     graph = part.graph
     weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == _FLOAT}
     nodes = list(graph.node)
     del graph.node[:]
     steps: dict[str, list[str]] = {}
     for node in nodes:
-        if node.op_type not in QUANTISED:
+        if node.op_type not in QUANTISED or node.output[0] in whole:
             graph.node.append(node)
             continue
         for place, name in enumerate(list(node.input)):

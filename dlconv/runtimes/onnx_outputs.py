@@ -12,6 +12,7 @@ import numpy as np
 from dlconv.errors import RequestError
 from dlconv.graphs.onnx_clean import reads_of
 from dlconv.graphs.onnx_graph import external_tensors, inputs_of, nodes_of, read_model, subgraphs_of
+from dlconv.graphs.onnx_masks import before_softmax
 from dlconv.runtimes import onnx_fused_int8, onnx_int8_part
 from dlconv.runtimes.onnx_joined import joined
 from dlconv.runtimes.onnx_plan import program_of
@@ -89,7 +90,8 @@ def cut(
             value.CopyFrom(helper.make_tensor_value_info(value.name, element_type(dtype), sizes))
     if ranges is not None:
         inner = {maker.outputs[0] for maker, _ in joined(program_of(source).plan)}
-        onnx_int8_part.emulate(part, {name: span for name, span in ranges.items() if name not in inner})
+        spans = {name: span for name, span in ranges.items() if name not in inner}
+        onnx_int8_part.emulate(part, spans, before_softmax(model.graph.node))
     elif rounded:
         _round(part, rounded, set(floats))
     save(part, Path(to))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dlconv.graphs.int8_channels import CHANNELS, quantised
+from dlconv.graphs.onnx_masks import before_softmax
 from dlconv.runtimes.onnx_float32 import Float32Kernels, single
 from dlconv.runtimes.onnx_int8_operators import QUANTISED
 from dlconv.runtimes.onnx_joined import joined
@@ -56,7 +57,9 @@ class RoundedToInt8:
         self.kernels = Float32Kernels(program.opsets)
         self.losses: dict[tuple[str, str, str], Losses] = {}
         pairs = joined(program.plan)
+        masked = before_softmax(node.proto for node in program.plan.nodes)
         self._kept = kept | {id(activation) for maker, activation in pairs if id(maker) in kept}
+        self._kept |= {id(node) for node in program.plan.nodes if not masked.isdisjoint(node.outputs)}
         self._is_stored_alone = is_stored_alone
         self._roles = roles_of(program.plan)
         self._constants = {identity for identity, _ in constants_of(program.plan)}

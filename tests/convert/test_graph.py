@@ -48,7 +48,8 @@ def test_the_usual_way_is_through_onnx() -> None:
                                                                               "percentile"))]),
         ("openvino", ["onnx_to_int8", *(f"onnx_to_int8[{way}]" for way in ("unsigned", "entropy", "mse", "percentile")),
                       "openvino_to_int8", "openvino_to_int8[halved]"]),
-        ("tflite", ["tflite_to_reduced[int8]", "tflite_to_reduced[int8-average]"]),
+        ("tflite", ["tflite_to_reduced[int8]", "tflite_to_reduced[int8-islands]",
+                    "tflite_to_reduced[int8-average]"]),
     ],
 )  # fmt: skip
 def test_every_way_to_int8_is_among_those_that_are_tried(target: str, wanted: list[str]) -> None:
