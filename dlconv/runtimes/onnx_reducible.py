@@ -27,7 +27,7 @@ def names(path: str, precision: str) -> list[str]:
     plan = program_of(Path(path)).plan
     if precision != "int8":
         return list(_names(plan, roles_of(plan), None))
-    masked = before_softmax(node.proto for node in plan.nodes)
+    masked = before_softmax([node.proto for node in plan.nodes])
     spared = {name_of(activation) for _, activation in joined(plan)}
     spared |= {name_of(node) for node in plan.nodes if not masked.isdisjoint(node.outputs)}
     return [name for name in _names(plan, roles_of(plan), set(QUANTISED)) if name not in spared]

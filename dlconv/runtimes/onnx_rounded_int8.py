@@ -57,7 +57,7 @@ class RoundedToInt8:
         self.kernels = Float32Kernels(program.opsets)
         self.losses: dict[tuple[str, str, str], Losses] = {}
         pairs = joined(program.plan)
-        masked = before_softmax(node.proto for node in program.plan.nodes)
+        masked = before_softmax([node.proto for node in program.plan.nodes])
         self._kept = kept | {id(activation) for maker, activation in pairs if id(maker) in kept}
         self._kept |= {id(node) for node in program.plan.nodes if not masked.isdisjoint(node.outputs)}
         self._is_stored_alone = is_stored_alone

@@ -140,6 +140,54 @@ def test_a_bar_that_a_target_misses_is_searched_for_again(
     assert receipt["evidence"]["outputs"][0]["sqnr_db"] >= 58
 
 
+def attention(folder: Path) -> Path:
+    """Scores of 8 rows, of which `seen` masks some with the lowest of float32, as trained models are traced."""
+    random = np.random.default_rng(0)
+    stored = [_stored(name, random.standard_normal((16, 16)).astype(np.float32) / 8) for name in ("q", "k", "v")]
+    stored += [_stored("low", np.float32(np.finfo(np.float32).min)), _stored("one", np.float32(1))]
+    nodes = [
+        *(_node("MatMul", ["x", name], [f"x{name}"], name=name.upper()) for name in ("q", "k", "v")),
+        _node("Transpose", ["xk"], ["kt"], perm=[0, 2, 1]),
+        _node("MatMul", ["xq", "kt"], ["scores"], name="scores"),
+        _node("Cast", ["seen"], ["shown"], to=1),
+        _node("Sub", ["one", "shown"], ["hidden"]),
+        _node("Mul", ["hidden", "low"], ["mask"]),
+        _node("Add", ["scores", "mask"], ["masked"], name="masked"),
+        _node("Softmax", ["masked"], ["shares"], axis=-1),
+        _node("MatMul", ["shares", "xv"], ["y"], name="mixed"),
+    ]
+    inputs = [_value("x", [1, 8, 16]), _value("seen", [1, 1, 8], 7)]
+    path: Path = _save(folder, nodes, inputs, [_value("y", [1, 8, 16])], stored)
+    seen = np.arange(8) < random.integers(2, 9, (48, 1, 1))
+    x = random.standard_normal((48, 8, 16)).astype(np.float32)
+    np.savez(folder / "samples.npz", x=x, seen=seen.astype(np.int64))
+    return path
+
+
+def test_a_mask_leaves_attention_its_scores_on_every_target(dlconv: Callable[..., Any], tmp_path: Path) -> None:
+    path = attention(tmp_path)
+    ran = dlconv("export", path, "--to", TARGETS, "--int8", "--samples", tmp_path / "samples.npz", "-o", tmp_path)
+    assert ran.code == 0, ran.err
+    for target in TARGETS.split(","):
+        receipt = receipt_of(tmp_path / f"model-{target}-int8")
+        assert receipt["reduction"]["keep"] == []
+        taken = next(route for route in receipt["routes"] if route["outcome"] == "taken")
+        assert receipt["routes"].index(taken) == 0, "the first way holds: no other is needed"
+
+
+def test_random_calibration_draws_what_the_model_takes(dlconv: Callable[..., Any], tmp_path: Path) -> None:
+    """Rows of a table, the later the larger: with ids of 0 and 1 alone int8 would cut all others off."""
+    table = np.arange(64)[:, None] * np.ones((1, 8))
+    nodes = [_node("Gather", ["table", "ids"], ["rows"]), _node("MatMul", ["rows", "w"], ["y"])]
+    stored = [_stored("table", table.astype(np.float32)), _stored("w", np.eye(8, dtype=np.float32))]
+    path = _save(tmp_path, nodes, [_value("ids", [1, 4], 7)], [_value("y", [1, 4, 8])], stored)
+    ran = dlconv(
+        "export", path, "--to", "onnx", "--int8", "--allow-random-calibration", "--draws", "40", "-o", tmp_path
+    )
+    assert ran.code == 0, ran.err
+    assert np.max(receipt_of(tmp_path / "model-onnx-int8")["evidence"]["outputs"][0]["error"]) < 0.02
+
+
 def test_sixteen_bits_beside_eight(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
     words = ("export", digits / "digits.onnx", "--samples", digits / "samples.npz", "-o", tmp_path, "--to", "tflite")
     errors = {}
