@@ -86,7 +86,8 @@ def svg(
     for name, stand_in in INK.items():
         text = text.replace(stand_in, f"var(--{name}, {FALLBACK[name]})")
     head = (
-        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" '
+        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" '
+        rf'width="{96 * width:.0f}" height="{96 * height:.0f}" role="img" '
         rf'aria-labelledby="{key}-title {key}-told" style="{sizes}"><title id="{key}-title">'
     )
     about = f'{_text(title)}</title><desc id="{key}-told">{_text(told)}</desc>'
@@ -108,6 +109,9 @@ def _style() -> dict[str, Any]:
         "svg.fonttype": "none",
         "svg.hashsalt": "dlconv",
         "font.size": 9,
+        "font.sans-serif": [
+            "DejaVu Sans"
+        ],  # what labels are measured by; the page and a viewer have fonts of their own
         "text.color": INK["ink"],
         "text.parse_math": False,
         "axes.edgecolor": INK["line"],

@@ -1,162 +1,168 @@
-"""A picture's graph as SVG: columns by how far a node is from the source, links that pass a column have a row in it.
-
-This is the layered drawing of Sugiyama, Tagawa and Toda (1981) in its simplest form: the barycentre once, left to
-right. Lengths are inches.
+"""A picture's graph as SVG, narrower than it is high: stages stand below each other, each indented below what it is
+made of; what else leads to a stage runs beside them, and is named in it. Lengths are inches.
 """
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from dlconv.reports.html.drawing import INK, plain, svg
+from dlconv.reports.table import one_line
 
 if TYPE_CHECKING:
-    from dlconv.reports.html.pictures import Link, Node, Picture
+    from collections.abc import Mapping
 
-_LOOKS: Final = {
-    "taken": {"color": "good", "style": "solid", "width": 2.0},
-    "failed": {"color": "bad", "style": "dashed", "width": 1.4},
-    "other": {"color": "faint", "style": "solid", "width": 1.0},
-    "missing": {"color": "bad", "style": "dotted", "width": 1.4},
+    from dlconv.reports.html.pictures import Kind, Link, Picture
+
+_LOOKS: Final[Mapping[Kind, Mapping[str, Any]]] = {
+    "missing": {"color": INK["bad"], "linestyle": "dotted", "linewidth": 1.4},
+    "failed": {"color": INK["bad"], "linestyle": "dashed", "linewidth": 1.4},
+    "other": {"color": INK["faint"], "linestyle": "solid", "linewidth": 1.0},
+    "taken": {"color": INK["good"], "linestyle": "solid", "linewidth": 2.4},
 }
-_LINE, _LETTER, _PAD = 0.16, 0.078, 0.12
-_MOST_LETTERS: Final = 34
+"""The later is drawn over the earlier where they share a line."""
+
+_SAID: Final[Mapping[Kind, str]] = {"taken": "taken first", "other": "other ways", "missing": "missing here"}
+_LINE, _LETTER, _PAD, _GAP, _INDENT, _LANE = 0.17, 0.072, 0.1, 0.16, 0.26, 0.16
+_MOST_LETTERS: Final = 40
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Where all is: the columns of nodes and of what links pass through, a row of each, the columns' middles."""
+class Box:
+    """A stage, where it stands: its left upper corner, its size, its lines; at which line each further link ends."""
 
-    column: dict[str, int]
-    row: dict[str, float]
-    ways: tuple[tuple[str, ...], ...]
-    middle: tuple[float, ...]
-    pitch: float
-    size: tuple[float, float]
+    x: float
+    y: float
+    lines: tuple[str, ...]
+    arrives: Mapping[str, int]
 
-    def place(self, key: str) -> tuple[float, float]:
-        return self.middle[self.column[key]], (self.row[key] + 0.6) * self.pitch
+    @property
+    def width(self) -> float:
+        return max(map(len, self.lines)) * _LETTER + 2 * _PAD
+
+    @property
+    def height(self) -> float:
+        return len(self.lines) * _LINE + 2 * _PAD * 0.7
+
+    def at(self, line: int) -> float:
+        """The height of a line's middle."""
+        return self.y + _PAD * 0.7 + (line + 0.5) * _LINE
 
 
 def picture_svg(picture: Picture, key: str) -> str:
-    """The graph, its source to the left. key: unique in the page."""
-    layout = _layout(picture)
-    sizes = {node.key: _size(node) for node in picture.nodes}
+    """The graph, its source at the top. key: unique in the page."""
+    boxes = laid_out(picture)
+    tree = {id(link) for link in _parents(picture).values()}
+    lanes = list(dict.fromkeys(link.source for link in picture.links if id(link) not in tree))
+    right = max(box.x + box.width for box in boxes.values())
+    used = {link.kind for link in picture.links} | {node.kind for node in picture.nodes}
+    kinds = [kind for kind in _SAID if kind in used]
+    foot = max(box.y + box.height for box in boxes.values()) + _GAP
+    size = (right + (len(lanes) + 1) * _LANE, foot + 0.3)
 
     def draw(figure: Any) -> None:
+        from matplotlib.lines import Line2D
+
+        figure.set_facecolor(INK["paper"])
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        axes.set_xlim(0, layout.size[0])
-        axes.set_ylim(layout.size[1], 0)
-        for link, way in zip(picture.links, layout.ways, strict=True):
-            _draw_link(axes, link, way, layout, sizes)
+        axes.set_xlim(0, size[0])
+        axes.set_ylim(size[1], 0)
+        for link in sorted(picture.links, key=lambda link: list(_LOOKS).index(link.kind)):
+            source, target = boxes[link.source], boxes[link.target]
+            if id(link) in tree:
+                x, y = source.x + _INDENT / 2, target.at(0)
+                _arrow(axes, link, [(x, source.y + source.height), (x, y), (target.x, y)])
+            else:
+                x, y = right + _LANE * (lanes.index(link.source) + 1), target.at(target.arrives[link.source])
+                start = source.at(0)
+                _arrow(axes, link, [(source.x + source.width, start), (x, start), (x, y), (target.x + target.width, y)])
         for node in picture.nodes:
-            _draw_node(axes, node, layout.place(node.key), sizes[node.key])
+            _draw_box(axes, boxes[node.key], node.kind)
+        handles = [Line2D([], [], **_LOOKS[kind], label=_SAID[kind]) for kind in kinds]
+        place = {"loc": "upper left", "bbox_to_anchor": (0, foot), "bbox_transform": axes.transData}
+        axes.legend(handles=handles, ncols=len(handles), borderpad=0, columnspacing=1, **place)
 
-    return svg(draw, picture.title, picture.told, key, *layout.size, layout=None)
-
-
-def _size(node: Node) -> tuple[float, float]:
-    letters = max(min(len(line), _MOST_LETTERS) for line in node.lines)
-    return letters * _LETTER + 2 * _PAD, len(node.lines) * _LINE + 2 * _PAD * 0.6
+    return svg(draw, picture.title, picture.told, key, *size, layout=None)
 
 
-def _draw_node(axes: Any, node: Node, place: tuple[float, float], size: tuple[float, float]) -> None:
-    from matplotlib.patches import FancyBboxPatch
-
-    look = _LOOKS[node.kind]
-    corner = (place[0] - size[0] / 2, place[1] - size[1] / 2)
-    frame: dict[str, Any] = {
-        "facecolor": INK["paper"],
-        "edgecolor": INK[str(look["color"])],
-        "linestyle": look["style"],
-    }
-    box = FancyBboxPatch(corner, *size, boxstyle="round,pad=0,rounding_size=0.06", linewidth=look["width"], **frame)
-    axes.add_patch(box)
-    label = "\n".join(plain(line, _MOST_LETTERS) for line in node.lines)
-    axes.text(*place, label, ha="center", va="center", linespacing=1.25)
-
-
-def _draw_link(
-    axes: Any, link: Link, way: tuple[str, ...], layout: _Layout, sizes: dict[str, tuple[float, float]]
-) -> None:
-    from matplotlib.patches import FancyArrowPatch
-    from matplotlib.path import Path
-
-    points = [layout.place(key) for key in way]
-    points[0] = (points[0][0] + sizes[way[0]][0] / 2, points[0][1])
-    points[-1] = (points[-1][0] - sizes[way[-1]][0] / 2 - 0.03, points[-1][1])
-    vertices, codes = [points[0]], [Path.MOVETO]
-    for (x0, y0), (x1, y1) in pairwise(points):
-        half = (x1 - x0) / 2
-        vertices += [(x0 + half, y0), (x1 - half, y1), (x1, y1)]
-        codes += [Path.CURVE4] * 3
-    look = _LOOKS[link.kind]
-    style: dict[str, Any] = {"color": INK[str(look["color"])], "linestyle": look["style"], "linewidth": look["width"]}
-    arrow: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "fill": False}
-    axes.add_patch(FancyArrowPatch(path=Path(vertices, codes), **arrow, **style))
-    middle = points[1] if len(points) > 2 else tuple((a + b) / 2 for a, b in zip(*points, strict=True))
-    label = "\n".join(plain(line, 30) for line in link.lines)
-    above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 9}
-    ground = {"boxstyle": "square,pad=0.05", "facecolor": INK["paper"], "edgecolor": "none"}
-    axes.annotate(label, middle, bbox=ground, zorder=3, **above)
-
-
-def _layout(picture: Picture) -> _Layout:
+def laid_out(picture: Picture) -> dict[str, Box]:
+    """A box for each stage, by its key, from the top down: parents before what is made of them."""
+    parents = _parents(picture)
     column = _columns(picture)
-    before: dict[str, list[str]] = {node.key: [] for node in picture.nodes}
-    is_taken = {node.key: node.kind == "taken" for node in picture.nodes}
-    ways = []
-    for number, link in enumerate(picture.links):
-        passed = [f"\0{number}:{at}" for at in range(column[link.source] + 1, column[link.target])]
-        way = (link.source, *passed, link.target)
-        for at, key in enumerate(passed, column[link.source] + 1):
-            column[key], is_taken[key] = at, link.kind == "taken"
-        for one, two in pairwise(way):
-            before.setdefault(two, []).append(one)
-        ways.append(way)
-    row = _rows(column, before, is_taken)
-    width, middle = 0.05, []
-    for at in range(1 + max(column.values())):
-        widest = max(_size(node)[0] for node in picture.nodes if column[node.key] == at)
-        middle.append(width + widest / 2)
-        labels = [len(line) for link in picture.links if column[link.source] == at for line in link.lines]
-        width += widest + 0.35 + _LETTER * max([min(length, 30) for length in labels], default=0)
-    label = _LINE * max([len(link.lines) for link in picture.links], default=0)  # it stands above its link
-    pitch = 0.2 + max([_size(node)[1] for node in picture.nodes]) + label / 2
-    height = (max(row.values()) + 1.2) * pitch
-    return _Layout(column, row, tuple(ways), tuple(middle), pitch, (width - 0.3, height))
+    nodes = {node.key: node for node in picture.nodes}
+    boxes: dict[str, Box] = {}
+    below = 0.05
+
+    def place(key: str, depth: int) -> None:
+        nonlocal below
+        lines = [plain(", ".join(nodes[key].lines[:2]), _MOST_LETTERS), *_wrapped(", ".join(nodes[key].lines[2:]))]
+        lines += _wrapped(_way("by", parents[key])) if key in parents else ()
+        arrives = {}
+        for link in picture.links:
+            if link.target == key and link is not parents[key]:
+                arrives[link.source] = len(lines)
+                lines += _wrapped(_way("or", link))
+        boxes[key] = Box(0.05 + depth * _INDENT, below, tuple(lines), arrives)
+        below += boxes[key].height + _GAP
+        for child in sorted((each for each in nodes if _source(parents, each) == key), key=column.__getitem__):
+            place(child, depth + 1)
+
+    for key in nodes:
+        if key not in parents:
+            place(key, 0)
+    return boxes
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(one_line(text), _MOST_LETTERS, break_on_hyphens=False)
+
+
+def _way(word: str, link: Link) -> str:
+    return f"{word} {', '.join(link.lines)}"
+
+
+def _parents(picture: Picture) -> dict[str, Link]:
+    """The link that a stage stands below: the one that is taken, else the first."""
+    found: dict[str, Link] = {}
+    for link in picture.links:
+        if link.target not in found or (link.kind == "taken" != found[link.target].kind):
+            found[link.target] = link
+    return found
+
+
+def _source(parents: Mapping[str, Link], key: str) -> str:
+    return parents[key].source if key in parents else ""
 
 
 def _columns(picture: Picture) -> dict[str, int]:
-    """The longest way from the source, in links."""
-    before: dict[str, list[str]] = {node.key: [] for node in picture.nodes}
-    for link in picture.links:
-        before[link.target].append(link.source)
-    column: dict[str, int] = {}
-
-    def place(key: str) -> int:
-        if key not in column:
-            column[key] = 1 + max((place(source) for source in before[key]), default=-1)
-        return column[key]
-
-    for key in before:
-        place(key)
+    """The longest way from the source, in links: what others need comes before them."""
+    column = {node.key: 0 for node in picture.nodes}
+    for _ in picture.nodes:
+        for link in picture.links:
+            column[link.target] = max(column[link.target], column[link.source] + 1)
     return column
 
 
-def _rows(column: dict[str, int], before: dict[str, list[str]], is_taken: dict[str, bool]) -> dict[str, float]:
-    """Rows keep the order of what is to the left; what is taken comes first."""
-    row: dict[str, float] = {}
-    for at in range(1 + max(column.values())):
-        wanted = {}
-        for key in (key for key in column if column[key] == at):
-            known = [row[source] for source in before[key]]
-            wanted[key] = sum(known) / len(known) if known else 0.0
-        next_row = 0.0
-        for key in sorted(wanted, key=lambda key: (not is_taken[key], wanted[key])):
-            row[key] = max(next_row, 0.0 if is_taken[key] else wanted[key])
-            next_row = row[key] + (1.0 if "\0" not in key else 0.8)
-    return row
+def _draw_box(axes: Any, box: Box, kind: Kind) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    look = _LOOKS[kind]
+    frame = {"edgecolor": look["color"], "linestyle": look["linestyle"], "linewidth": look["linewidth"]}
+    shape = "round,pad=0,rounding_size=0.06"
+    axes.add_patch(
+        FancyBboxPatch((box.x, box.y), box.width, box.height, boxstyle=shape, facecolor=INK["paper"], **frame)
+    )
+    for number, line in enumerate(box.lines):
+        weight = "bold" if number == 0 else "normal"
+        axes.text(box.x + _PAD, box.at(number), plain(line, _MOST_LETTERS), weight=weight, va="center_baseline")
+
+
+def _arrow(axes: Any, link: Link, points: list[tuple[float, float]]) -> None:
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
+    arrow = {"arrowstyle": "-|>", "mutation_scale": 8, "shrinkB": 1, "fill": False}
+    axes.add_patch(FancyArrowPatch(path=Path(points), **arrow, **_LOOKS[link.kind]))

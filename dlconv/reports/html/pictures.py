@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -112,9 +113,8 @@ def of_plan(plan: Plan) -> Picture:
             "taken" if any(link.kind == "taken" and stage in (link.source, link.target) for link in links) else "other"
         )
         if goal is not None and goal.chosen is None:
-            nodes.append(
-                Node(stage, (stage, *(f"lacks {lack.toolchain}" for lack in goal.lacks), "out of reach"), "missing")
-            )
+            lacks = ", ".join(lack.toolchain for lack in goal.lacks)
+            nodes.append(Node(stage, (stage, "out of reach", *([f"lacks {lacks}"] if lacks else [])), "missing"))
         else:
             nodes.append(Node(stage, (stage, "target") if goal else (stage,), reached))
     told = "; ".join(f"{goal.target}: {goal.chosen.route if goal.chosen else goal.why}" for goal in plan.targets)
@@ -132,8 +132,8 @@ def _link_lines(
     """The converter that would be taken, or the first, by name; how many others lead the same way; what they lack."""
     ranked = sorted(names, key=lambda name: name not in chosen)
     others = [f"and {len(names) - 1} more"] if len(names) > 1 else []
-    lacks = dict.fromkeys(f"lacks {toolchains[name]}" for name in names if toolchains[name] in lacking)
-    return (ranked[0], *others, *lacks)
+    lacks = dict.fromkeys(toolchains[name] for name in names if toolchains[name] in lacking)
+    return (ranked[0], *others, *([f"lacks {', '.join(lacks)}"] if lacks else []))
 
 
 def _kind_of(names: Sequence[str], chosen: set[str], here: set[str]) -> Kind:
@@ -146,6 +146,15 @@ _DOT = {"taken": "style=bold", "failed": 'style=dashed color="#b3261e"', "other"
 _MERMAID = {"taken": "==>", "failed": "-.->", "other": "-->", "missing": "-.->"}
 
 
+def _label(link: Link) -> tuple[str, ...]:
+    """A link's label, short, or the drawing is too wide to be read: of a converter that is named for the two stages,
+    its variant alone."""
+    name, _, variant = link.lines[0].partition("[")
+    is_plain = name == f"{link.source}_to_{link.target}".replace("-", "_").replace("_as_given", "")
+    told = ((f"[{variant}",) * bool(variant) if is_plain else link.lines[:1]) + link.lines[1:]
+    return tuple(line for each in told for line in textwrap.wrap(one_line(each), 22, break_on_hyphens=False))
+
+
 def as_dot(picture: Picture) -> str:
     """In Graphviz' language."""
 
@@ -154,17 +163,18 @@ def as_dot(picture: Picture) -> str:
         return '"' + "\\n".join(texts) + '"'
 
     names = {node.key: f"n{number}" for number, node in enumerate(picture.nodes)}
-    lines = [f"digraph {quoted([picture.title])} {{", "  rankdir=LR;", "  node [shape=box fontname=sans];"]
+    lines = [f"digraph {quoted([picture.title])} {{", "  node [shape=box fontname=sans];", "  edge [fontname=sans];"]
     lines += [f"  {names[node.key]} [label={quoted(node.lines)} {_DOT[node.kind]}];" for node in picture.nodes]
     lines += [
-        f"  {names[link.source]} -> {names[link.target]} [label={quoted(link.lines)} {_DOT[link.kind]}];"
+        f"  {names[link.source]} -> {names[link.target]} [label={quoted(_label(link))} {_DOT[link.kind]}];"
         for link in picture.links
     ]
     return "\n".join([*lines, "}"])
 
 
 def as_mermaid(picture: Picture) -> str:
-    """In Mermaid's language, which Markdown pages of code forges draw."""
+    """In Mermaid's language, which Markdown pages of code forges draw. What leads no further stands two in a row, by
+    links that are not seen: Mermaid would put all of it side by side, and shrink the letters."""
 
     def quoted(lines: Sequence[str]) -> str:
         # "#35;" is its escape of a "#"; quotes and angle brackets have the like.
@@ -172,12 +182,14 @@ def as_mermaid(picture: Picture) -> str:
         return '"' + "<br>".join(texts) + '"'
 
     names = {node.key: f"n{number}" for number, node in enumerate(picture.nodes)}
-    lines = ["flowchart LR"]
+    lines = ['%%{init: {"flowchart": {"nodeSpacing": 15, "rankSpacing": 35, "padding": 8}}}%%', "flowchart TD"]
     lines += [f"  {names[node.key]}[{quoted(node.lines)}]:::{node.kind}" for node in picture.nodes]
-    lines += [
-        f"  {names[link.source]} {_MERMAID[link.kind]}|{quoted(link.lines)}| {names[link.target]}"
-        for link in picture.links
-    ]
+    for link in picture.links:
+        told = _label(link)
+        label = f"|{quoted(told)}|" if told else ""
+        lines.append(f"  {names[link.source]} {_MERMAID[link.kind]}{label} {names[link.target]}")
+    ends = [name for key, name in names.items() if all(link.source != key for link in picture.links)]
+    lines += [f"  {one} ~~~ {other}" for one, other in zip(ends, ends[2:], strict=False)]
     styles = {"taken": "stroke-width:3px", "missing": "stroke-dasharray:5 5", "failed": "stroke:#b3261e"}
     used = {node.kind for node in picture.nodes}
     return "\n".join([*lines, *(f"  classDef {kind} {style}" for kind, style in styles.items() if kind in used)])

@@ -12,10 +12,11 @@ import pytest
 from dlconv.asked.options import ExportOptions
 from dlconv.formats import Format
 from dlconv.planning import Lack, Plan, TargetPlan, make
-from dlconv.reports.html.graph_svg import picture_svg
+from dlconv.reports.html.graph_svg import laid_out, picture_svg
 from dlconv.reports.html.pictures import Link, Node, Picture, as_dot, as_mermaid, of_plan, of_routes
 
 RECORDS: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[1] / "records.py"))
+TEXT = "{http://www.w3.org/2000/svg}text"
 TARGETS = ("onnx", "onnxruntime", "openvino", "tflite", "saved-model")
 
 
@@ -72,6 +73,39 @@ HOSTILE = Picture(
 )
 
 
+ROUTES = {
+    "torchscript": (Format.TORCHSCRIPT, (*TARGETS, "tensorrt")),
+    "one": (Format.ONNX, ("openvino",)),
+    "keras": (Format.KERAS, ("onnx", "tflite", "openvino", "tensorrt")),
+    "frozen": (Format.FROZEN_GRAPH, ("onnx", "tflite", "openvino")),
+}
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_a_drawn_plan_fits_a_readme_and_half_a_sheet(name: str) -> None:
+    source, targets = ROUTES[name]
+    picture = of_plan(make(source, ExportOptions(targets, Path())))
+    drawn = ElementTree.fromstring(picture_svg(picture, "p"))
+    width, height = (float(drawn.attrib[side]) for side in ("width", "height"))
+    assert width <= 480, "of the 800 of a README, letters of 12"
+    assert height <= 1000, "A4 at 96 dots an inch, without its margins"
+    assert name == "one" or width < height
+    scale = width / float(drawn.attrib["viewBox"].split()[2])
+    letters = [float(found) for found in re.findall(r"font-size: ([\d.]+)px", picture_svg(picture, "p"))]
+    assert letters and min(letters) * scale >= 11.9
+
+
+def test_every_way_to_a_stage_is_named_in_it(plan: Plan) -> None:
+    picture = of_plan(lacking(plan, "litert-torch"))
+    texts = [(each.text or "").strip() for each in ElementTree.fromstring(picture_svg(picture, "p")).iter(TEXT)]
+    told = " ".join(texts)
+    for link in picture.links:
+        for line in link.lines:
+            assert line in told, line
+    assert not [text for text in texts if "…" in text]
+    assert {"taken first", "other ways", "missing here"} <= set(texts), "what a line's look means is told"
+
+
 def test_dot_is_quoted() -> None:
     text = as_dot(HOSTILE)
     assert r'n0 [label="q\"uo\\te <b>#&]"' in text
@@ -89,15 +123,19 @@ def test_mermaid_is_quoted() -> None:
 def test_every_node_is_drawn_apart_from_every_other(plan: Plan) -> None:
     picture = of_plan(plan)
     drawn = ElementTree.fromstring(picture_svg(picture, "p"))
-    texts = [(each.text or "") for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    texts = [(each.text or "") for each in drawn.iter(TEXT)]
     for node in picture.nodes:
-        assert node.lines[0] in texts
-    from dlconv.reports.html.graph_svg import _layout, _size
+        assert any(text.split(", ")[0] == node.lines[0] for text in texts)
+    boxes = list(laid_out(picture).values())
+    width, height = (float(each) for each in drawn.attrib["viewBox"].split()[2:])
+    for index, box in enumerate(boxes):
+        assert box.x >= 0 and 72 * (box.x + box.width) <= width
+        assert box.y >= 0 and 72 * (box.y + box.height) <= height
+        assert all(box.y + box.height < below.y for below in boxes[index + 1 :])
 
-    layout = _layout(picture)
-    boxes = [(layout.place(node.key), _size(node)) for node in picture.nodes]
-    for index, ((x, y), (width, height)) in enumerate(boxes):
-        assert x - width / 2 >= 0 and x + width / 2 <= layout.size[0]
-        assert y - height / 2 >= 0 and y + height / 2 <= layout.size[1]
-        for (x1, y1), (width1, height1) in boxes[index + 1 :]:
-            assert abs(x - x1) >= (width + width1) / 2 or abs(y - y1) >= (height + height1) / 2
+
+def test_labels_of_mermaid_and_dot_leave_out_what_both_ends_say(plan: Plan) -> None:
+    for text in (as_mermaid(of_plan(plan)), as_dot(of_plan(plan))):
+        assert "onnx_to_onnx" not in text and "onnx_to_openvino" not in text
+        assert "[onnxsim]" in text
+    assert "flowchart TD" in as_mermaid(of_plan(plan)) and "rankdir" not in as_dot(of_plan(plan))
