@@ -62,12 +62,8 @@ def lines(tuned: Tuned, *, with_table: bool = True) -> Iterator[str]:
 
 def remarks(tuned: Tuned) -> Iterator[str]:
     """What is to be said of the contenders besides: which were not measured and why, what is of no use, the noise."""
-    told: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for each in tuned.contenders:
-        if not each.is_measured:
-            told.setdefault((each.word, each.reasons), []).append(each.name)
-    for (word, reasons), names in told.items():
-        yield f"{word}: {one_line('; '.join(names))}"
+    for (word, reasons), contenders in not_measured(tuned).items():
+        yield f"{word}: {one_line('; '.join(each.name for each in contenders))}"
         yield from (f"  {one_line(reason)}" for reason in reasons)
     yield from (one_line(use) for use in tuned.uses)
     if any(each.drop is not None for each in tuned.contenders):
@@ -148,6 +144,26 @@ def _narrow(row: tuple[str, ...]) -> tuple[str, ...]:
     return (name, ms, ratio.replace("inconclusive", "?"), *figures, mark if word == "PASS" and mark else word)
 
 
-def misses(tuned: Tuned, contender: Contender) -> tuple[str, ...]:
-    """Why a measured contender does not meet what is asked; () where it does."""
-    return judged(contender, tuned.wish).reasons if contender.is_measured else contender.reasons
+def not_measured(tuned: Tuned) -> dict[tuple[str, tuple[str, ...]], list[Contender]]:
+    """Those of one word for one reason, together."""
+    told: dict[tuple[str, tuple[str, ...]], list[Contender]] = {}
+    for each in tuned.contenders:
+        if not each.is_measured:
+            told.setdefault((each.word, each.reasons), []).append(each)
+    return told
+
+
+def why_not(tuned: Tuned, contender: Contender) -> str:
+    """Why a measured contender did not win; "" of the winner."""
+    if missed := judged(contender, tuned.wish).reasons:
+        return "; ".join(missed)
+    winner = tuned.winner
+    if winner is None or contender == winner:
+        return ""
+    times, size_times = (one / other for one, other in zip(contender.costs[:2], winner.costs[:2], strict=True))
+    if contender.timing and winner.timing and not contender.timing.ties_with(winner.timing) and times > 1:
+        return f"{times:.3g} times the winner's time"
+    tied = "its time is within the noise of the winner's"
+    if size_times > 1:
+        return f"{tied}, its size {size_times:.3g} times"
+    return f"{tied}, and it is no smaller and no more exact"

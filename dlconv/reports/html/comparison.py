@@ -20,28 +20,28 @@ def compared(before: Report, now: Report) -> list[dict[str, Any]]:
     """A comparison for each outcome of either report; those that one of the two lacks are told as such."""
     old = {_key(outcome): outcome for outcome in before.outcomes}
     new = {_key(outcome): outcome for outcome in now.outcomes}
-    return [
-        {"key": key, "old": old.get(key), "new": new.get(key), "groups": _groups(old.get(key), new.get(key))}
-        for key in dict.fromkeys([*new, *old])
-    ]
+    keys = dict.fromkeys([*new, *old])
+    return [{"key": key, "old": old.get(key), "new": new.get(key), **_rows(old.get(key), new.get(key))} for key in keys]
 
 
 def _key(outcome: Outcome) -> tuple[str, str, str]:
     return outcome.model, outcome.target, outcome.precision
 
 
-def _groups(old: Outcome | None, new: Outcome | None) -> list[dict[str, Any]]:
-    """Tables of what to see; each row is a name, the figure before, the figure now, and a word on the change."""
+def _rows(old: Outcome | None, new: Outcome | None) -> dict[str, list[tuple[str, str, str, str]]]:
+    """Each row is a name, the figure before, the figure now, and a word on the change: those that changed, and others.
+    Even: the runs of one model differ by as much."""
     if old is None or new is None:
-        return []
-    groups = (
-        ("Verdict", list(_verdict(old, new))),
-        ("Errors", list(_errors(old, new))),
-        ("Size and latency", list(_figures(old.body, new.body))),
-        ("Versions and machine", list(_environment(old.body, new.body))),
-        ("Source and route", list(_source(old.body, new.body))),
-    )
-    return [{"title": title, "rows": rows} for title, rows in groups if rows]
+        return {"changed": [], "kept": []}
+    rows = [
+        *_verdict(old, new),
+        *_errors(old, new),
+        *_figures(old.body, new.body),
+        *_environment(old.body, new.body),
+        *_source(old.body, new.body),
+    ]
+    kept = [row for row in rows if row[3].partition(" (")[0] in ("same", "even", "")]
+    return {"changed": [row for row in rows if row not in kept], "kept": kept}
 
 
 def _verdict(old: Outcome, new: Outcome) -> Iterator[tuple[str, str, str, str]]:

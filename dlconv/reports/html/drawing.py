@@ -30,7 +30,12 @@ INK: Final = {
 }
 """The CSS variable, and the colour that stands for it until the SVG is written."""
 
+WIDTH: Final = 3.7
+"""Inches: what a phone has beside its margins. On wider screens two stand beside each other."""
+
 SERIES: Final = ("first", "second", "third", "fourth")
+MARKERS: Final = "os^v"
+"""Of a series, besides its colour."""
 
 FALLBACK: Final = {
     "ink": "#1b1c1d",
@@ -56,7 +61,7 @@ def svg(
     title: str,
     told: str,
     key: str,
-    width: float = 7.2,
+    width: float = WIDTH,
     height: float = 2.4,
     layout: Literal["constrained"] | None = "constrained",
 ) -> str:
@@ -78,9 +83,8 @@ def svg(
         # The canvas itself: `savefig` would draw all of it once more, to measure what it then does not ask.
         FigureCanvasSVG(figure).print_svg(written, metadata={"Date": None, "Creator": None})
     text = written.getvalue()
-    sizes = (
-        f"min-width: {width:.1f}in; max-width: {width * 1.25:.1f}in"  # narrower, its 9 points would not be 12 pixels
-    )
+    # Narrower, its 9 points would be less than 11 pixels; wider, its letters would be larger than the page's.
+    sizes = f"min-width: {0.92 * width:.2f}in; max-width: {1.35 * width:.2f}in"
     text = _ANNOTATIONS.sub("", text[text.index("<svg ") :])
     text = _ID.sub(rf"\g<1>{key}-", text)
     for name, stand_in in INK.items():

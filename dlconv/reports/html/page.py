@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 _MOST_OPERATORS = 25
+_HEADLINES = {"PARTED": "They part", "TOGETHER": "They go together", "INCONCLUSIVE": "Nothing could be compared"}
 
 
 def document(report: Report, timings: Sequence[Timing] = (), baseline: Report | None = None, command: str = "") -> str:
@@ -36,30 +37,25 @@ def document(report: Report, timings: Sequence[Timing] = (), baseline: Report | 
     """
     outcomes = [views.of_outcome(report, index) for index in range(len(report.outcomes))]
     rows = [
-        (f"{outcome.target} {outcome.precision}: {check.subject}", check.figures)
+        (f"{outcome.name}: {check.subject}", check.figures)
         for outcome in report.outcomes
         for check in outcome.checks
         if check.name == "parity"
     ]
-    models = {outcome.model for outcome in report.outcomes}
-    if len(models) > 1:
-        rows = [
-            (f"{outcome.model} {outcome.target}: {check.subject}", check.figures)
-            for outcome in report.outcomes
-            for check in outcome.checks
-            if check.name == "parity"
-        ]
     return rendered(
         "report.html.j2",
         report=report,
         matrix=views.matrix(report),
         troubles=views.troubles(report),
         overview_svg=plots.overview(rows, "overview"),
+        outputs=len(rows),
+        most_rows=plots.MOST_ROWS,
         outcomes=outcomes,
         timings=[
             {"timing": timing, "id": f"t{index}", "latency": views.latency(timing.evidence, timing.checks, f"t{index}")}
             for index, timing in enumerate(timings)
         ],
+        timings_hold=all(check.verdict.word == "PASS" for timing in timings for check in timing.checks),
         comparison=None if baseline is None else compared(baseline, report),
         command=command,
     )
@@ -89,7 +85,7 @@ def difference(found: Difference, command: str = "") -> str:
     return rendered(
         "differences.html.j2",
         found=found,
-        headline=f"{found.word.capitalize()}: {found.candidate}",
+        headline=_HEADLINES[found.word],
         sentences=differences.sentences(found),
         noise_svg=plots.noise(found, "noise"),
         ranked=found.ranked,
@@ -118,7 +114,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_plain,
     )
-    environment.filters |= {"number": views.number, "size": size, "duration": duration, "word": _known_word}
+    environment.filters |= {
+        "number": views.number,
+        "size": size,
+        "duration": duration,
+        "word": _known_word,
+        "when": views.when,
+    }
     return environment
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from dlconv.reports.html.drawing import INK, SERIES, plain, svg
+from dlconv.reports.html.drawing import INK, MARKERS, SERIES, plain, svg
 from dlconv.validators.spread import Spread
 
 if TYPE_CHECKING:
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from dlconv.diffing.difference import Difference
     from dlconv.validators.latency import LatencyEvidence, SideEvidence
 
-MOST_ROWS: Final = 40
+MOST_ROWS: Final = 20
 """Outputs in an overview: those nearest to their bars; the tables have all."""
 
 MOST_HISTOGRAMS: Final = 4
+_LEGEND: Final = 0.17
+"""The height of a line of a legend, in inches."""
+_ROW: Final = 0.38
+"""The height of a row with its name above it, in inches."""
 _LEAST_SHOWN: Final = 1e-6
 """An error that is this part of its bar, or less, is drawn at the left end."""
 
@@ -41,7 +45,7 @@ def logarithmic(axis: Any, steps: tuple[float, ...] = (1.0,)) -> None:
     """A logarithmic axis with ticks at the steps of a decade, written plainly."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=steps, numticks=9))
+    axis.set_major_locator(LogLocator(subs=steps, numticks=7))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: _decade(value)))
@@ -64,8 +68,11 @@ def overview(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> str:
     shown = [nearness(figures["error"], figures["bar"]) for _, figures in ranked]
     most = max([10.0, *(each * 3 for each in shown if math.isfinite(each))])
 
+    height = 0.75 + _ROW * len(ranked)
+
     def draw(figure: Any) -> None:
-        axes = figure.add_subplot()
+        # No label is outside but those of the ticks: there is no need to measure them.
+        axes = figure.add_axes((0.03, 0.5 / height, 0.94, 1 - 0.7 / height))
         axes.set_xscale("log")
         logarithmic(axes.xaxis)
         ends = [min(max(each, _LEAST_SHOWN), most) for each in shown]
@@ -78,24 +85,26 @@ def overview(rows: Sequence[tuple[str, Mapping[str, Any]]], key: str) -> str:
                 place = {"xytext": (-8, 0), "textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 9}
                 axes.annotate("no number", (end, row), **place)
         axes.axvline(1, color=INK["ink"], linewidth=1.2)
-        axes.annotate(
-            "bar",
-            (1, 1),
-            xycoords=("data", "axes fraction"),
-            ha="center",
-            va="bottom",
-            fontsize=9,
-            annotation_clip=False,
-        )
-        axes.set_yticks(range(len(ranked)), [plain(label) for label, _ in ranked])
+        top = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom", "annotation_clip": False}
+        axes.annotate("bar", (1, 1), fontsize=9, **top)
         axes.set_xlim(_LEAST_SHOWN / 2, most * 2)
-        axes.set_ylim(len(ranked) - 0.4, -0.6)
+        _name_rows(axes, [label for label, _ in ranked])
         axes.set_xlabel("error / bar")
-        axes.grid(axis="y", visible=False)
 
     beyond = sum(not each <= 1 for each in shown)
     told = f"{len(shown)} outputs, {beyond} beyond their bars. The nearest: {ranked[0][0]} at {shown[0]:.3g} of its bar"
-    return svg(draw, "Errors in units of their bars", told, key, height=0.7 + 0.22 * len(ranked))
+    return svg(draw, "Errors in units of their bars", told, key, height=height, layout=None)
+
+
+def _name_rows(axes: Any, names: Sequence[str]) -> None:
+    """Names of rows 0, 1, ... above what is drawn in them: beside it there is no room on a phone."""
+    axes.set_ylim(len(names) - 0.5, -0.9)
+    axes.set_yticks([])
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+    for row, name in enumerate(names):
+        place = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
+        axes.annotate(plain(name, 46), (0.01, row - 0.42), **place)
 
 
 def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -109,23 +118,28 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
 
     def draw(figure: Any) -> None:
         # Labels are short and known: there is no need to measure them.
-        room = {"left": 0.08, "right": 0.98, "bottom": 0.55 / height, "top": 1 - 0.4 / height, "hspace": 0.85}
+        room = {"left": 0.15, "right": 0.97, "bottom": 0.55 / height, "top": 1 - 0.4 / height, "hspace": 0.85}
         many = figure.subplots(len(ranked), 1, squeeze=False, gridspec_kw=room)[:, 0]
         for axes, figures in zip(many, ranked, strict=True):
             spread = Spread.from_dict(figures["spread"])
             axes.set_xscale("log")
             logarithmic(axes.xaxis)
             axes.stairs(spread.counts, spread.edges, fill=True, color=INK["first"])
-            marks = ((float(figures["floor"]), "floor", "dotted"), (float(figures["bar"]), "bar", "solid"))
-            for place, name, style in marks:
+            marks = ((float(figures["floor"]), "noise floor", "dotted"), (float(figures["bar"]), "bar", "solid"))
+            # Their names stand to the two sides, or they lie upon each other where the marks are near.
+            for side, (place, name, style) in zip(("right", "left"), sorted(marks), strict=True):
                 if place > 0 and math.isfinite(place):
                     axes.axvline(place, color=INK["ink"], linestyle=style, linewidth=1.2)
                     top = ("data", "axes fraction")
-                    axes.annotate(name, (place, 1), xycoords=top, ha="center", va="bottom", fontsize=9)
+                    axes.annotate(name, (place, 1), xycoords=top, ha=side, va="bottom", fontsize=9)
+            if 0 < (largest := float(figures["error"])) < math.inf:
+                is_beyond = not largest <= float(figures["bar"])
+                look = {"color": INK["bad" if is_beyond else "first"], "clip_on": False, "markersize": 7}
+                axes.plot(largest, 0, "X", **look)
             beside = [f"{spread.zeros:,} exact"] * bool(spread.zeros) + [f"{spread.endless:,} infinite or NaN"] * bool(
                 spread.endless
             )
-            axes.set_title(", ".join([plain(str(figures["name"])), *beside]), pad=12)
+            axes.set_title(plain(", ".join([str(figures["name"]), *beside]), 46), pad=14)
             axes.set_ylabel("elements")
             axes.locator_params(axis="y", nbins=3)
         many[-1].set_xlabel("error of an element / scale of the output")
@@ -151,7 +165,7 @@ def latencies(evidence: LatencyEvidence, key: str) -> str:
             if side.spread is not None and side.spread.counts:
                 axes.stairs(side.spread.counts, side.spread.edges, fill=True, color=colour, alpha=0.45)
             _mark_percentiles(axes, side, colour)
-            axes.set_title(plain(side.name), pad=12)
+            axes.set_title(plain(side.name, 46), pad=14)
             axes.set_yticks([])
             axes.margins(y=0.25)
         many[-1].set_xlim(*_most_of(sides))
@@ -179,7 +193,8 @@ def _mark_percentiles(axes: Any, side: SideEvidence, colour: str) -> None:
             axes.axvspan(each.low_ms, each.high_ms, color=colour, alpha=0.18, linewidth=0)
         top = ("data", "axes fraction")
         if name in ("p50", "p99"):
-            axes.annotate(name, (each.value_ms, 1), xycoords=top, ha="center", va="bottom", fontsize=9)
+            aside = "right" if name == "p50" else "left"  # of each other, where they are near
+            axes.annotate(name, (each.value_ms, 1), xycoords=top, ha=aside, va="bottom", fontsize=9)
 
 
 def _told_percentiles(side: SideEvidence) -> str:
@@ -208,26 +223,27 @@ def ratios(evidence: LatencyEvidence, bars: Mapping[str, float], key: str) -> st
             axes.plot(ratio.ratio, row, "D", color=colour, markersize=6)
             if name in bars:
                 axes.plot([bars[name]] * 2, [row - 0.35, row + 0.35], color=INK["bad"], linewidth=2)
-        axes.set_yticks(range(len(found)), [plain(name) for name, _ in found])
-        axes.set_ylim(len(found) - 0.5, -0.5)
-        axes.grid(axis="y", visible=False)
         _plain_ticks(axes, [value for _, ratio in found for value in (ratio.low, ratio.high, *ratio.rounds)])
-        axes.set_xlabel(f"times the time of {plain(evidence.sides[0].name)}; grey: the baseline against itself")
+        _name_rows(axes, [name for name, _ in found])
+        axes.set_xlabel(plain(f"times the time of {evidence.sides[0].name}", 46))
 
     parts = (f"{name}: {each.ratio:.4g} times ({each.low:.4g} to {each.high:.4g}), {each.word}" for name, each in found)
     told = f"{'; '.join(parts)}; the baseline differs from itself by up to {100 * evidence.noise:.1f}%"
-    return svg(draw, f"Time against {evidence.sides[0].name}", told, key, height=0.75 + 0.4 * len(found))
+    return svg(draw, f"Time against {evidence.sides[0].name}", told, key, height=0.75 + _ROW * len(found))
 
 
 def _plain_ticks(axes: Any, values: Sequence[float]) -> None:
     """Ticks of a logarithmic axis that spans less than a decade or two, as plain numbers."""
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-    low, high = min([0.95, *values]), max([1.05, *values])
-    steps = [0.1, 0.2, 0.5, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100]
-    axes.set_xlim(low / 1.05, high * 1.05)
-    axes.xaxis.set_major_locator(FixedLocator([step for step in steps if low / 1.05 <= step <= high * 1.05]))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    low, high = min([0.95, *values]) / 1.05, max([1.05, *values]) * 1.05
+    shown = [1.0]  # and what else there is room for
+    for step in (0.5, 2, 0.1, 10, 0.9, 1.1, 0.8, 1.25, 1.5, 0.2, 3, 5, 20, 50, 100):
+        if low <= step <= high and all(abs(math.log(step / each)) > math.log(high / low) / 8 for each in shown):
+            shown.append(step)
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -242,20 +258,28 @@ def warm_ups(evidence: LatencyEvidence, key: str) -> str:
         axes = figure.add_subplot()
         for number, side in enumerate(traced):
             colour = INK[SERIES[number % len(SERIES)]]
+            look = {"marker": MARKERS[number % len(MARKERS)], "markersize": 3}
             for index, each in enumerate(side.warm_ups):
-                label = plain(side.name) if index == 0 else None
+                label = plain(side.name, 40) if index == 0 else None
                 style = "solid" if each.is_settled else "dotted"
                 windows = range(1, len(each.windows_ms) + 1)
-                axes.plot(windows, each.windows_ms, color=colour, linestyle=style, linewidth=1, label=label, marker=".")
+                axes.plot(windows, each.windows_ms, color=colour, linestyle=style, linewidth=1, label=label, **look)
         axes.set_yscale("log")
         logarithmic(axes.yaxis, (1.0, 2.0, 5.0))
         axes.set_xlabel("window")
         axes.set_ylabel("median, ms")
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        legend(axes)
 
     restless = sum(not each.is_settled for side in traced for each in side.warm_ups)
     count = sum(len(side.warm_ups) for side in traced)
-    return svg(draw, "Warm-up", f"{count} processes, of which {restless} did not settle", key, height=2.2)
+    return svg(
+        draw, "Warm-up", f"{count} processes, of which {restless} did not settle", key, height=2 + _LEGEND * len(traced)
+    )
+
+
+def legend(axes: Any, **further: Any) -> None:
+    """A legend above the axes, an entry a line: beside them there is no room on a phone."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderpad=0, borderaxespad=0.3, labelspacing=0.2, **further)
 
 
 def operators(counts: Mapping[str, float], title: str, label: str, key: str, most: int = 15) -> str:
@@ -266,7 +290,9 @@ def operators(counts: Mapping[str, float], title: str, label: str, key: str, mos
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        axes.barh([plain(name) for name, _ in ranked], [count for _, count in ranked], color=INK["first"], height=0.7)
+        axes.barh(
+            [plain(name, 22) for name, _ in ranked], [count for _, count in ranked], color=INK["first"], height=0.7
+        )
         axes.invert_yaxis()
         axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(label)
@@ -301,7 +327,7 @@ def noise(found: Difference, key: str) -> str:
             place = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": 9}
             axes.annotate(plain(top.operator.kind), (top.place, height), **place)
         axes.set_ylim(least / 2, most * 3)
-        axes.set_xlabel("operator")
+        axes.set_xlabel("operator, in the order of the graph")
         axes.set_ylabel("noise")
 
     beyond = sum(each.tensor.noise > found.factor for each in found.partings)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dlconv.reports import tuning
 from dlconv.reports.html import page, views
-from dlconv.reports.html.drawing import INK, plain, svg
-from dlconv.reports.html.plots import logarithmic
+from dlconv.reports.html.drawing import INK, MARKERS, SERIES, plain, svg
+from dlconv.reports.html.plots import legend, logarithmic
 
 if TYPE_CHECKING:
     from dlconv.tuning.contender import Contender
@@ -20,36 +20,41 @@ MOST_NAMED: Final = 12
 
 def document(tuned: Tuned, command: str = "") -> str:
     """The page, as HTML. command: what made it. Raises PackagesMissing without the extra `report`."""
-    names = [
-        evidence.sides[0].name + (", by an earlier run" if place in tuned.earlier else "")
-        for place, evidence in enumerate(tuned.measurements)
+    rows = [
+        {
+            "contender": each,
+            "time_ms": tuned.time_ms(each),
+            "why": tuning.why_not(tuned, each),
+            "is_on_front": each in tuned.front,
+            "is_earlier": tuned.earlier_at(each) is not None,
+        }
+        for each in tuning.in_order(tuned)
+        if each.is_measured
     ]
     return page.rendered(
         "tuning.html.j2",
         tuned=tuned,
-        contenders=[
-            {
-                "contender": each,
-                "time_ms": tuned.time_ms(each),
-                "reasons": tuning.misses(tuned, each),
-                "is_on_front": each in tuned.front,
-                "is_earlier": tuned.earlier_at(each) is not None,
-            }
-            for each in tuning.in_order(tuned)
-        ],
+        rows=rows,
+        others=tuning.not_measured(tuned),
         front_svg=front(tuned, "front"),
         metric=tuning.metric_of(tuned),
         earlier=list(tuning.earlier(tuned)),
         measurements=[
             {
-                "name": name,
-                "id": f"m{index}",
+                "name": _sides(tuned, index) + (", by an earlier run" if index in tuned.earlier else ""),
                 "latency": views.latency(evidence, (), f"m{index}"),
             }
-            for index, (name, evidence) in enumerate(zip(names, tuned.measurements, strict=True))
+            for index, evidence in enumerate(tuned.measurements)
         ],
         command=command,
     )
+
+
+def _sides(tuned: Tuned, index: int) -> str:
+    """What a measurement is of, besides what all have in common: targets with their threads."""
+    settings = [each.setting for each in tuned.contenders if each.timing and each.timing.measurement == index]
+    words = (f"{each.target}, {each.threads} thread{'s' if each.threads > 1 else ''}" for each in settings)
+    return "; ".join(dict.fromkeys(words)) or tuned.measurements[index].sides[-1].name
 
 
 def front(tuned: Tuned, key: str) -> str:
@@ -65,8 +70,7 @@ def front(tuned: Tuned, key: str) -> str:
         _draw(by_error, tuned, measured, targets, [max(each.error, least) for each in measured], "error / scale")
         _draw(by_size, tuned, measured, targets, [each.size_bytes / 1000 for each in measured], "size, kB")
         by_size.set_xlabel("milliseconds a run")
-        handles = [_dot(target, targets) for target in targets]
-        by_error.legend(handles=handles, loc="upper left", bbox_to_anchor=(1, 1))
+        legend(by_error, handles=[_dot(target, targets) for target in targets], ncols=2)
 
     parts = (f"{each.name}: {views.number(tuned.time_ms(each))} ms, {each.size_bytes:,} bytes, error {each.error:.2g}"
              for each in tuned.front)  # fmt: skip
@@ -87,7 +91,9 @@ def _draw(
         colour = _colour(each.setting.target, targets)
         is_on_front = each in tuned.front
         style = {"markerfacecolor": colour if is_on_front else "none", "markeredgecolor": colour}
-        axes.plot(time_ms, height, "D" if each == tuned.winner else "o", markersize=7, **style)
+        axes.plot(time_ms, height, MARKERS[_number(each.setting.target, targets)], markersize=7, **style)
+        if each == tuned.winner:
+            axes.plot(time_ms, height, "o", markersize=14, markerfacecolor="none", markeredgecolor=INK["ink"])
         if is_on_front and named < MOST_NAMED:
             named += 1
             place = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 9}
@@ -100,9 +106,13 @@ def _draw(
 def _dot(target: str, targets: list[str]) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], marker="o", linestyle="none", color=_colour(target, targets), label=plain(target))
+    marker = MARKERS[_number(target, targets)]
+    return Line2D([], [], marker=marker, linestyle="none", color=_colour(target, targets), label=plain(target))
 
 
 def _colour(target: str, targets: list[str]) -> str:
-    series = ("first", "second", "third", "fourth")
-    return INK[series[targets.index(target) % len(series)]]
+    return INK[SERIES[_number(target, targets)]]
+
+
+def _number(target: str, targets: list[str]) -> int:
+    return targets.index(target) % len(SERIES)

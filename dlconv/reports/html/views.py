@@ -10,9 +10,10 @@ from dlconv.reports.table import duration, size
 from dlconv.validators.latency import LatencyEvidence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dlconv.records.outcome import Outcome, Report
+    from dlconv.reports.findings import Finding
     from dlconv.validators.verdict import Check
 
 MARKS: Final = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "SKIPPED": "-", "ERROR": "!"}
@@ -24,10 +25,18 @@ MEANINGS: Final = {
     "ERROR": "could not be made or run: not passed",
 }
 
-_FIGURES: Final = (
-    *(("error", "error"), ("bar", "bar"), ("noise floor", "floor"), ("1 - cosine", "cosine"), ("SQNR, dB", "sqnr_db")),
-    *(("max ulp", "max_ulp"), ("top-1", "top1"), ("top-5", "top5"), ("accuracy", "accuracy"), ("elements", "elements")),
+_FIGURES: Final = (("error", "error"), ("bar", "bar"), ("noise floor", "floor"))
+_FURTHER: Final = (
+    ("signal over error (SQNR)", "sqnr_db", "{} dB"),
+    ("1 - cosine similarity", "cosine", "{}"),
+    ("largest error in steps of the dtype", "max_ulp", "{} ulp"),
+    ("same class as the source's (top-1)", "top1", "{:.2%} of the rows"),
+    ("its class among the source's five (top-5)", "top5", "{:.2%} of the rows"),
+    ("right labels", "accuracy", "{}"),
+    ("elements", "elements", "{}"),
+    ("worst element", "worst", "{}"),
 )
+"""Figures of an output by what they are, with their units."""
 
 _METRIC: Final = (
     *(("candidate", "for the artifact"), ("reference", "for the source"), ("labels", "labels")),
@@ -62,6 +71,11 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def when(created: str) -> str:
+    """ "2026-11-01 10:00 UTC"."""
+    return f"{created[:10]} {created[11:16]} UTC" if created.endswith("+00:00") else created
+
+
 def times_bar(figures: Mapping[str, Any]) -> str:
     """By how much an output missed its bar: "750 x its bar"; for exact ones how many elements differ."""
     if figures.get("mismatches"):
@@ -83,7 +97,7 @@ def matrix(report: Report) -> dict[str, Any]:
     return {
         "targets": targets,
         "rows": [
-            {"model": model, "precision": precision, "cells": [cells.get(target, []) for target in targets]}
+            {"model": model, "precision": precision, "cells": [(target, cells.get(target, [])) for target in targets]}
             for (model, precision), cells in rows.items()
         ],
     }
@@ -110,24 +124,31 @@ def _nearest(parity: Sequence[Check]) -> Check:
 
 
 def troubles(report: Report) -> list[dict[str, Any]]:
-    """All that did not pass, worst first: what, by how much, why, and the next command."""
+    """All that did not pass, worst first: what, by how much, why, and the next command. Outcomes of which the same is
+    to be said are told of together."""
     index = {outcome.name: place for place, outcome in enumerate(report.outcomes)}
-    told = []
+    by_outcome: dict[str, list[Finding]] = {}
     for finding in findings(report):
-        outcome = finding.outcome
-        check = None if outcome is None else _check_of(outcome, finding.title)
-        told.append(
-            {
-                "id": None if outcome is None else f"o{index[outcome.name]}",
-                "name": "dlconv" if outcome is None else outcome.name,
-                "word": finding.word,
-                "title": finding.title,
-                "by": "" if check is None or check.verdict.word != "FAIL" else times_bar(check.figures),
-                "reasons": [reason for reason in finding.reasons if not reason.startswith("next: ")],
-                "next": _next(finding.reasons, "" if outcome is None else outcome.again),
-            }
-        )
-    return told
+        by_outcome.setdefault("" if finding.outcome is None else finding.outcome.name, []).append(finding)
+    told: dict[str, dict[str, Any]] = {}
+    for name, found in by_outcome.items():
+        reasons = [reason for finding in found for reason in finding.reasons]
+        points = [_point(finding) for finding in found]
+        mends = _next(reasons, "" if found[0].outcome is None else found[0].outcome.again)
+        entry = {"word": found[0].word, "points": points, "next": mends, "names": []}
+        names = told.setdefault(repr(entry), entry)["names"]
+        names.append((f"o{index[name]}" if name else "", name or "dlconv"))
+    return list(told.values())
+
+
+def _point(finding: Finding) -> dict[str, Any]:
+    check = None if finding.outcome is None else _check_of(finding.outcome, finding.title)
+    return {
+        "word": finding.word,
+        "title": "" if finding.rule == "verdict" else finding.title,  # the word says it
+        "by": "" if check is None or check.verdict.word != "FAIL" else times_bar(check.figures),
+        "reasons": [reason for reason in finding.reasons if not reason.startswith("next: ")],
+    }
 
 
 def _check_of(outcome: Outcome, title: str) -> Check | None:
@@ -151,13 +172,14 @@ def of_outcome(report: Report, index: int) -> dict[str, Any]:
         "id": key,
         "outcome": outcome,
         "allowed": report.may_lack(outcome),
+        "is_told": outcome.word != "PASS" and not report.may_lack(outcome),
         "reasons": [reason for reason in reasons if not reason.startswith("next: ")],
         "next": _next(reasons, ""),
         "outputs": [_output(check) for check in parity],
         "heads": [(head, name) for head, name in _FIGURES if any(c.figures.get(name) is not None for c in parity)],
         "errors_svg": plots.errors([check.figures for check in parity], f"{key}-errors"),
         "controls": _controls(told),
-        "checks": [_check(check) for check in told if check.name not in ("parity", "controls")],
+        "checks": [_check(check) for check in told if check.name not in ("parity", "controls", "verdict")],
         "routes": routes.of_body(body),
         "latency": latency(LatencyEvidence.from_dict(body["latency"]), outcome.checks, key)
         if "latency" in body
@@ -171,18 +193,23 @@ def of_outcome(report: Report, index: int) -> dict[str, Any]:
 
 
 def _output(check: Check) -> dict[str, Any]:
+    return {"check": check, "figures": check.figures, "by": times_bar(check.figures), "further": list(_further(check))}
+
+
+def _further(check: Check) -> Iterator[tuple[str, str]]:
     figures = dict(check.figures)
     if isinstance(figures.get("cosine"), float):
         figures["cosine"] = 1 - figures["cosine"]  # what it lacks to 1 is what tells
-    score = figures.get("accuracy")
-    if isinstance(score, dict):
+    if isinstance(score := figures.get("accuracy"), dict):
         figures["accuracy"] = f"{score['candidate']} of {score['count']}, the source {score['reference']}"
-    worst = figures.get("worst")
-    place = ""
-    if isinstance(worst, dict):
+    if isinstance(worst := figures.get("worst"), dict):
         at = ", ".join(map(str, worst["index"]))
-        place = f"[{at}] of sample {worst['sample']}: {_exactly(worst['candidate'])} for {_exactly(worst['reference'])}"
-    return {"check": check, "figures": figures, "by": times_bar(check.figures), "worst": place}
+        right, given = (_exactly(worst[side]) for side in ("reference", "candidate"))
+        figures["worst"] = f"[{at}] of sample {worst['sample']}: {given} for {right}"
+    for title, name, form in _FURTHER:
+        value = figures.get(name)
+        if value is not None:
+            yield title, form.format(value if "%" in form and isinstance(value, float) else number(value))
 
 
 def _exactly(value: Any) -> str:
@@ -197,6 +224,8 @@ def _controls(checks: Iterable[Check]) -> list[tuple[str, bool]]:
 def _check(check: Check) -> dict[str, str]:
     """A check as a row of a table: its figures as a sentence."""
     figures = {name: value for name, value in check.figures.items() if value not in ("", None, {}, [])}
+    if check.name == "determinism":
+        figures = {f"largest difference of two runs, {name}": value for name, value in figures.items()}
     told = _metric(figures) if check.name == "metric" else "; ".join(_figure(*pair) for pair in figures.items())
     why = "; ".join(check.verdict.reasons)
     return {"title": check.title, "word": check.verdict.word, "figures": told, "why": why}
@@ -228,7 +257,7 @@ def _placement(placement: Mapping[str, Any]) -> dict[str, Any] | None:
     total = sum(counts.values()) or 1
     return {
         "pairs": [
-            (_PLACEMENT.get(name, name.replace("_", " ")), number(value))
+            (_PLACEMENT.get(name, name.replace("_", " ")), _shares(value) if name == "shares" else number(value))
             for name, value in placement.items()
             if name != "precisions" and value not in ({}, [], "", None)
         ],
@@ -239,13 +268,17 @@ def _placement(placement: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def _shares(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {100 * share:.3g}%" for name, share in shares.items())
+
+
 def _facts(body: Mapping[str, Any], outcome: Outcome) -> list[tuple[str, str]]:
     """Source, reference and sizes, those that are told."""
     source, reference, artifact = (body.get(name) or {} for name in ("source", "reference", "artifact"))
     samples = reference.get("samples") or {}
     seed = f", seed {samples['seed']}" if samples.get("seed") is not None else ""
     pairs = (
-        ("made", body.get("created", "")),
+        ("made", when(body.get("created", ""))),
         ("by", f"dlconv {body['dlconv']}" if "dlconv" in body else ""),
         ("source", f"{source['name']}, {source['format']}" if source else ""),
         ("digest of the source", source.get("digest", "")),
@@ -253,7 +286,7 @@ def _facts(body: Mapping[str, Any], outcome: Outcome) -> list[tuple[str, str]]:
         ("why not in float64", reference.get("reason", "")),
         ("samples", f"{samples['count']}, {samples['origin']}{seed}" if samples else ""),
         ("size", size(artifact["size_bytes"]) if "size_bytes" in artifact else ""),
-        ("taken", duration(outcome.seconds) if outcome.seconds else ""),
+        ("it took", duration(outcome.seconds) if outcome.seconds else ""),
     )
     return [(name, value) for name, value in pairs if value]
 
@@ -278,6 +311,7 @@ def latency(evidence: LatencyEvidence, checks: Iterable[Check], key: str) -> dic
     }
     return {
         "evidence": evidence,
+        "has_bar": bool(bars),
         "percentiles": tuple(evidence.sides[0].percentiles) if evidence.sides else (),
         "times_svg": plots.latencies(evidence, f"{key}-times"),
         "ratios_svg": plots.ratios(evidence, bars, f"{key}-ratios"),

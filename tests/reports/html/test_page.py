@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -138,8 +139,22 @@ def test_all_that_was_recorded_has_its_section(rich: Callable[..., str]) -> None
     page = Page(rich())
     text = " ".join(page.text.split())
     for told in (
-        *("Negative controls", "a NaN in logits", "found", "Steps of the routes that were tried", "100% of the error"),
-        *("What really ran", "f32", "75%", "Environment", "avx2", "A/A noise floor: 2.0%", "this release", "slower"),
+        *(
+            "3 planted faults, all found",
+            "a NaN in logits: ✓ found",
+            "Steps of the routes that were tried",
+            "100% of the error",
+        ),
+        *(
+            "What really ran",
+            "f32",
+            "75%",
+            "Environment",
+            "avx2",
+            "itself differ by up to 2.0%: the noise floor",
+            "this release",
+            "slower",
+        ),
         *("Distribution of errors", "Warm-up", "Errors in units of their bars", "1 route not tried"),
     ):
         assert told in text, told
@@ -234,6 +249,42 @@ def test_a_search_that_found_nothing_is_a_page_too() -> None:
     nothing = replace(found, contenders=found.contenders[4:], measurements=(), anchor="", anchor_ms=None)
     page = Page(tuning.document(nothing))
     assert "No winner" in page.text and "nothing passed and was measured" in page.text and not page.all("svg")
+
+
+def test_the_page_of_a_search_has_no_two_titles_alike_and_no_empty_column() -> None:
+    found = RECORDS["tuned"]()
+    text = tuning.document(found)
+    titles = re.findall(r"<(?:h[12]|summary)\b[^>]*>(.*?)</(?:h[12]|summary)>", text)
+    assert len(titles) == len(set(titles)), titles
+    (body,) = re.findall(r"why it did not win</th></tr></thead>\s*<tbody>(.*?)</tbody>", text, re.DOTALL)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
+    assert [(row[-2], row[-1]) for row in rows] == [
+        ("winner", ""),
+        ("front", "1.82 times the winner&#39;s time"),
+        ("front", "2.72 times the winner&#39;s time"),
+        ("behind the front", "3.67 times the winner&#39;s time"),
+    ]
+    alone = replace(found, contenders=found.contenders[:1], measurements=found.measurements[:1])
+    assert "why it did not win" not in tuning.document(alone)
+
+
+def test_what_is_to_be_said_of_several_is_said_once() -> None:
+    lacks, several = MADE["lacking"](), [MADE["lacking"](), replace(MADE["lacking"](), name="second-tflite-fp32")]
+    once, of_two = (Page(document(Report(tuple(each)))).text for each in ([lacks], several))
+    mend = "pip install 'dlconv[tflite]'"
+    assert once.count(mend) == of_two.count(mend) == 1
+    assert "SKIPPED digits-tflite-fp32, second-tflite-fp32 the toolchain" in " ".join(of_two.split())
+
+
+def test_a_bar_of_latency_that_does_not_hold_stands_in_the_title(tmp_path: Path) -> None:
+    written = RECORDS["bench"](tmp_path)
+    told = json.loads(written.read_text())
+    verdict = {"word": "FAIL", "reasons": ["1.2 times the time, bar 1.1"]}
+    told["checks"] = [{"name": "latency", "subject": "this release, max_ratio", "verdict": verdict, "figures": {}}]
+    written.write_text(json.dumps(told))
+    recorded = read([written])
+    text = " ".join(Page(document(recorded.report, recorded.timings)).text.split())
+    assert "Latency: not passed" in text and "1.2 times the time, bar 1.1" in text
 
 
 def test_ten_targets_make_a_page_below_two_megabytes(tmp_path: Path) -> None:
