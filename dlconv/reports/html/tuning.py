@@ -51,10 +51,13 @@ def document(tuned: Tuned, command: str = "") -> str:
 
 
 def _sides(tuned: Tuned, index: int) -> str:
-    """What a measurement is of, besides what all have in common: targets with their threads."""
-    settings = [each.setting for each in tuned.contenders if each.timing and each.timing.measurement == index]
-    words = (f"{each.target}, {each.threads} thread{'s' if each.threads > 1 else ''}" for each in settings)
-    return "; ".join(dict.fromkeys(words)) or tuned.measurements[index].sides[-1].name
+    """What a measurement is of: targets with their threads, and of each the precisions."""
+    found: dict[str, dict[str, None]] = {}
+    for each in (each.setting for each in tuned.contenders if each.timing and each.timing.measurement == index):
+        words = f"{each.target}, {each.threads} thread{'s' if each.threads > 1 else ''}"
+        found.setdefault(words, {})[each.precision] = None
+    told = "; ".join(f"{words}: {', '.join(precisions)}" for words, precisions in found.items())
+    return told or tuned.measurements[index].sides[-1].name
 
 
 def front(tuned: Tuned, key: str) -> str:

@@ -49,6 +49,7 @@ _PLACEMENT: Final = {
     "precision": "coarsest float of an answer",
     "shares": "share of the nodes",
 }
+_ORIGINS: Final = {"user": "given by the user"}
 _COUNTED: Final = (
     ("ran", "Sums of products that ran, by precision"),
     ("operators", "Sums of products in the file, by precision"),
@@ -92,7 +93,13 @@ def matrix(report: Report) -> dict[str, Any]:
     rows: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for index, outcome in enumerate(report.outcomes):
         cells = rows.setdefault((outcome.model, outcome.precision), {})
-        cell = {"id": f"o{index}", "word": outcome.word, "about": _about(outcome), "allowed": report.may_lack(outcome)}
+        cell = {
+            "id": f"o{index}",
+            "name": outcome.name,
+            "word": outcome.word,
+            "about": _about(outcome),
+            "allowed": report.may_lack(outcome),
+        }
         cells.setdefault(outcome.target, []).append(cell)
     return {
         "targets": targets,
@@ -224,9 +231,12 @@ def _controls(checks: Iterable[Check]) -> list[tuple[str, bool]]:
 def _check(check: Check) -> dict[str, str]:
     """A check as a row of a table: its figures as a sentence."""
     figures = {name: value for name, value in check.figures.items() if value not in ("", None, {}, [])}
-    if check.name == "determinism":
-        figures = {f"largest difference of two runs, {name}": value for name, value in figures.items()}
-    told = _metric(figures) if check.name == "metric" else "; ".join(_figure(*pair) for pair in figures.items())
+    if check.name == "metric":
+        told = _metric(figures)
+    elif check.name == "determinism":
+        told = f"largest difference of two runs: {number(figures)}" if figures else ""
+    else:
+        told = "; ".join(_figure(*pair) for pair in figures.items())
     why = "; ".join(check.verdict.reasons)
     return {"title": check.title, "word": check.verdict.word, "figures": told, "why": why}
 
@@ -234,6 +244,8 @@ def _check(check: Check) -> dict[str, str]:
 def _figure(name: str, value: Any) -> str:
     if name.endswith("_share") and isinstance(value, (int, float)):
         return f"{name.removesuffix('_share')} {100 * value:.3g}%"
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{name.removesuffix('_bytes').replace('_', ' ')}: {size(value)}"
     return f"{name.replace('_', ' ')}: {number(value)}"
 
 
@@ -284,7 +296,10 @@ def _facts(body: Mapping[str, Any], outcome: Outcome) -> list[tuple[str, str]]:
         ("digest of the source", source.get("digest", "")),
         ("reference", f"{reference['runtime']} in {reference['precision']}" if reference else ""),
         ("why not in float64", reference.get("reason", "")),
-        ("samples", f"{samples['count']}, {samples['origin']}{seed}" if samples else ""),
+        (
+            "samples",
+            f"{samples['count']}, {_ORIGINS.get(samples['origin'], samples['origin'])}{seed}" if samples else "",
+        ),
         ("size", size(artifact["size_bytes"]) if "size_bytes" in artifact else ""),
         ("it took", duration(outcome.seconds) if outcome.seconds else ""),
     )

@@ -194,6 +194,8 @@ def test_a_table_on_a_phone_says_what_each_figure_is(opened: Callable[..., Any])
     for name in NAMES:
         page = opened(name, width=390)
         assert not page.evaluate("document.querySelectorAll('.stack td:not([data-head]):not([colspan])').length"), name
+        room = "[...document.querySelectorAll('.stack td')].map(each => parseFloat(getComputedStyle(each).paddingLeft))"
+        assert min(page.evaluate(room), default=999) > 136, f"{name}: the head stands beside the figure"
     head = opened("release", width=390).locator("table.matrix td").nth(1)
     assert head.evaluate("each => getComputedStyle(each, '::before').content") == '"openvino"'
 

@@ -19,6 +19,7 @@ from dlconv.records.outcome import Report
 from dlconv.records.recorded import read
 from dlconv.reports.html import tuning
 from dlconv.reports.html.page import document
+from dlconv.reports.tuning import why_not
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -253,6 +254,7 @@ def test_a_search_that_found_nothing_is_a_page_too() -> None:
 
 def test_the_page_of_a_search_has_no_two_titles_alike_and_no_empty_column() -> None:
     found = RECORDS["tuned"]()
+    assert found.winner is not None
     text = tuning.document(found)
     titles = re.findall(r"<(?:h[12]|summary)\b[^>]*>(.*?)</(?:h[12]|summary)>", text)
     assert len(titles) == len(set(titles)), titles
@@ -264,6 +266,14 @@ def test_the_page_of_a_search_has_no_two_titles_alike_and_no_empty_column() -> N
         ("front", "2.72 times the winner&#39;s time"),
         ("behind the front", "3.67 times the winner&#39;s time"),
     ]
+    like_the_winner = replace(found.winner, setting=replace(found.winner.setting, option="pinning=off"))
+    larger = replace(like_the_winner, size_bytes=2 * found.winner.size_bytes)
+    assert why_not(found, like_the_winner).endswith(
+        "within the noise of the winner's, and it is no smaller and no more exact"
+    )
+    assert why_not(found, larger).endswith("within the noise of the winner's, its size 2 times")
+    missed = replace(found, wish=replace(found.wish, max_drop=0.001))
+    assert why_not(missed, found.contenders[0]) == "a drop of top5 of 0.5%, at most 0.1% is wanted"
     alone = replace(found, contenders=found.contenders[:1], measurements=found.measurements[:1])
     assert "why it did not win" not in tuning.document(alone)
 
