@@ -21,6 +21,8 @@ MOST_ROWS: Final = 20
 """Outputs in an overview: those nearest to their bars; the tables have all."""
 
 MOST_HISTOGRAMS: Final = 4
+_NAME: Final = 40
+"""Letters of a name above a row: capitals too have room."""
 _LEGEND: Final = 0.17
 """The height of a line of a legend, in inches."""
 _ROW: Final = 0.38
@@ -104,7 +106,7 @@ def _name_rows(axes: Any, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
     for row, name in enumerate(names):
         place = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
-        axes.annotate(plain(name, 46), (0.01, row - 0.42), **place)
+        axes.annotate(plain(name, _NAME), (0.01, row - 0.42), **place)
 
 
 def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
@@ -126,12 +128,7 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
             logarithmic(axes.xaxis)
             axes.stairs(spread.counts, spread.edges, fill=True, color=INK["first"])
             marks = ((float(figures["floor"]), "noise floor", "dotted"), (float(figures["bar"]), "bar", "solid"))
-            # Their names stand to the two sides, or they lie upon each other where the marks are near.
-            for side, (place, name, style) in zip(("right", "left"), sorted(marks), strict=True):
-                if place > 0 and math.isfinite(place):
-                    axes.axvline(place, color=INK["ink"], linestyle=style, linewidth=1.2)
-                    top = ("data", "axes fraction")
-                    axes.annotate(name, (place, 1), xycoords=top, ha=side, va="bottom", fontsize=9)
+            _mark_sides(axes, sorted(mark for mark in marks if mark[0] > 0 and math.isfinite(mark[0])))
             if 0 < (largest := float(figures["error"])) < math.inf:
                 is_beyond = not largest <= float(figures["bar"])
                 look = {"color": INK["bad" if is_beyond else "first"], "clip_on": False, "markersize": 7}
@@ -139,7 +136,7 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
             beside = [f"{spread.zeros:,} exact"] * bool(spread.zeros) + [f"{spread.endless:,} infinite or NaN"] * bool(
                 spread.endless
             )
-            axes.set_title(plain(", ".join([str(figures["name"]), *beside]), 46), pad=14)
+            axes.set_title(plain(", ".join([str(figures["name"]), *beside]), _NAME), pad=14)
             axes.set_ylabel("elements")
             axes.locator_params(axis="y", nbins=3)
         many[-1].set_xlabel("error of an element / scale of the output")
@@ -150,6 +147,20 @@ def errors(outputs: Sequence[Mapping[str, Any]], key: str) -> str:
         for figures in ranked
     )
     return svg(draw, "Distribution of errors", "; ".join(parts), key, height=height, layout=None)
+
+
+def _mark_sides(axes: Any, marks: Sequence[tuple[float, str, str]]) -> None:
+    """Lines with their names above, to the two sides, or they lie upon each other where the lines are near; the axis is
+    made so long that the names have room."""
+    for side, (place, name, style) in zip(("right", "left"), marks, strict=False):
+        axes.axvline(place, color=INK["ink"], linestyle=style, linewidth=1.2)
+        top = ("data", "axes fraction")
+        axes.annotate(name, (place, 1), xycoords=top, ha=side, va="bottom", fontsize=9)
+    low, high = (math.log10(end) for end in axes.get_xlim())
+    letter = (high - low) / 36
+    lefts = [math.log10(place) - letter * len(name) for place, name, _ in marks[:1]]
+    rights = [math.log10(place) + letter * len(name) for place, name, _ in marks[1:]]
+    axes.set_xlim(10 ** min([low, *lefts]), 10 ** max([high, *rights]))
 
 
 def latencies(evidence: LatencyEvidence, key: str) -> str:
@@ -165,7 +176,7 @@ def latencies(evidence: LatencyEvidence, key: str) -> str:
             if side.spread is not None and side.spread.counts:
                 axes.stairs(side.spread.counts, side.spread.edges, fill=True, color=colour, alpha=0.45)
             _mark_percentiles(axes, side, colour)
-            axes.set_title(plain(side.name, 46), pad=14)
+            axes.set_title(plain(side.name, _NAME), pad=14)
             axes.set_yticks([])
             axes.margins(y=0.25)
         many[-1].set_xlim(*_most_of(sides))
@@ -225,7 +236,7 @@ def ratios(evidence: LatencyEvidence, bars: Mapping[str, float], key: str) -> st
                 axes.plot([bars[name]] * 2, [row - 0.35, row + 0.35], color=INK["bad"], linewidth=2)
         _plain_ticks(axes, [value for _, ratio in found for value in (ratio.low, ratio.high, *ratio.rounds)])
         _name_rows(axes, [name for name, _ in found])
-        axes.set_xlabel(plain(f"times the time of {evidence.sides[0].name}", 46))
+        axes.set_xlabel(plain(f"times the time of {evidence.sides[0].name}", _NAME))
 
     parts = (f"{name}: {each.ratio:.4g} times ({each.low:.4g} to {each.high:.4g}), {each.word}" for name, each in found)
     told = f"{'; '.join(parts)}; the baseline differs from itself by up to {100 * evidence.noise:.1f}%"
@@ -260,7 +271,7 @@ def warm_ups(evidence: LatencyEvidence, key: str) -> str:
             colour = INK[SERIES[number % len(SERIES)]]
             look = {"marker": MARKERS[number % len(MARKERS)], "markersize": 3}
             for index, each in enumerate(side.warm_ups):
-                label = plain(side.name, 40) if index == 0 else None
+                label = plain(side.name, _NAME - 4) if index == 0 else None
                 style = "solid" if each.is_settled else "dotted"
                 windows = range(1, len(each.windows_ms) + 1)
                 axes.plot(windows, each.windows_ms, color=colour, linestyle=style, linewidth=1, label=label, **look)

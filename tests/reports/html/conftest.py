@@ -39,6 +39,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     bad = write(folder, "net-tflite-fp32", receipt("tflite", wrong_by=2e-3))
     old = write(folder / "old", "net-openvino-fp32", receipt(version="2025.4.0"))
     bench = RECORDS["bench"](folder)
+    strict = write(
+        folder, "net-onnx-fp32", {**receipt("onnx"), "bars": {"outputs": {"*": {"max_error": 1e-9}}}}
+    )  # below the noise floor
     rich, timed = read([good, bad, bench]), read([bench])
     texts = {
         "release": pages.document(rich.report, rich.timings),
@@ -47,6 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "ugly": pages.document(MADE["REPORTS"]["ugly"][0]),
         "skipped": pages.document(MADE["REPORTS"]["one may be lacking"][0]),
         "nothing": pages.document(MADE["REPORTS"]["nothing at all"][0]),
+        "strict": pages.document(read([strict]).report),
         "latency": pages.document(timed.report, timed.timings),
         "tuned": tuning.document(RECORDS["tuned"](), "dlconv tune net.onnx"),
         "model": pages.inspection(inspect(HERE.parents[1] / "models" / "digits" / "digits.onnx", timed=True)),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-NAMES = ("release", "two releases", "one of each", "ugly", "skipped", "nothing", "latency", "model", "tuned")
+NAMES = ("release", "two releases", "one of each", "ugly", "skipped", "strict", "nothing", "latency", "model", "tuned")
 
 
 def shown(page: Any, name: str) -> Any:
