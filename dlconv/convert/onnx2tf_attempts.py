@@ -7,17 +7,17 @@ the lowered graph in its own format, opens it, and has it proved here.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_size
+from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_sizes
+from dlconv.convert.lowering_points import Points, points
 from dlconv.convert.onnx_trial import Trial
 from dlconv.convert.tflite_attempts import require_near
 from dlconv.errors import StepError, Unsupported, is_out_of_memory
 from dlconv.model import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from pathlib import Path
 
     from dlconv.convert.edge import Made, Step
@@ -29,12 +29,12 @@ LIMIT_BYTES = 2_000_000_000
 """What a FlatBuffer and a protobuf message hold: their offsets and lengths are 31 bits wide."""
 
 Shapes = dict[str, tuple["Dim", ...]]
-Way = Literal["known sizes", "two sizes", "symbols"]
+Way = Literal["known sizes", "comparison", "symbols"]
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A way to lower the model: with all sizes known, at two sizes and compared, or with symbols for the free ones."""
+    """A way to lower the model: with all sizes known, at several and compared, or with symbols for the free ones."""
 
     way: Way
     shapes: Shapes
@@ -53,12 +53,12 @@ class Opened(Protocol):
 
 @dataclass(frozen=True)
 class Lowered:
-    """A model lowered by an attempt: onnx2tf's ModelIR. proofs: inputs of other sizes, and the source's answers."""
+    """A model lowered by an attempt: onnx2tf's ModelIR. proof: inputs of other sizes, and the source's answers."""
 
     graph: Any
     notes: tuple[str, ...]
     trial: Trial
-    proofs: list[tuple[Tensors, Tensors]]
+    proof: tuple[Tensors, Tensors] | None
 
 
 def first_that_holds(signature: Signature, fed: Tensors, make: Callable[[Attempt], Made]) -> Made:
@@ -84,10 +84,7 @@ def _attempts(signature: Signature, fed: Tensors) -> Iterator[Attempt]:
     choices = [names, names & first, set[str]()]
     for kept in [choice for place, choice in enumerate(choices) if choice not in choices[:place]]:
         shapes = {spec.name: _settled(spec, fed[spec.name].shape, kept) for spec in signature.inputs}
-        ways: tuple[Way, ...] = ("known sizes",)
-        if kept:
-            # Compared, a graph stays simple, but that tells one size alone apart.
-            ways = ("two sizes", "symbols") if len(kept) == 1 else ("symbols",)
+        ways: tuple[Way, ...] = ("comparison", "symbols") if kept else ("known sizes",)
         yield from (Attempt(way, shapes) for way in ways)
 
 
@@ -99,15 +96,15 @@ def lowered(model: Proto, step: Step, attempt: Attempt, fed: Tensors) -> Lowered
     """The model as the attempt says. Raises StepError where the source itself takes no other size."""
     passes = step.settings.get("passes", "none")
     trial = Trial(step.source)
-    proofs = list(islice(trial.others(attempt.shapes, fed), 3)) if attempt.kept else []
-    if attempt.kept and not proofs:
+    if attempt.way == "comparison":
+        chosen = points(trial, attempt.shapes, fed)
+        graph, notes = _compared(model, attempt, passes, chosen)
+        return Lowered(graph, notes, trial, (chosen.feeds[-1], chosen.proof))
+    proof = next(trial.others(attempt.shapes, fed), None) if attempt.kept else None
+    if attempt.kept and not proof:
         raise StepError("the source itself takes no other size that was tried")
-    if attempt.way == "two sizes":
-        graph, notes = _compared(model, attempt, passes, fed, [other for other, _ in proofs])
-    else:
-        prepared = _prepared(model, attempt.shapes, fed)
-        graph, notes = onnx2tf_lowering.lower(prepared.model, passes), prepared.notes
-    return Lowered(graph, notes, trial, proofs)
+    prepared = _prepared(model, attempt.shapes, fed)
+    return Lowered(onnx2tf_lowering.lower(prepared.model, passes), prepared.notes, trial, proof)
 
 
 def proved_answers(opened: Opened, made: Lowered, fed: Tensors, wanted: Tensors | None) -> list[Tensors]:
@@ -116,32 +113,27 @@ def proved_answers(opened: Opened, made: Lowered, fed: Tensors, wanted: Tensors 
     wanted: the source's answers to the sample; None: only the other size is compared.
     """
     answers = [_proved(opened, fed, wanted)]
-    return answers + [_proved(opened, other, answer) for other, answer in made.proofs[-1:]]
+    return answers + ([_proved(opened, *made.proof)] if made.proof else [])
 
 
-def _compared(
-    model: Proto, attempt: Attempt, passes: str, fed: Tensors, others: list[Tensors]
-) -> tuple[Any, tuple[str, ...]]:
-    """The model lowered at two sizes above one, where the source takes two, and the size made free."""
-    [kept] = attempt.kept
-    name, axis = next((name, shape.index(kept)) for name, shape in attempt.shapes.items() if kept in shape)
-    feeds = [feed for feed in (*others, fed) if feed[name].shape[axis] > 1]
-    if len(feeds) < 2:
-        raise StepError("the source takes fewer than two sizes above one")
+def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tuple[Any, tuple[str, ...]]:
+    """The model lowered at the chosen sizes, and those sizes made free."""
+    apart = onnx_for_tflite.made_from_sizes(model, [chosen.feeds[0], chosen.feeds[-1]])
     graphs: list[Any] = []
     notes: tuple[str, ...] = ()
-    for feed in feeds[:2]:
-        prepared = _prepared(model, {each: feed[each].shape for each in attempt.shapes}, feed)
+    for feed in chosen.feeds:
+        prepared = _prepared(model, {name: feed[name].shape for name in attempt.shapes}, feed, apart)
         notes = prepared.notes
         graphs.append(onnx2tf_lowering.lower(prepared.model, passes))
-    sizes = (feeds[0][name].shape[axis], feeds[1][name].shape[axis])
-    return tflite_free_size.free(graphs[0], graphs[1], sizes, (name, axis)), notes
+    places = {dim: (name, axis) for name, shape in attempt.shapes.items()
+              for axis, dim in enumerate(shape) if isinstance(dim, str)}  # fmt: skip
+    return tflite_free_sizes.free(graphs, chosen.sizes, places), notes
 
 
-def _prepared(model: Proto, shapes: Shapes, fed: Tensors) -> onnx_for_tflite.Prepared:
+def _prepared(model: Proto, shapes: Shapes, fed: Tensors, apart: Collection[str] = ()) -> onnx_for_tflite.Prepared:
     """The graph fit for TFLite. Raises Unsupported where a branch that the sample does not take cannot run at its
     sizes: TFLite computes both, and its kernels crash on such sizes."""
-    prepared = onnx_for_tflite.prepare(model, shapes)
+    prepared = onnx_for_tflite.prepare(model, shapes, apart)
     if prepared.merged and Trial(prepared.model.SerializeToString()).answers(fed) is None:
         raise Unsupported(
             f"the model has a condition, one branch of which does not run at {_sizes(fed)}",

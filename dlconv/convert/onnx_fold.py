@@ -17,6 +17,8 @@ from dlconv.errors import Unsupported
 from dlconv.graphs.onnx_graph import subgraphs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dlconv.graphs.onnx_graph import Proto
 
 _ROUNDS = 20
@@ -29,12 +31,15 @@ _NOT_FOLDED = {
 Array = np.ndarray[Any, Any]
 
 
-def fold(model: Proto) -> Proto:
-    """`model`, changed in place where something folds; the result is the one to go on with."""
+def fold(model: Proto, apart: Collection[str] = (), met: dict[str, Array] | None = None) -> Proto:
+    """`model`, changed in place where something folds; the result is the one to go on with.
+
+    apart: tensors that are computed when the model runs, though they could be known. met: takes what was folded.
+    """
     onnx: Any = import_module("onnx")
     for _ in range(_ROUNDS):
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        if not (_settle_shapes(model.graph) + _inline_branches(model.graph) + _fold_constants(model)):
+        if not (_settle_shapes(model.graph) + _inline_branches(model.graph) + _fold_constants(model, apart, met)):
             break
         _drop_unused(model.graph)
     return model
@@ -61,7 +66,7 @@ def _settle_shapes(graph: Proto) -> int:
     return len(settled)
 
 
-def _fold_constants(model: Proto) -> int:
+def _fold_constants(model: Proto, apart: Collection[str], met: dict[str, Array] | None) -> int:
     """Nodes whose inputs are all constant are computed, all of them in one run."""
     helper: Any = import_module("onnx.helper")
     graph = model.graph
@@ -70,6 +75,7 @@ def _fold_constants(model: Proto) -> int:
     known, nodes = set(weights), list[Any]()
     for node in graph.node:
         is_plain = node.op_type not in _NOT_FOLDED and not outputs & set(node.output) and not list(subgraphs_of(node))
+        is_plain &= not any(name in apart for name in node.output)
         if is_plain and node.domain in ("", "ai.onnx") and all(name in known or not name for name in node.input):
             nodes.append(node)
             known |= set(node.output)
@@ -83,6 +89,8 @@ def _fold_constants(model: Proto) -> int:
     computed = Trial(whole.SerializeToString()).answers({}) or {}
     small = {name: value for name, value in computed.items() if value.nbytes <= _LIMIT_BYTES}
     _replace(graph, small)
+    if met is not None:
+        met.update(small)
     return len(small)
 
 
@@ -136,7 +144,7 @@ def _unfolded(graph: Proto, node: Proto, which: str, nodes: list[Proto], mark: s
     return [value.name for value in branch.output]
 
 
-def merge_branches(model: Proto) -> tuple[Proto, int]:
+def merge_branches(model: Proto, apart: Collection[str] = ()) -> tuple[Proto, int]:
     """Both branches of each If computed, and one taken by its condition; the model to go on with, and how many.
 
     It answers the same, since branches have no effects. Raises Unsupported where two branches give different shapes.
@@ -144,7 +152,7 @@ def merge_branches(model: Proto) -> tuple[Proto, int]:
     merged = 0
     while pairs := _merge_branches(model.graph):
         merged += len({place for place, _, _ in pairs})
-        model = fold(model)
+        model = fold(model, apart)
         shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
         shapes |= {value.name: tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim)
                    for value in model.graph.value_info if value.type.tensor_type.HasField("shape")}  # fmt: skip

@@ -18,13 +18,17 @@ from dlconv.convert.onnx_rewriting import apply, attributes_of
 from dlconv.graphs import onnx_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from dlconv.convert.onnx_rewriting import Mend, Rewriting
     from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Dim
+    from dlconv.runtimes.base import Tensors
+
+Array = np.ndarray[Any, Any]
 
 _KERNEL_RANK = 5  # TFLite's SLICE, SPLIT and reductions end here
+_MOST_SIZES = 16  # in a vector of them
 _FIRST_IR_WITH_FREE_WEIGHTS = 4  # before it every initializer had to be listed as an input too
 
 
@@ -38,21 +42,39 @@ class Prepared:
     merged: int
 
 
-def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> Prepared:
+def made_from_sizes(model: Proto, feeds: list[Tensors]) -> set[str]:
+    """The tensors that are known where the inputs' sizes are, differ between those of `feeds`, and are not vectors of
+    sizes themselves: positions, masks, and what is expanded."""
+    folded: list[dict[str, Array]] = []
+    for feed in feeds:
+        met: dict[str, Array] = {}
+        onnx_fold.fold(_sized(model, {name: array.shape for name, array in feed.items()}), met=met)
+        folded.append(met)
+    first, *others = folded
+    return {
+        name
+        for name, value in first.items()
+        for other in others
+        if name in other
+        and not np.array_equal(value, other[name])
+        and not (value.shape == other[name].shape and is_of_sizes(value))
+    }
+
+
+def is_of_sizes(values: Array) -> bool:
+    """Whether it may be a size or a vector of sizes."""
+    return values.ndim <= 1 and values.dtype.kind == "i" and values.size <= _MOST_SIZES
+
+
+def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]], apart: Collection[str] = ()) -> Prepared:
     """A copy of `model` with the inputs' shapes set, its constants folded, and mended.
 
-    shapes: by input's name; a text leaves the dimension free. Raises Unsupported for conditions whose branches
-    cannot both be computed, and for loops whose length is not known.
+    shapes: by input's name; a text leaves the dimension free. apart: what is not folded though it is known.
+    Raises Unsupported for conditions whose branches cannot both be computed, and for loops whose length is not known.
     """
     onnx: Any = import_module("onnx")
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    if copy.functions:
-        copy = import_module("onnx.inliner").inline_local_functions(copy)
-    copy.ir_version = max(copy.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
-    _set_shapes(copy.graph, shapes)
-    copy, unrolled = onnx_unroll.unroll(onnx_fold.fold(copy))
-    copy, merged = onnx_fold.merge_branches(copy)
+    copy, unrolled = onnx_unroll.unroll(onnx_fold.fold(_sized(model, shapes), apart), apart)
+    copy, merged = onnx_fold.merge_branches(copy, apart)
     onnx_unroll.refuse_loops(copy)
     counts = {"conditions chosen from both branches, which are both computed": merged} if merged else dict[str, int]()
     if unrolled:
@@ -64,6 +86,17 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> Prepared:
             del copy.graph.value_info[:]  # inference went astray where the operator is one of those mended
             copy = onnx.shape_inference.infer_shapes(copy)
     return Prepared(copy, tuple(f"{count} {what}" for what, count in counts.items()), merged)
+
+
+def _sized(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> Proto:
+    onnx: Any = import_module("onnx")
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if copy.functions:
+        copy = import_module("onnx.inliner").inline_local_functions(copy)
+    copy.ir_version = max(copy.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
+    _set_shapes(copy.graph, shapes)
+    return copy
 
 
 def _set_shapes(graph: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> None:

@@ -17,6 +17,8 @@ from dlconv.errors import Unsupported
 from dlconv.graphs.onnx_graph import opset_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dlconv.graphs.onnx_graph import Proto
 
 MOST_STEPS = 256
@@ -27,14 +29,15 @@ _FIRST_OPSET_OF_AXES_AS_INPUT = 13
 Array = np.ndarray[Any, Any]
 
 
-def unroll(model: Proto) -> tuple[Proto, int]:
+def unroll(model: Proto, apart: Collection[str] = ()) -> tuple[Proto, int]:
     """The model, folded, without loops and scans of known length; and how many there were.
 
-    Those of unknown length, or a great one, stay as they are."""
+    Those of unknown length, or a great one, stay as they are. apart: as `onnx_fold.fold` takes it.
+    """
     unrolled = 0
     while place := _write_out_first(model):
         unrolled += bool(place)
-        model = fold(model)
+        model = fold(model, apart)
     return model, unrolled
 
 

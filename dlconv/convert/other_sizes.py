@@ -22,17 +22,30 @@ def other_sizes(shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors) -> Iterator
 
     The values are the sample's own, shuffled, so that indices stay indices and masks stay masks.
     """
-    rng = np.random.default_rng(0)
-    met: list[list[tuple[int, ...]]] = []
+    sample = sizes_of(shapes, fed)
+    met: list[dict[str, int]] = []
     for times, plus in _GROWTHS:
-        other: Tensors = {}
-        for name, dims in shapes.items():
-            shape = [
-                size * times + plus if isinstance(dim, str) else size
-                for dim, size in zip(dims, fed[name].shape, strict=True)
-            ]
-            other[name] = rng.permutation(np.resize(fed[name], shape).ravel()).reshape(shape)
-        sizes = [value.shape for value in other.values()]
+        sizes = {name: size * times + plus for name, size in sample.items()}
         if sizes not in met:
             met.append(sizes)
-            yield other
+            yield resized(shapes, fed, sizes)
+
+
+def sizes_of(shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors) -> dict[str, int]:
+    """The size in `fed` of each free dimension."""
+    return {
+        dim: size
+        for name, dims in shapes.items()
+        for dim, size in zip(dims, fed[name].shape, strict=True)
+        if isinstance(dim, str)
+    }
+
+
+def resized(shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors, sizes: Mapping[str, int]) -> Tensors:
+    """What `fed` has, shuffled, at these sizes of the free dimensions."""
+    rng = np.random.default_rng(0)
+    other: Tensors = {}
+    for name, dims in shapes.items():
+        shape = [sizes[dim] if isinstance(dim, str) else size for dim, size in zip(dims, fed[name].shape, strict=True)]
+        other[name] = rng.permutation(np.resize(fed[name], shape).ravel()).reshape(shape)
+    return other

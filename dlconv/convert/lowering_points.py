@@ -1,0 +1,70 @@
+"""At which sizes a model is lowered to see what follows them: combinations that the source itself takes.
+
+Worker-side; needs onnxruntime.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dlconv.convert.other_sizes import resized, sizes_of
+from dlconv.errors import StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dlconv.convert.onnx_trial import Trial
+    from dlconv.convert.size_formula import Point
+    from dlconv.model import Dim
+    from dlconv.runtimes.base import Tensors
+
+_WANTED = 3
+
+
+@dataclass(frozen=True)
+class Points:
+    """sizes: the base, one with another size of each name alone, one that differs in all. feeds: inputs of each.
+    proof: what the source answers to the last."""
+
+    sizes: tuple[Point, ...]
+    feeds: list[Tensors]
+    proof: Tensors
+
+
+def points(trial: Trial, shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors) -> Points:
+    """Combinations of the free sizes of `shapes`. Raises StepError where the source takes too few."""
+    sample = sizes_of(shapes, fed)
+    found = {name: _taken(trial, shapes, fed, name, sample) for name in sample}
+    base = {name: low for name, (low, _, _) in found.items()}
+    rows = [base, *({**base, name: high} for name, (_, _, high) in found.items())]
+    rows.append({name: middle for name, (_, middle, _) in found.items()})
+    feeds = [resized(shapes, fed, row) for row in rows]
+    answers = [trial.answers(feed) for feed in feeds]
+    refused = [row for row, answer in zip(rows, answers, strict=True) if answer is None]
+    proof = answers[-1]
+    if refused or proof is None:
+        raise StepError(f"the source does not take {' or '.join(map(str, refused))}")
+    return Points(tuple(rows), feeds, proof)
+
+
+def _taken(
+    trial: Trial, shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors, name: str, sample: Point
+) -> tuple[int, ...]:
+    """Three sizes of a name above one that the source takes, beside the sample's of the others; in order."""
+    taken: list[int] = []
+    for size in _sizes(sample[name]):
+        if size > 1 and size not in taken and trial.answers(resized(shapes, fed, {**sample, name: size})) is not None:
+            taken.append(size)
+            if len(taken) == _WANTED:
+                return tuple(sorted(taken))
+    if not {*taken} - {sample[name]}:
+        raise StepError(f"the source itself takes no other size that was tried of {name}")
+    raise StepError(f"the source itself takes fewer than {_WANTED} sizes above one of {name}, of those that were tried")
+
+
+def _sizes(size: int) -> Iterator[int]:
+    """Others that are far apart and have no divisors that the model would have; then what a model takes that wants
+    multiples, or small ones."""
+    yield from (2 * size + 1, size + 3, size // 2 + 1, size // 3 + 1, 3 * size + 2, size - 1)
+    yield from (2 * size, 3 * size, 4 * size, size, size // 2, size // 4)
