@@ -64,7 +64,6 @@ def _taken(
 
 
 def _sizes(size: int) -> Iterator[int]:
-    """Others that are far apart and have no divisors that the model would have; then what a model takes that wants
-    multiples, or small ones."""
-    yield from (2 * size + 1, size + 3, size // 2 + 1, size // 3 + 1, 3 * size + 2, size - 1)
+    """Others that are far apart, odd and even; then what a model takes that wants multiples, or small ones."""
+    yield from (2 * size + 1, size + 4, size // 2 + 1, size // 3 + 1, 3 * size + 2, size - 1)
     yield from (2 * size, 3 * size, 4 * size, size, size // 2, size // 4)

@@ -125,6 +125,7 @@ def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tu
         prepared = _prepared(model, {name: feed[name].shape for name in attempt.shapes}, feed, apart)
         notes = prepared.notes
         graphs.append(onnx2tf_lowering.lower(prepared.model, passes))
+        tflite_free_sizes.share_weights(graphs[0], graphs[-1])
     places = {dim: (name, axis) for name, shape in attempt.shapes.items()
               for axis, dim in enumerate(shape) if isinstance(dim, str)}  # fmt: skip
     return tflite_free_sizes.free(graphs, chosen.sizes, places), notes

@@ -17,7 +17,7 @@ from dlconv.errors import Unsupported
 from dlconv.graphs.onnx_graph import subgraphs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from dlconv.graphs.onnx_graph import Proto
 
@@ -31,22 +31,26 @@ _NOT_FOLDED = {
 Array = np.ndarray[Any, Any]
 
 
-def fold(model: Proto, apart: Collection[str] = (), met: dict[str, Array] | None = None) -> Proto:
+def fold(model: Proto, apart: Collection[str] = (), told: Callable[[dict[str, Array]], None] | None = None) -> Proto:
     """`model`, changed in place where something folds; the result is the one to go on with.
 
-    apart: tensors that are computed when the model runs, though they could be known. met: takes what was folded.
+    apart: tensors that are computed when the model runs, though they could be known. told: what was folded, by name.
     """
     onnx: Any = import_module("onnx")
     for _ in range(_ROUNDS):
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        if not (_settle_shapes(model.graph) + _inline_branches(model.graph) + _fold_constants(model, apart, met)):
+        shapes, inlined = _settle_shapes(model.graph), _inline_branches(model.graph)
+        constants = _fold_constants(model, apart)
+        if told:
+            told(shapes | constants)
+        if not (shapes or inlined or constants):
             break
         _drop_unused(model.graph)
     return model
 
 
-def _settle_shapes(graph: Proto) -> int:
-    """Shape and Size of what has a known shape become constants."""
+def _settle_shapes(graph: Proto) -> dict[str, Array]:
+    """Shape and Size of what has a known shape become constants, these."""
     shapes: dict[str, list[int | None]] = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info):
         tensor = value.type.tensor_type
@@ -63,11 +67,11 @@ def _settle_shapes(graph: Proto) -> int:
             whole = np.array(sizes, np.int64)
             settled[node.output[0]] = whole if node.op_type == "Shape" else np.array(whole.prod(), np.int64)
     _replace(graph, settled)
-    return len(settled)
+    return settled
 
 
-def _fold_constants(model: Proto, apart: Collection[str], met: dict[str, Array] | None) -> int:
-    """Nodes whose inputs are all constant are computed, all of them in one run."""
+def _fold_constants(model: Proto, apart: Collection[str]) -> dict[str, Array]:
+    """Nodes whose inputs are all constant are computed, all of them in one run: what they give."""
     helper: Any = import_module("onnx.helper")
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -80,7 +84,7 @@ def _fold_constants(model: Proto, apart: Collection[str], met: dict[str, Array] 
             nodes.append(node)
             known |= set(node.output)
     if not nodes:
-        return 0
+        return {}
     wanted = [name for node in nodes for name in node.output if name]
     needed = {name for node in nodes for name in node.input}
     values = [helper.make_empty_tensor_value_info(name) for name in wanted]
@@ -89,9 +93,7 @@ def _fold_constants(model: Proto, apart: Collection[str], met: dict[str, Array] 
     computed = Trial(whole.SerializeToString()).answers({}) or {}
     small = {name: value for name, value in computed.items() if value.nbytes <= _LIMIT_BYTES}
     _replace(graph, small)
-    if met is not None:
-        met.update(small)
-    return len(small)
+    return small
 
 
 def _replace(graph: Proto, values: dict[str, Array]) -> None:

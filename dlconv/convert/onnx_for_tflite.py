@@ -5,6 +5,7 @@ Every rewriting keeps the answers. Runs where onnx is.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ _MOST_SIZES = 16  # in a vector of them
 _FIRST_IR_WITH_FREE_WEIGHTS = 4  # before it every initializer had to be listed as an input too
 
 
+_STEPWISE = {"Min", "Max", "Clip", "Mod", "Div", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A graph that is fit for TFLite. notes: a line for each kind of mend. merged: conditions, both of whose branches
@@ -43,22 +47,38 @@ class Prepared:
 
 
 def made_from_sizes(model: Proto, feeds: list[Tensors]) -> set[str]:
-    """The tensors that are known where the inputs' sizes are, differ between those of `feeds`, and are not vectors of
-    sizes themselves: positions, masks, and what is expanded."""
-    folded: list[dict[str, Array]] = []
-    for feed in feeds:
-        met: dict[str, Array] = {}
-        onnx_fold.fold(_sized(model, {name: array.shape for name, array in feed.items()}), met=met)
-        folded.append(met)
-    first, *others = folded
-    return {
-        name
-        for name, value in first.items()
-        for other in others
-        if name in other
-        and not np.array_equal(value, other[name])
-        and not (value.shape == other[name].shape and is_of_sizes(value))
+    """The tensors that are known where the inputs' sizes are, and that only a running model can make for all sizes.
+
+    These are what differs between the sizes of `feeds` and holds no sizes itself (positions, masks, what is expanded),
+    and what is made of sizes in steps, which may look the same, or a line, at all that are tried.
+    """
+    first, other = (_folded(model, feed) for feed in feeds)
+    differing = {name for name in first if name in other and first[name] != other[name]}
+    stepwise = {name for node in model.graph.node if node.op_type in _STEPWISE and differing & set(node.input)
+                for name in node.output}  # fmt: skip
+    return stepwise | {
+        name for name in differing if not first[name].are_sizes or first[name].shape != other[name].shape
     }
+
+
+@dataclass(frozen=True)
+class _Known:
+    shape: tuple[int, ...]
+    content: bytes
+    are_sizes: bool
+
+
+def _folded(model: Proto, feed: Tensors) -> dict[str, _Known]:
+    """What is known at the sizes of `feed`."""
+    met: dict[str, _Known] = {}
+
+    def tell(folded: dict[str, Array]) -> None:
+        for name, values in folded.items():
+            content = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
+            met[name] = _Known(values.shape, content, is_of_sizes(values))
+
+    onnx_fold.fold(_sized(model, {name: array.shape for name, array in feed.items()}), told=tell)
+    return met
 
 
 def is_of_sizes(values: Array) -> bool:
