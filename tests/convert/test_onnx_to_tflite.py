@@ -17,7 +17,7 @@ from dlconv.workers import toolchains
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dlconv.runtimes.base import Tensors
 
@@ -81,10 +81,16 @@ class Graph:
         return dict(zip((value.name for value in session.get_outputs()), session.run(None, sample), strict=True))
 
 
-def converted(worker: Worker, graph: Graph, signature: Signature | None = None, **settings: Any) -> tuple[Made, Path]:
+def converted(
+    worker: Worker,
+    graph: Graph,
+    signature: Signature | None = None,
+    samples: Mapping[str, int] | None = None,
+    **settings: Any,
+) -> tuple[Made, Path]:
     out_dir = graph.path.parent / "made"
     out_dir.mkdir()
-    step = Step(graph.path, out_dir, signature or graph.signature, graph.sample(), settings)
+    step = Step(graph.path, out_dir, signature or graph.signature, graph.sample(**(samples or {})), settings)
     made = worker.call("dlconv.workers.tasks:run_edge", module="dlconv.convert.onnx_to_tflite", step=step.to_dict())
     return Made.from_dict(made["made"]), out_dir
 
@@ -210,6 +216,133 @@ def test_two_free_sizes(worker: Worker, tmp_path: Path) -> None:
     made, out_dir = converted(worker, graph)
     assert made.signature.inputs[0].shape == ("N", "S", 4)
     assert_same(graph, made, out_dir, N=3, S=7)
+
+
+def test_an_encoder_with_free_batch_and_sequence(worker: Worker, tmp_path: Path) -> None:
+    # Positions, a causal mask and heads: all that transformers make of sizes.
+    heads = [
+        node("Concat", "batch length two four", "split", axis=0),
+        node("Concat", "batch length eight", "whole", axis=0),
+    ]
+    nodes = [
+        node("Shape", "ids", "shape"),
+        node("Gather", "shape zero", "batch"),
+        node("Gather", "shape one", "length"),
+        node("Gather", "table ids", "words"),
+        node("Slice", "places zero length zero", "positions"),
+        node("Add", "words positions", "x"),
+        *heads,
+        *(node("MatMul", f"x w{each}", f"flat_{each}") for each in "qkv"),
+        *(node("Reshape", f"flat_{each} split", f"split_{each}") for each in "qkv"),
+        node("Transpose", "split_q", "q", perm=[0, 2, 1, 3]),
+        node("Transpose", "split_k", "k", perm=[0, 2, 3, 1]),
+        node("Transpose", "split_v", "v", perm=[0, 2, 1, 3]),
+        node("MatMul", "q k", "scores"),
+        node("Squeeze", "length", "limit"),
+        node("Range", "start limit step", "row"),
+        node("Unsqueeze", "row one", "column"),
+        node("GreaterOrEqual", "column row", "seen"),
+        node("Where", "seen scores low", "masked"),
+        node("Softmax", "masked", "p", axis=-1),
+        node("MatMul", "p v", "mixed"),
+        node("Transpose", "mixed", "turned", perm=[0, 2, 1, 3]),
+        node("Reshape", "turned whole", "y"),
+    ]
+    given = {
+        name: np.array([number])
+        for name, number in zip(("zero", "one", "two", "four", "eight"), (0, 1, 2, 4, 8), strict=True)
+    }
+    given |= {"start": np.array(0), "step": np.array(1), "low": np.float32(-1e9)}
+    given |= {
+        "table": weights(4, 8),
+        "places": weights(40, 8),
+        "wq": weights(8, 8),
+        "wk": weights(8, 8) * 0.5,
+        "wv": weights(8, 8) + 1,
+    }
+    graph = Graph(tmp_path / "m.onnx", nodes, {"ids": (INT64, ["N", "S"])}, {"y": ["N", "S", 8]}, **given)
+    made, out_dir = converted(worker, graph)
+    assert (made.signature.inputs[0].shape, made.signature.outputs[0].shape) == (("N", "S"), ("N", "S", 8))
+    assert not any("cannot stay free" in note for note in made.notes)
+    for batch, length in ((1, 1), (3, 7), (1, 40), (9, 2), (2, 39)):
+        assert_same(graph, made, out_dir, N=batch, S=length)
+
+
+def test_a_length_that_no_formula_gives_is_read_where_it_is(worker: Worker, tmp_path: Path) -> None:
+    # floor((S - 3) / 2) + 1 frames, in a shape beside the batch.
+    nodes = [
+        node("Conv", "x w", "c", strides=[2]),
+        node("Shape", "c", "shape"),
+        node("Gather", "shape ends", "kept"),
+        node("Concat", "kept heads", "to", axis=0),
+        node("Transpose", "c", "frames", perm=[0, 2, 1]),
+        node("Reshape", "frames to", "r"),
+        node("Transpose", "r", "y", perm=[0, 2, 1, 3]),
+    ]
+    given = {"w": weights(6, 2, 3), "ends": np.array([0, 2]), "heads": np.array([2, 3])}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", 2, "S"]}, {"y": ["N", 2, "frames", 3]}, **given)
+    made, out_dir = converted(worker, graph, samples={"S": 16})
+    assert (made.signature.inputs[0].shape, made.signature.outputs[0].shape) == (("N", 2, "S"), ("N", 2, "frames", 3))
+    assert not any("cannot stay free" in note for note in made.notes)
+    for batch, length in ((1, 3), (3, 16), (2, 101), (5, 100)):
+        assert_same(graph, made, out_dir, N=batch, S=length)
+
+
+def test_a_token_before_the_sequence(worker: Worker, tmp_path: Path) -> None:
+    # Shapes hold S + 1, and 2N + S + 1.
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Gather", "shape first", "batch"),
+        node("Concat", "batch one four", "to", axis=0),
+        node("Expand", "token to", "tokens"),
+        node("Concat", "tokens x", "joined", axis=1),
+        node("Shape", "joined", "longer"),
+        node("Gather", "longer both", "kept"),
+        node("Concat", "kept heads", "split", axis=0),
+        node("Reshape", "joined split", "y"),
+        node("ReduceSum", "kept axes", "sum", keepdims=1),
+        node("Add", "sum batch", "total"),
+        node("Expand", "half total", "z"),
+    ]
+    numbers = {"first": [0], "one": [1], "four": [4], "both": [0, 1], "heads": [2, 2], "axes": [0]}
+    given = {name: np.array(value) for name, value in numbers.items()}
+    outputs = {"y": ["N", "M", 2, 2], "z": ["K"]}
+    given |= {"token": weights(1, 1, 4), "half": np.array([0.5], np.float32)}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", "S", 4]}, outputs, **given)
+    made, out_dir = converted(worker, graph)
+    assert [spec.shape for spec in made.signature.outputs] == [("N", "M", 2, 2), ("K",)]
+    assert not any("cannot stay free" in note for note in made.notes)
+    for batch, length in ((1, 1), (3, 7), (1, 40), (9, 2)):
+        assert_same(graph, made, out_dir, N=batch, S=length)
+
+
+def test_a_size_that_is_bounded_is_bounded_in_the_file_too(worker: Worker, tmp_path: Path) -> None:
+    # At all sizes that are tried, 2, 3 and 5, the least of the size and six is the size.
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Slice", "shape one two", "length"),
+        node("Min", "length six", "least"),
+        node("Slice", "x zero least one", "head"),
+        node("ReduceSum", "head one", "y"),
+    ]
+    given = {name: np.array([number]) for name, number in zip(("zero", "one", "two", "six"), (0, 1, 2, 6), strict=True)}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", "S"]}, {"y": ["N", 1]}, **given)
+    made, out_dir = converted(worker, graph)
+    for batch, length in ((1, 1), (2, 5), (3, 9), (4, 30)):
+        if made.signature.inputs[0].shape == ("N", "S"):
+            assert_same(graph, made, out_dir, N=batch, S=length)
+    assert made.signature.inputs[0].shape == ("N", "S")
+
+
+def test_what_is_written_out_step_by_step_is_not_free(worker: Worker, tmp_path: Path) -> None:
+    nodes = [node("GRU", "x w r", "y h", hidden_size=4)]
+    graph = Graph(
+        tmp_path / "m.onnx", nodes, {"x": ["S", "N", 3]}, {"h": [1, "N", 4]}, w=weights(1, 12, 3), r=weights(1, 12, 4)
+    )
+    made, out_dir = converted(worker, graph)
+    assert made.signature.inputs[0].shape[0] == 1
+    assert "N, S cannot stay free by comparison: the converter makes other operators at another size" in made.notes
+    assert_same(graph, made, out_dir)
 
 
 def test_what_cannot_stay_free_is_frozen_and_said(worker: Worker, tmp_path: Path) -> None:
