@@ -70,18 +70,26 @@ class Computed:
             scalar = self._new(_INT32, [])
             self._add("RESHAPE", [result, self.constant(np.zeros(0, _INT32))], scalar, newShape=[])
             result = scalar
-        if dtype != _INT32:
-            cast = self._new(dtype, [len(pieces)] if rank else [])
-            self._add("CAST", [result], cast, inDataType="INT32", outDataType=dtype.name.upper())
-            result = cast
-        self._made[key] = result
-        return result
+        self._made[key] = self._cast(result, dtype)
+        return self._made[key]
+
+    def count(self, start: int, limit: str, step: int, axis: int, like: Array) -> str:
+        """Whole numbers from start to limit along an axis, in the dtype and rank of `like`."""
+        key = ("count", start, limit, step, axis, like.dtype, like.ndim)
+        if key not in self._made:
+            ends = [self.constant(np.array(number, _INT32)) for number in (start, step)]
+            counted, shaped = self._new(_INT32, [like.size], [0]), self._new(_INT32, list(like.shape), [axis])
+            self._add("RANGE", [ends[0], limit, ends[1]], counted)
+            to = [-1 if each == axis else 1 for each in range(like.ndim)]
+            self._add("RESHAPE", [counted, self.constant(np.array(to, _INT32))], shaped, newShape=to)
+            self._made[key] = self._cast(shaped, like.dtype)
+        return self._made[key]
 
     def tiled(self, base: str, multiples: str, shape: list[int], axes: list[int]) -> str:
         """A constant repeated; axes: those that are free."""
         key = ("tiled", base, multiples)
         if key not in self._made:
-            self._made[key] = self._new(self.graph.tensors[base].data.dtype, shape, axes)
+            self._made[key] = self._new(np.dtype(self.graph.tensors[base].dtype.lower()), shape, axes)
             self._add("TILE", [base, multiples], self._made[key])
         return self._made[key]
 
@@ -100,6 +108,14 @@ class Computed:
             self._made[kind, one, other] = self._new(_INT32, [1])
             self._add(kind, [one, other], self._made[kind, one, other], fusedActivationFunction="NONE")
         return self._made[kind, one, other]
+
+    def _cast(self, name: str, dtype: np.dtype[Any]) -> str:
+        if dtype == _INT32:
+            return name
+        tensor = self.graph.tensors[name]
+        cast = self._new(dtype, tensor.shape, [axis for axis, size in enumerate(tensor.shape_signature) if size < 0])
+        self._add("CAST", [name], cast, inDataType="INT32", outDataType=dtype.name.upper())
+        return cast
 
     def _new(
         self, dtype: np.dtype[Any], shape: list[int], axes: list[int] | None = None, data: Array | None = None

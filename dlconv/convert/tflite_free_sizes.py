@@ -157,21 +157,32 @@ class _Freeing:
         raise StepError(f"{list(values)} at {told} follows no sizes")
 
     def _repeated(self, operator: Any, place: int, arrays: list[Array]) -> str:
-        """A constant that is the same all along the free axes: once, where the operator repeats it, else repeated."""
-        axes = [axis for axis in range(arrays[0].ndim) if len({array.shape[axis] for array in arrays}) > 1]
-        bases = [array[tuple(slice(1) if axis in axes else slice(None) for axis in range(array.ndim))]
-                 for array in arrays]  # fmt: skip
-        if any(array.size == 0 for array in arrays) or not all(
-            np.array_equal(base, bases[0]) and np.array_equal(np.broadcast_to(base, array.shape), array)
-            for base, array in zip(bases, arrays, strict=True)
-        ):
-            raise StepError(f"a constant of {operator.op_type} has new values at another size")
-        base = self.computed.constant(np.ascontiguousarray(bases[0]))
-        if self._is_broadcast(operator, place, axes, arrays[0].shape):
+        """A constant that is the same all along some axes, and counts along one at most: once, where the operator
+        repeats it, else repeated."""
+        rank = arrays[0].ndim
+        alike = [axis for axis in range(rank) if all(_is_alike(array, axis) for array in arrays)]
+        bases = [array[tuple(slice(1) if axis in alike else slice(None) for axis in range(rank))] for array in arrays]
+        if all(np.array_equal(base, bases[0]) for base in bases):
+            base = self.computed.constant(np.ascontiguousarray(bases[0]))
+        else:
+            base = self._counted(operator, bases)
+        if self._is_broadcast(operator, place, alike, arrays[0].shape):
             return base
-        times = [np.array([n if axis in axes else 1 for axis, n in enumerate(array.shape)], np.int32)
+        times = [np.array([n if axis in alike else 1 for axis, n in enumerate(array.shape)], np.int32)
                  for array in arrays]  # fmt: skip
-        return self.computed.tiled(base, self._held(times), list(arrays[0].shape), axes)
+        free_axes = [axis for axis in range(rank) if len({array.shape[axis] for array in arrays}) > 1]
+        return self.computed.tiled(base, self._held(times), list(arrays[0].shape), free_axes)
+
+    def _counted(self, operator: Any, bases: list[Array]) -> str:
+        """start, start + step, ... along one axis."""
+        rows = [base.ravel() for base in bases if base.dtype.kind == "i" and max(base.shape) == base.size]
+        start, second = (int(number) for number in max(rows, key=len)[:2]) if len(rows) == len(bases) else (0, 0)
+        step = second - start
+        if step <= 0 or not all(np.array_equal(row, start + step * np.arange(len(row))) for row in rows):
+            raise StepError(f"a constant of {operator.op_type} has new values at another size")
+        limit = self._held([np.array(start + step * base.size, np.int32) for base in bases])
+        axis = int(np.argmax(max(bases, key=np.size).shape))
+        return self.computed.count(start, limit, step, axis, bases[0])
 
     def _is_broadcast(self, operator: Any, place: int, axes: list[int], shape: tuple[int, ...]) -> bool:
         """Whether the operator repeats the constant by itself: another input has its free axes at their length."""
@@ -189,3 +200,8 @@ def _data(tensor: Any) -> Array:
     """The values of a constant: its tensor knows its rank, for scalars come as vectors of one."""
     values = np.asarray(tensor.data)
     return values.reshape(tensor.shape) if values.size == 1 else values
+
+
+def _is_alike(array: Array, axis: int) -> bool:
+    """Whether all slices along the axis are one."""
+    return array.size > 0 and bool((array == array.take([0], axis)).all())

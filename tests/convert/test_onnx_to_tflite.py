@@ -316,6 +316,21 @@ def test_a_token_before_the_sequence(worker: Worker, tmp_path: Path) -> None:
         assert_same(graph, made, out_dir, N=batch, S=length)
 
 
+def test_places_that_the_converter_counts(worker: Worker, tmp_path: Path) -> None:
+    # The converter gathers by coordinates, which count along each free axis.
+    graph = Graph(
+        tmp_path / "m.onnx",
+        [node("GatherElements", "x ids", "y", axis=2)],
+        {"x": ["N", "S", 4], "ids": (INT64, ["N", "S", 2])},
+        {"y": ["N", "S", 2]},
+    )
+    made, out_dir = converted(worker, graph)
+    assert made.signature.inputs[0].shape == ("N", "S", 4)
+    assert not any("cannot stay free" in note for note in made.notes)
+    for batch, length in ((1, 1), (3, 7), (1, 40), (9, 2)):
+        assert_same(graph, made, out_dir, N=batch, S=length)
+
+
 def test_a_size_that_is_bounded_is_bounded_in_the_file_too(worker: Worker, tmp_path: Path) -> None:
     # At all sizes that are tried, 2, 3 and 5, the least of the size and six is the size.
     nodes = [
