@@ -17,7 +17,7 @@ from dlconv.errors import StepError, Unsupported, is_out_of_memory
 from dlconv.model import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from dlconv.convert.edge import Made, Step
@@ -118,11 +118,11 @@ def proved_answers(opened: Opened, made: Lowered, fed: Tensors, wanted: Tensors 
 
 def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tuple[Any, tuple[str, ...]]:
     """The model lowered at the chosen sizes, and those sizes made free."""
-    apart = onnx_for_tflite.made_from_sizes(model, [chosen.feeds[0], chosen.feeds[-1]])
+    follow = onnx_for_tflite.followers(model, [chosen.feeds[0], chosen.feeds[-1]])
     graphs: list[Any] = []
     notes: tuple[str, ...] = ()
     for feed in chosen.feeds:
-        prepared = _prepared(model, {name: feed[name].shape for name in attempt.shapes}, feed, apart)
+        prepared = _prepared(model, {name: feed[name].shape for name in attempt.shapes}, feed, follow)
         notes = prepared.notes
         graphs.append(onnx2tf_lowering.lower(prepared.model, passes))
         tflite_free_sizes.share_weights(graphs[0], graphs[-1])
@@ -131,10 +131,12 @@ def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tu
     return tflite_free_sizes.free(graphs, chosen.sizes, places), notes
 
 
-def _prepared(model: Proto, shapes: Shapes, fed: Tensors, apart: Collection[str] = ()) -> onnx_for_tflite.Prepared:
+def _prepared(
+    model: Proto, shapes: Shapes, fed: Tensors, follow: onnx_for_tflite.Followers | None = None
+) -> onnx_for_tflite.Prepared:
     """The graph fit for TFLite. Raises Unsupported where a branch that the sample does not take cannot run at its
     sizes: TFLite computes both, and its kernels crash on such sizes."""
-    prepared = onnx_for_tflite.prepare(model, shapes, apart)
+    prepared = onnx_for_tflite.prepare(model, shapes, follow)
     if prepared.merged and Trial(prepared.model.SerializeToString()).answers(fed) is None:
         raise Unsupported(
             f"the model has a condition, one branch of which does not run at {_sizes(fed)}",

@@ -94,6 +94,8 @@ def _lower_nodes(model: Proto) -> Any:
     for value in model.graph.output:
         context.ensure_tensor(value.name)
         graph.outputs.append(value.name)
+    for part in graph.subgraphs:
+        _drop_aliases(part)
     _agree(graph)
     parts._topologically_sort_operators(graph)
     return graph
@@ -128,6 +130,21 @@ def _agree(graph: Any) -> None:
             casts.append(operator_of(op_type="CAST", inputs=[name], outputs=[cast], options=told))
             operator.inputs[place] = cast
     graph.operators.extend(casts)
+
+
+def _drop_aliases(graph: Any) -> None:
+    """Leave out the reshapes to the same shape by which a loop's part renames what it hands on."""
+    alias: dict[str, str] = {}
+    kept: list[Any] = []
+    for operator in graph.operators:
+        operator.inputs[:] = [alias.get(name, name) for name in operator.inputs]
+        one, other = (graph.tensors[names[0]] for names in (operator.inputs, operator.outputs))
+        if operator.op_type == "RESHAPE" and one.shape == other.shape:
+            alias[other.name] = one.name
+        else:
+            kept.append(operator)
+    graph.operators[:] = kept
+    graph.outputs[:] = [alias.get(name, name) for name in graph.outputs]
 
 
 def _share_constants(graph: Any) -> None:

@@ -6,7 +6,7 @@ Every rewriting keeps the answers. Runs where onnx is.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from dlconv.convert.onnx_rewriting import apply, attributes_of
 from dlconv.graphs import onnx_graph
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from dlconv.convert.onnx_rewriting import Mend, Rewriting
     from dlconv.graphs.onnx_graph import Proto
@@ -46,19 +46,31 @@ class Prepared:
     merged: int
 
 
-def made_from_sizes(model: Proto, feeds: list[Tensors]) -> set[str]:
-    """The tensors that are known where the inputs' sizes are, and that only a running model can make for all sizes.
+@dataclass(frozen=True)
+class Followers:
+    """What follows the inputs' sizes. apart: tensors that are known where the sizes are, and that only a running model
+    can make for all sizes. axes: those of each tensor that have other sizes."""
 
-    These are what differs between the sizes of `feeds` and holds no sizes itself (positions, masks, what is expanded),
-    and what is made of sizes in steps, which may look the same, or a line, at all that are tried.
+    apart: frozenset[str] = frozenset()
+    axes: Mapping[str, set[int]] = field(default_factory=dict[str, set[int]])
+
+
+def followers(model: Proto, feeds: list[Tensors]) -> Followers:
+    """What differs between the sizes of `feeds`.
+
+    Apart is what holds no sizes itself (positions, masks, what is expanded), and what is made of sizes in steps, which
+    may look the same, or a line, at all that are tried.
     """
-    first, other = (_folded(model, feed) for feed in feeds)
+    (first, shapes), (other, others) = (_folded(model, feed) for feed in feeds)
     differing = {name for name in first if name in other and first[name] != other[name]}
     stepwise = {name for node in model.graph.node if node.op_type in _STEPWISE and differing & set(node.input)
                 for name in node.output}  # fmt: skip
-    return stepwise | {
-        name for name in differing if not first[name].are_sizes or first[name].shape != other[name].shape
+    axes = {
+        name: {axis for axis, (one, two) in enumerate(zip(shape, others.get(name, shape), strict=False)) if one != two}
+        for name, shape in shapes.items()
     }
+    whole = {name for name in differing if not first[name].are_sizes or first[name].shape != other[name].shape}
+    return Followers(frozenset(stepwise | whole), axes)
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,8 @@ class _Known:
     are_sizes: bool
 
 
-def _folded(model: Proto, feed: Tensors) -> dict[str, _Known]:
-    """What is known at the sizes of `feed`."""
+def _folded(model: Proto, feed: Tensors) -> tuple[dict[str, _Known], dict[str, list[int]]]:
+    """What is known at the sizes of `feed`, and the shapes of what is not."""
     met: dict[str, _Known] = {}
 
     def tell(folded: dict[str, Array]) -> None:
@@ -77,8 +89,10 @@ def _folded(model: Proto, feed: Tensors) -> dict[str, _Known]:
             content = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
             met[name] = _Known(values.shape, content, is_of_sizes(values))
 
-    onnx_fold.fold(_sized(model, {name: array.shape for name, array in feed.items()}), told=tell)
-    return met
+    graph = onnx_fold.fold(_sized(model, {name: array.shape for name, array in feed.items()}), told=tell).graph
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+              for value in (*graph.input, *graph.value_info)}  # fmt: skip
+    return met, shapes
 
 
 def is_of_sizes(values: Array) -> bool:
@@ -86,21 +100,22 @@ def is_of_sizes(values: Array) -> bool:
     return values.ndim <= 1 and values.dtype.kind == "i" and values.size <= _MOST_SIZES
 
 
-def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]], apart: Collection[str] = ()) -> Prepared:
+def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]], follow: Followers | None = None) -> Prepared:
     """A copy of `model` with the inputs' shapes set, its constants folded, and mended.
 
-    shapes: by input's name; a text leaves the dimension free. apart: what is not folded though it is known.
+    shapes: by input's name; a text leaves the dimension free. follow: what follows sizes that are to be free.
     Raises Unsupported for conditions whose branches cannot both be computed, and for loops whose length is not known.
     """
     onnx: Any = import_module("onnx")
-    copy, unrolled = onnx_unroll.unroll(onnx_fold.fold(_sized(model, shapes), apart), apart)
-    copy, merged = onnx_fold.merge_branches(copy, apart)
+    follow = follow or Followers()
+    copy, unrolled = onnx_unroll.unroll(onnx_fold.fold(_sized(model, shapes), follow.apart), follow.apart)
+    copy, merged = onnx_fold.merge_branches(copy, follow.apart)
     onnx_unroll.refuse_loops(copy)
     counts = {"conditions chosen from both branches, which are both computed": merged} if merged else dict[str, int]()
     if unrolled:
         counts["loops of known length written out step by step"] = unrolled
     for what, mend in _MENDS.items():
-        count = apply(copy.graph, mend, onnx_graph.opset_of(copy))
+        count = apply(copy.graph, mend, onnx_graph.opset_of(copy), follow.axes)
         if count:
             counts[what] = count
             del copy.graph.value_info[:]  # inference went astray where the operator is one of those mended

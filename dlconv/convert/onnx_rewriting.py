@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dlconv.graphs.onnx_graph import Proto
 
@@ -28,7 +28,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class Rewriting:
-    """The graph under rewriting, seen by one mend: the shapes that are known, and new nodes and constants."""
+    """The graph under rewriting, seen by one mend: the shapes that are known, and new nodes and constants.
+
+    free_axes: those of each tensor's that follow a size which is to be free, though it has one here.
+    """
 
     graph: Proto
     opset: int
@@ -36,6 +39,7 @@ class Rewriting:
     constants: dict[str, Array] = field(default_factory=dict)
     integers: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
+    free_axes: Mapping[str, set[int]] = field(default_factory=dict[str, set[int]])
     count: int = 0
 
     def constant(self, values: list[int]) -> str:
@@ -82,10 +86,10 @@ class Rewriting:
         return helper.make_node(kind, inputs, outputs, name=self.name(kind), **attributes)
 
 
-def apply(graph: Proto, mend: Mend, opset: int) -> int:
+def apply(graph: Proto, mend: Mend, opset: int, free_axes: Mapping[str, set[int]] | None = None) -> int:
     """Replace each node for which `mend` gives others; how many there were."""
     numpy_helper: Any = import_module("onnx.numpy_helper")
-    known = Rewriting(graph, opset)
+    known = Rewriting(graph, opset, free_axes=free_axes or {})
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
         if tensor.elem_type == _INT64:

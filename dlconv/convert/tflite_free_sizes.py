@@ -83,6 +83,8 @@ class _Freeing:
                 1 if stated == -1 else size for size, stated in zip(tensor.shape, tensor.shape_signature, strict=True)
             ]
         self.first.operators[:] = operators
+        for parts in zip(*(graph.subgraphs for graph in self.graphs), strict=True):
+            _Freeing(list(parts), self.points, _places_in(parts, self.points)).run()
         return self.first
 
     def _free_axes(self, names: tuple[str, ...]) -> None:
@@ -144,7 +146,7 @@ class _Freeing:
         if len(set(values)) == 1:
             return self.computed.constant(np.array(values[:1], np.int32))
         formula = fitted(values, self.points)
-        if formula is not None:
+        if formula is not None and {line.name for line in formula.lines} <= {*self.computed.places}:
             return self.computed.formula(formula)
         if values in self.axes:
             return self.computed.axis(*self.axes[values])
@@ -160,13 +162,17 @@ class _Freeing:
         """A constant that is the same all along some axes, and counts along one at most: once, where the operator
         repeats it, else repeated."""
         rank = arrays[0].ndim
-        alike = [axis for axis in range(rank) if all(_is_alike(array, axis) for array in arrays)]
+        alike = [
+            axis
+            for axis in range(rank)
+            if all(_is_alike(array, axis) for array in arrays) and any(array.shape[axis] > 1 for array in arrays)
+        ]
         bases = [array[tuple(slice(1) if axis in alike else slice(None) for axis in range(rank))] for array in arrays]
         if all(np.array_equal(base, bases[0]) for base in bases):
             base = self.computed.constant(np.ascontiguousarray(bases[0]))
         else:
             base = self._counted(operator, bases)
-        if self._is_broadcast(operator, place, alike, arrays[0].shape):
+        if not alike or self._is_broadcast(operator, place, alike, arrays[0].shape):
             return base
         times = [np.array([n if axis in alike else 1 for axis, n in enumerate(array.shape)], np.int32)
                  for array in arrays]  # fmt: skip
@@ -200,6 +206,18 @@ def _data(tensor: Any) -> Array:
     """The values of a constant: its tensor knows its rank, for scalars come as vectors of one."""
     values = np.asarray(tensor.data)
     return values.reshape(tensor.shape) if values.size == 1 else values
+
+
+def _places_in(graphs: tuple[Any, ...], points: tuple[Point, ...]) -> dict[str, Place]:
+    """An input of a loop's part and its axis for each size that is one of its inputs' sizes."""
+    places: dict[str, Place] = {}
+    for names in zip(*(graph.inputs for graph in graphs), strict=True):
+        shapes = [graph.tensors[name].shape for graph, name in zip(graphs, names, strict=True)]
+        for axis, sizes in enumerate(zip(*shapes, strict=True)):
+            for name in points[0]:
+                if sizes == tuple(point[name] for point in points):
+                    places.setdefault(name, (names[0], axis))
+    return places
 
 
 def _is_alike(array: Array, axis: int) -> bool:

@@ -91,6 +91,23 @@ def test_recurrent_layers_with_starts_are_written_out(kind: str, way: str) -> No
     assert_answers_stay(source, inputs, without=kind)
 
 
+@pytest.mark.parametrize("way", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_of_free_length_are_loops(kind: str, way: str) -> None:
+    from dlconv.convert import onnx_for_tflite
+
+    outputs = ["y", "h", "c"] if kind == "LSTM" else ["y", "h"]
+    source, inputs = recurrent(kind, way, starts=way == "reverse", steps=5, outputs=outputs)
+    follow = onnx_for_tflite.Followers(axes={"x": {0, 1}})
+    made = onnx_for_tflite.prepare(source, {name: tuple(shape) for name, shape in inputs.items()}, follow).model
+    assert sum(item.op_type == "Loop" for item in made.graph.node) == (2 if way == "bidirectional" else 1)
+    fed = drawn(inputs)
+    wanted, got = answers(source, fed), answers(made, fed)
+    assert list(got) == list(wanted) == outputs
+    for name, reference in wanted.items():
+        np.testing.assert_allclose(got[name], reference, rtol=0, atol=2e-6, strict=True)
+
+
 def test_a_gru_may_reset_after_its_product() -> None:
     source, inputs = recurrent("GRU", "forward", starts=True, steps=3, outputs=["h"], linear_before_reset=1)
     assert_answers_stay(source, inputs, without="GRU")

@@ -349,15 +349,47 @@ def test_a_size_that_is_bounded_is_bounded_in_the_file_too(worker: Worker, tmp_p
     assert made.signature.inputs[0].shape == ("N", "S")
 
 
-def test_what_is_written_out_step_by_step_is_not_free(worker: Worker, tmp_path: Path) -> None:
-    nodes = [node("GRU", "x w r", "y h", hidden_size=4)]
-    graph = Graph(
-        tmp_path / "m.onnx", nodes, {"x": ["S", "N", 3]}, {"h": [1, "N", 4]}, w=weights(1, 12, 3), r=weights(1, 12, 4)
-    )
+@pytest.mark.parametrize(("kind", "way"), [("LSTM", "bidirectional"), ("GRU", "reverse"), ("RNN", "forward")])
+def test_a_recurrent_layer_of_free_length_and_batch(worker: Worker, tmp_path: Path, kind: str, way: str) -> None:
+    gates, sides = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 2 if way == "bidirectional" else 1
+    outputs = {"y": ["S", sides, "N", 4], "h": [sides, "N", 4]} | ({"c": [sides, "N", 4]} if kind == "LSTM" else {})
+    nodes = [node(kind, "x w r", " ".join(outputs), hidden_size=4, direction=way)]
+    given = {"w": weights(sides, gates * 4, 3), "r": weights(sides, gates * 4, 4)}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["S", "N", 3]}, outputs, **given)
     made, out_dir = converted(worker, graph)
-    assert made.signature.inputs[0].shape[0] == 1
-    assert "N, S cannot stay free by comparison: the converter makes other operators at another size" in made.notes
-    assert_same(graph, made, out_dir)
+    assert made.signature.inputs[0].shape == ("S", "N", 3)
+    assert not any("cannot stay free" in note for note in made.notes)
+    session = tflite.open(out_dir / made.entry, made.signature, {"threads": 1})  # one, which is resized
+    for length, batch in ((1, 1), (2, 1), (300, 1), (5, 3), (1, 3), (7, 2)):
+        sample = graph.sample(S=length, N=batch)
+        for name, reference in graph.answers(sample).items():
+            np.testing.assert_allclose(session.run(sample)[name], reference, rtol=0, atol=1e-5, strict=True)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_recurrent_layer_of_free_batch_alone(worker: Worker, tmp_path: Path, kind: str) -> None:
+    gates = {"LSTM": 4, "GRU": 3}[kind]
+    nodes = [node(kind, "x w r", "y", hidden_size=4)]
+    given = {"w": weights(1, gates * 4, 3), "r": weights(1, gates * 4, 4)}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": [6, "N", 3]}, {"y": [6, 1, "N", 4]}, **given)
+    made, out_dir = converted(worker, graph)
+    assert made.signature.inputs[0].shape == (6, "N", 3)
+    for batch in (1, 3, 7):
+        assert_same(graph, made, out_dir, N=batch)
+
+
+def test_what_is_written_out_step_by_step_is_not_free(worker: Worker, tmp_path: Path) -> None:
+    from onnx import helper
+
+    values = [helper.make_tensor_value_info(name, FLOAT, [3]) for name in ("total", "row", "sum", "each")]
+    body = helper.make_graph([node("Add", "total row", "sum"), node("Neg", "sum", "each")], "b", values[:2], values[2:])
+    nodes = [node("Scan", "start x", "last y", body=body, num_scan_inputs=1)]
+    outputs = {"last": [3], "y": ["S", 3]}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["S", 3]}, outputs, start=np.zeros(3, np.float32))
+    made, out_dir = converted(worker, graph, samples={"S": 4})
+    assert made.signature.inputs[0].shape == (4, 3)
+    assert "S cannot stay free by comparison: the converter makes other operators at another size" in made.notes
+    assert_same(graph, made, out_dir, S=4)
 
 
 def test_what_cannot_stay_free_is_frozen_and_said(worker: Worker, tmp_path: Path) -> None:
