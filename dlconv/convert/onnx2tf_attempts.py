@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_sizes
 from dlconv.convert.lowering_points import Points, points
+from dlconv.convert.onnx_followers import Followers, followers
 from dlconv.convert.onnx_trial import Trial
 from dlconv.convert.tflite_attempts import require_near
 from dlconv.errors import StepError, Unsupported, is_out_of_memory
@@ -118,7 +119,7 @@ def proved_answers(opened: Opened, made: Lowered, fed: Tensors, wanted: Tensors 
 
 def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tuple[Any, tuple[str, ...]]:
     """The model lowered at the chosen sizes, and those sizes made free."""
-    follow = onnx_for_tflite.followers(model, [chosen.feeds[0], chosen.feeds[-1]])
+    follow = followers(model, (chosen.feeds[0], chosen.feeds[-1]))
     graphs: list[Any] = []
     notes: tuple[str, ...] = ()
     for feed in chosen.feeds:
@@ -131,9 +132,7 @@ def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tu
     return tflite_free_sizes.free(graphs, chosen.sizes, places), notes
 
 
-def _prepared(
-    model: Proto, shapes: Shapes, fed: Tensors, follow: onnx_for_tflite.Followers | None = None
-) -> onnx_for_tflite.Prepared:
+def _prepared(model: Proto, shapes: Shapes, fed: Tensors, follow: Followers | None = None) -> onnx_for_tflite.Prepared:
     """The graph fit for TFLite. Raises Unsupported where a branch that the sample does not take cannot run at its
     sizes: TFLite computes both, and its kernels crash on such sizes."""
     prepared = onnx_for_tflite.prepare(model, shapes, follow)

@@ -5,8 +5,7 @@ Every rewriting keeps the answers. Runs where onnx is.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from dlconv.convert import onnx_fold, onnx_unroll
 from dlconv.convert.onnx_einsum import spell_out_einsum
+from dlconv.convert.onnx_followers import Followers, sized
 from dlconv.convert.onnx_recurrent import spell_out_recurrent
 from dlconv.convert.onnx_rewriting import apply, attributes_of
 from dlconv.graphs import onnx_graph
@@ -24,16 +24,8 @@ if TYPE_CHECKING:
     from dlconv.convert.onnx_rewriting import Mend, Rewriting
     from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Dim
-    from dlconv.runtimes.base import Tensors
-
-Array = np.ndarray[Any, Any]
 
 _KERNEL_RANK = 5  # TFLite's SLICE, SPLIT and reductions end here
-_MOST_SIZES = 16  # in a vector of them
-_FIRST_IR_WITH_FREE_WEIGHTS = 4  # before it every initializer had to be listed as an input too
-
-
-_STEPWISE = {"Min", "Max", "Clip", "Mod", "Div", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 
 
 @dataclass(frozen=True)
@@ -46,60 +38,6 @@ class Prepared:
     merged: int
 
 
-@dataclass(frozen=True)
-class Followers:
-    """What follows the inputs' sizes. apart: tensors that are known where the sizes are, and that only a running model
-    can make for all sizes. axes: those of each tensor that have other sizes."""
-
-    apart: frozenset[str] = frozenset()
-    axes: Mapping[str, set[int]] = field(default_factory=dict[str, set[int]])
-
-
-def followers(model: Proto, feeds: list[Tensors]) -> Followers:
-    """What differs between the sizes of `feeds`.
-
-    Apart is what holds no sizes itself (positions, masks, what is expanded), and what is made of sizes in steps, which
-    may look the same, or a line, at all that are tried.
-    """
-    (first, shapes), (other, others) = (_folded(model, feed) for feed in feeds)
-    differing = {name for name in first if name in other and first[name] != other[name]}
-    stepwise = {name for node in model.graph.node if node.op_type in _STEPWISE and differing & set(node.input)
-                for name in node.output}  # fmt: skip
-    axes = {
-        name: {axis for axis, (one, two) in enumerate(zip(shape, others.get(name, shape), strict=False)) if one != two}
-        for name, shape in shapes.items()
-    }
-    whole = {name for name in differing if not first[name].are_sizes or first[name].shape != other[name].shape}
-    return Followers(frozenset(stepwise | whole), axes)
-
-
-@dataclass(frozen=True)
-class _Known:
-    shape: tuple[int, ...]
-    content: bytes
-    are_sizes: bool
-
-
-def _folded(model: Proto, feed: Tensors) -> tuple[dict[str, _Known], dict[str, list[int]]]:
-    """What is known at the sizes of `feed`, and the shapes of what is not."""
-    met: dict[str, _Known] = {}
-
-    def tell(folded: dict[str, Array]) -> None:
-        for name, values in folded.items():
-            content = hashlib.sha256(np.ascontiguousarray(values).tobytes()).digest()
-            met[name] = _Known(values.shape, content, is_of_sizes(values))
-
-    graph = onnx_fold.fold(_sized(model, {name: array.shape for name, array in feed.items()}), told=tell).graph
-    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-              for value in (*graph.input, *graph.value_info)}  # fmt: skip
-    return met, shapes
-
-
-def is_of_sizes(values: Array) -> bool:
-    """Whether it may be a size or a vector of sizes."""
-    return values.ndim <= 1 and values.dtype.kind == "i" and values.size <= _MOST_SIZES
-
-
 def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]], follow: Followers | None = None) -> Prepared:
     """A copy of `model` with the inputs' shapes set, its constants folded, and mended.
 
@@ -108,7 +46,7 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]], follow: Followe
     """
     onnx: Any = import_module("onnx")
     follow = follow or Followers()
-    copy, unrolled = onnx_unroll.unroll(onnx_fold.fold(_sized(model, shapes), follow.apart), follow.apart)
+    copy, unrolled = onnx_unroll.unroll(onnx_fold.fold(sized(model, shapes), follow.apart), follow.apart)
     copy, merged = onnx_fold.merge_branches(copy, follow.apart)
     onnx_unroll.refuse_loops(copy)
     counts = {"conditions chosen from both branches, which are both computed": merged} if merged else dict[str, int]()
@@ -121,39 +59,6 @@ def prepare(model: Proto, shapes: Mapping[str, tuple[Dim, ...]], follow: Followe
             del copy.graph.value_info[:]  # inference went astray where the operator is one of those mended
             copy = onnx.shape_inference.infer_shapes(copy)
     return Prepared(copy, tuple(f"{count} {what}" for what, count in counts.items()), merged)
-
-
-def _sized(model: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> Proto:
-    onnx: Any = import_module("onnx")
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    if copy.functions:
-        copy = import_module("onnx.inliner").inline_local_functions(copy)
-    copy.ir_version = max(copy.ir_version, _FIRST_IR_WITH_FREE_WEIGHTS)
-    _set_shapes(copy.graph, shapes)
-    return copy
-
-
-def _set_shapes(graph: Proto, shapes: Mapping[str, tuple[Dim, ...]]) -> None:
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    changed = False
-    for value in graph.input:
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, shapes[value.name], strict=True):
-            if isinstance(size, str):
-                changed |= dim.dim_param != size
-                dim.dim_param = size
-            else:
-                changed |= dim.dim_value != size
-                dim.dim_value = size
-    if changed:  # what was noted of inner tensors is no longer true
-        del graph.value_info[:]
-        for value in graph.output:
-            for dim in value.type.tensor_type.shape.dim:
-                dim.Clear()
 
 
 def _lift_grouped_conv1d(node: Proto, known: Rewriting) -> list[Proto]:

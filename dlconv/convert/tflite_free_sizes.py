@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_for_tflite import is_of_sizes
+from dlconv.convert.onnx_followers import is_of_sizes
 from dlconv.convert.size_formula import fitted
 from dlconv.convert.tflite_computed import Computed
 from dlconv.errors import StepError
@@ -112,7 +112,7 @@ class _Freeing:
             raise StepError(f"a constant of {operator.op_type} has another rank at another size")
         if any(array.shape != arrays[0].shape for array in arrays):
             operator.inputs[place] = self._repeated(operator, place, arrays)
-        elif is_of_sizes(arrays[0]):
+        elif all(is_of_sizes(array) for array in arrays):
             operator.inputs[place] = self._vector(operator, place, arrays)
         else:
             raise StepError(f"a constant of {operator.op_type} has other values at another size")

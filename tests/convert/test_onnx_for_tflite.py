@@ -95,10 +95,11 @@ def test_recurrent_layers_with_starts_are_written_out(kind: str, way: str) -> No
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_recurrent_layers_of_free_length_are_loops(kind: str, way: str) -> None:
     from dlconv.convert import onnx_for_tflite
+    from dlconv.convert.onnx_followers import Followers
 
     outputs = ["y", "h", "c"] if kind == "LSTM" else ["y", "h"]
     source, inputs = recurrent(kind, way, starts=way == "reverse", steps=5, outputs=outputs)
-    follow = onnx_for_tflite.Followers(axes={"x": {0, 1}})
+    follow = Followers(axes={"x": {0, 1}})
     made = onnx_for_tflite.prepare(source, {name: tuple(shape) for name, shape in inputs.items()}, follow).model
     assert sum(item.op_type == "Loop" for item in made.graph.node) == (2 if way == "bidirectional" else 1)
     fed = drawn(inputs)

@@ -331,6 +331,27 @@ def test_places_that_the_converter_counts(worker: Worker, tmp_path: Path) -> Non
         assert_same(graph, made, out_dir, N=batch, S=length)
 
 
+def test_a_size_that_was_a_float_number_on_its_way(worker: Worker, tmp_path: Path) -> None:
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Slice", "shape zero one", "rows"),
+        node("Cast", "rows", "wide", to=11),
+        node("Div", "wide half", "twice"),
+        node("Cast", "twice", "count", to=7),
+        node("Concat", "count three", "to", axis=0),
+        node("Reshape", "x to", "r"),
+        node("Cast", "rows", "factor", to=FLOAT),
+        node("Mul", "r factor", "y"),
+    ]
+    given = {name: np.array([number]) for name, number in (("zero", 0), ("one", 1), ("three", 3))}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", 6]}, {"y": ["M", 3]}, half=np.array([0.5]), **given)
+    made, out_dir = converted(worker, graph)
+    assert made.signature.inputs[0].shape == ("N", 6)
+    assert not any("cannot stay free" in note for note in made.notes)
+    for batch in (1, 2, 9):
+        assert_same(graph, made, out_dir, N=batch)
+
+
 def test_a_size_that_is_bounded_is_bounded_in_the_file_too(worker: Worker, tmp_path: Path) -> None:
     # At all sizes that are tried, 2, 3 and 5, the least of the size and six is the size.
     nodes = [
