@@ -25,11 +25,11 @@ _WANTED = 3
 @dataclass(frozen=True)
 class Points:
     """sizes: the base, one with another size of each name alone, one that differs in all. feeds: inputs of each.
-    proof: what the source answers to the last."""
+    proofs: the last of these, and inputs with a far greater size of one name, with what the source answers."""
 
     sizes: tuple[Point, ...]
     feeds: list[Tensors]
-    proof: Tensors
+    proofs: list[tuple[Tensors, Tensors]]
 
 
 def points(trial: Trial, shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors) -> Points:
@@ -42,10 +42,18 @@ def points(trial: Trial, shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors) ->
     feeds = [resized(shapes, fed, row) for row in rows]
     answers = [trial.answers(feed) for feed in feeds]
     refused = [row for row, answer in zip(rows, answers, strict=True) if answer is None]
-    proof = answers[-1]
-    if refused or proof is None:
+    if refused:
         raise StepError(f"the source does not take {' or '.join(map(str, refused))}")
-    return Points(tuple(rows), feeds, proof)
+    firsts = {dims[0] for dims in shapes.values() if dims}  # batches: large ones take much, and show nothing new
+    far = [{**base, name: _far(sample[name], found[name][-1])} for name in sample if name not in firsts]
+    tried = [feeds[-1], *(resized(shapes, fed, row) for row in far)]
+    proofs = [(feed, answer) for feed in tried if (answer := trial.answers(feed)) is not None]
+    return Points(tuple(rows), feeds, proofs)
+
+
+def _far(size: int, high: int) -> int:
+    """A size at which windows, blocks and bounds show that the points all lie within."""
+    return min(16 * size, max(1024, 2 * high))
 
 
 def _taken(

@@ -7,6 +7,7 @@ the lowered graph in its own format, opens it, and has it proved here.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dlconv.convert import onnx2tf_lowering, onnx_for_tflite, tflite_free_sizes
@@ -54,12 +55,12 @@ class Opened(Protocol):
 
 @dataclass(frozen=True)
 class Lowered:
-    """A model lowered by an attempt: onnx2tf's ModelIR. proof: inputs of other sizes, and the source's answers."""
+    """A model lowered by an attempt: onnx2tf's ModelIR. proofs: inputs of other sizes, and the source's answers."""
 
     graph: Any
     notes: tuple[str, ...]
     trial: Trial
-    proof: tuple[Tensors, Tensors] | None
+    proofs: list[tuple[Tensors, Tensors]]
 
 
 def first_that_holds(signature: Signature, fed: Tensors, make: Callable[[Attempt], Made]) -> Made:
@@ -100,21 +101,21 @@ def lowered(model: Proto, step: Step, attempt: Attempt, fed: Tensors) -> Lowered
     if attempt.way == "comparison":
         chosen = points(trial, attempt.shapes, fed)
         graph, notes = _compared(model, attempt, passes, chosen)
-        return Lowered(graph, notes, trial, (chosen.feeds[-1], chosen.proof))
-    proof = next(trial.others(attempt.shapes, fed), None) if attempt.kept else None
-    if attempt.kept and not proof:
+        return Lowered(graph, notes, trial, chosen.proofs)
+    proofs = list(islice(trial.others(attempt.shapes, fed), 1)) if attempt.kept else []
+    if attempt.kept and not proofs:
         raise StepError("the source itself takes no other size that was tried")
     prepared = _prepared(model, attempt.shapes, fed)
-    return Lowered(onnx2tf_lowering.lower(prepared.model, passes), prepared.notes, trial, proof)
+    return Lowered(onnx2tf_lowering.lower(prepared.model, passes), prepared.notes, trial, proofs)
 
 
 def proved_answers(opened: Opened, made: Lowered, fed: Tensors, wanted: Tensors | None) -> list[Tensors]:
-    """What the written file answers to the sample and to one other size. Raises StepError where that is wrong.
+    """What the written file answers to the sample and to other sizes. Raises StepError where that is wrong.
 
-    wanted: the source's answers to the sample; None: only the other size is compared.
+    wanted: the source's answers to the sample; None: only the other sizes are compared.
     """
     answers = [_proved(opened, fed, wanted)]
-    return answers + ([_proved(opened, *made.proof)] if made.proof else [])
+    return answers + [_proved(opened, *proof) for proof in made.proofs]
 
 
 def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tuple[Any, tuple[str, ...]]:

@@ -44,13 +44,20 @@ def test_a_table_of_positions_bounds_the_sizes() -> None:
     found = points(trial, {"ids": ("N", "S")}, {"ids": np.zeros((2, 64), np.int64)})
     assert found.sizes == ({"N": 2, "S": 22}, {"N": 6, "S": 22}, {"N": 2, "S": 63}, {"N": 5, "S": 33})
     assert [feed["ids"].shape for feed in found.feeds] == [(2, 22), (6, 22), (2, 63), (5, 33)]
-    assert found.proof["y"].shape == (5, 33, 3)
+    assert [answer["y"].shape for _, answer in found.proofs] == [(5, 33, 3)]
 
 
 def test_a_size_of_one_is_none_of_them() -> None:
     trial = source([("Neg", "x", "y")], {"x": ("N", "S")})
     found = points(trial, {"x": ("N", 3)}, {"x": np.ones((1, 3), np.float32)})
     assert found.sizes == ({"N": 2}, {"N": 5}, {"N": 3})
+
+
+def test_a_far_size_is_a_proof_where_the_source_takes_it() -> None:
+    trial = source([("Neg", "x", "y")], {"x": ("N", "S")})
+    found = points(trial, {"x": ("N", "S")}, {"x": np.ones((2, 128), np.float32)})
+    assert [feed["x"].shape for feed, _ in found.proofs] == [(5, 132), (2, 1024)]
+    assert found.sizes == ({"N": 2, "S": 65}, {"N": 6, "S": 65}, {"N": 2, "S": 257}, {"N": 5, "S": 132})
 
 
 def test_a_source_of_one_size() -> None:
