@@ -25,11 +25,13 @@ _WANTED = 3
 @dataclass(frozen=True)
 class Points:
     """sizes: the base, one with another size of each name alone, one that differs in all. feeds: inputs of each.
-    proofs: the last of these, and inputs with a far greater size of one name, with what the source answers."""
+    proofs: the last of these, and inputs with other sizes of one name, with what the source answers.
+    least: one, of the names that the source takes one of, and else the base."""
 
     sizes: tuple[Point, ...]
     feeds: list[Tensors]
     proofs: list[tuple[Tensors, Tensors]]
+    least: Point
 
 
 def points(trial: Trial, shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors) -> Points:
@@ -45,15 +47,22 @@ def points(trial: Trial, shapes: Mapping[str, tuple[Dim, ...]], fed: Tensors) ->
     if refused:
         raise StepError(f"the source does not take {' or '.join(map(str, refused))}")
     firsts = {dims[0] for dims in shapes.values() if dims}  # batches: large ones take much, and show nothing new
-    far = [{**base, name: _far(sample[name], found[name][-1])} for name in sample if name not in firsts]
-    tried = [feeds[-1], *(resized(shapes, fed, row) for row in far)]
+    others = [{**base, name: size} for name, taken in found.items() if name not in firsts
+              for size in _proving(sample[name], taken)]  # fmt: skip
+    tried = [feeds[-1], *(resized(shapes, fed, row) for row in others)]
     proofs = [(feed, answer) for feed in tried if (answer := trial.answers(feed)) is not None]
-    return Points(tuple(rows), feeds, proofs)
+    least = {
+        name: 1 if trial.answers(resized(shapes, fed, {**base, name: 1})) is not None else base[name] for name in base
+    }
+    return Points(tuple(rows), feeds, proofs, least)
 
 
-def _far(size: int, high: int) -> int:
-    """A size at which windows, blocks and bounds show that the points all lie within."""
-    return min(16 * size, max(1024, 2 * high))
+def _proving(sample: int, taken: tuple[int, ...]) -> list[int]:
+    """Sizes that show what the points have in common by chance: some between them, for what hangs on a remainder, and
+    a far one, for windows, blocks and bounds that they all lie within."""
+    low, *_, high = taken
+    between = sorted({low + (high - low) * part // 100 for part in (13, 29, 47, 71, 89)} - {*taken})
+    return [*between, min(16 * sample, max(1024, 2 * high))]
 
 
 def _taken(
@@ -72,6 +81,7 @@ def _taken(
 
 
 def _sizes(size: int) -> Iterator[int]:
-    """Others that are far apart, odd and even; then what a model takes that wants multiples, or small ones."""
-    yield from (2 * size + 1, size + 4, size // 2 + 1, size // 3 + 1, 3 * size + 2, size - 1)
+    """Others that are far apart and no steps of the sample's; then what a model takes that wants multiples, or small
+    ones."""
+    yield from (2 * size + 1, 5 * size // 3 + 2, size // 2 + 1, size // 3 + 1, 3 * size + 2, size - 1)
     yield from (2 * size, 3 * size, 4 * size, size, size // 2, size // 4)

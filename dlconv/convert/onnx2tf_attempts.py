@@ -130,7 +130,10 @@ def _compared(model: Proto, attempt: Attempt, passes: str, chosen: Points) -> tu
         tflite_free_sizes.share_weights(graphs[0], graphs[-1])
     places = {dim: (name, axis) for name, shape in attempt.shapes.items()
               for axis, dim in enumerate(shape) if isinstance(dim, str)}  # fmt: skip
-    return tflite_free_sizes.free(graphs, chosen.sizes, places), notes
+    graph = tflite_free_sizes.free(graphs, chosen.sizes, places)
+    for name, shape in attempt.shapes.items():  # opened without a word about sizes, the file takes the least
+        graph.tensors[name].shape = [chosen.least[dim] if isinstance(dim, str) else dim for dim in shape]
+    return graph, notes
 
 
 def _prepared(model: Proto, shapes: Shapes, fed: Tensors, follow: Followers | None = None) -> onnx_for_tflite.Prepared:

@@ -39,7 +39,7 @@ class Computed:
         ]
         result = parts[0]
         for part in parts[1:]:
-            result = self._joined(formula.joined, result, part)
+            result = self.joined(formula.joined, result, part)
         return self._with(result, formula.joined, formula.constant, neutral)
 
     def axis(self, name: str, axis: int) -> str:
@@ -53,9 +53,12 @@ class Computed:
             self._add("SLICE", [self._made["shape", name], *ends], self._made["axis", name, axis])
         return self._made["axis", name, axis]
 
-    def multiple(self, size: str, factor: str) -> str:
-        """The product of two vectors of one number."""
-        return self._joined("MUL", size, factor)
+    def joined(self, kind: str, one: str, other: str) -> str:
+        """Two vectors of one number, added or multiplied. kind: ADD or MUL."""
+        if (kind, one, other) not in self._made:
+            self._made[kind, one, other] = self._new(_INT32, [1])
+            self._add(kind, [one, other], self._made[kind, one, other], fusedActivationFunction="NONE")
+        return self._made[kind, one, other]
 
     def vector(self, pieces: list[str], values: list[Values], dtype: np.dtype[Any], rank: int) -> str:
         """The numbers, of which `values` are the values, as a vector of `dtype`, or a scalar."""
@@ -101,13 +104,7 @@ class Computed:
         return self._made[key]
 
     def _with(self, result: str, kind: str, number: int, neutral: int) -> str:
-        return result if number == neutral else self._joined(kind, result, self.constant(np.array([number], _INT32)))
-
-    def _joined(self, kind: str, one: str, other: str) -> str:
-        if (kind, one, other) not in self._made:
-            self._made[kind, one, other] = self._new(_INT32, [1])
-            self._add(kind, [one, other], self._made[kind, one, other], fusedActivationFunction="NONE")
-        return self._made[kind, one, other]
+        return result if number == neutral else self.joined(kind, result, self.constant(np.array([number], _INT32)))
 
     def _cast(self, name: str, dtype: np.dtype[Any]) -> str:
         if dtype == _INT32:

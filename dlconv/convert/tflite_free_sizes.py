@@ -77,11 +77,6 @@ class _Freeing:
             self.computed.operators.clear()
         for names in zip(*(graph.outputs for graph in self.graphs), strict=True):
             self._free_axes(names)
-        for name in self.first.inputs:
-            tensor = self.first.tensors[name]  # opened without a word about sizes, the file takes one of what is free
-            tensor.shape = [
-                1 if stated == -1 else size for size, stated in zip(tensor.shape, tensor.shape_signature, strict=True)
-            ]
         self.first.operators[:] = operators
         for parts in zip(*(graph.subgraphs for graph in self.graphs), strict=True):
             _Freeing(list(parts), self.points, _places_in(parts, self.points)).run()
@@ -154,7 +149,10 @@ class _Freeing:
             if all(size and value % size == 0 for value, size in zip(values, sizes, strict=True)):
                 rest = tuple(value // size for value, size in zip(values, sizes, strict=True))
                 if len(set(rest)) == 1 or fitted(rest, self.points):
-                    return self.computed.multiple(self.computed.axis(*place), self._number(rest))
+                    return self.computed.joined("MUL", self.computed.axis(*place), self._number(rest))
+            if len({value - size for value, size in zip(values, sizes, strict=True)}) == 1:
+                rest = (values[0] - sizes[0],)
+                return self.computed.joined("ADD", self.computed.axis(*place), self._number(rest))
         told = ", ".join(str(point) for point in self.points)
         raise StepError(f"{list(values)} at {told} follows no sizes")
 

@@ -42,9 +42,10 @@ def test_a_table_of_positions_bounds_the_sizes() -> None:
     given |= {"table": np.ones((4, 3), np.float32), "places": np.ones((64, 3), np.float32)}
     trial = source(LIMITED, {"ids": ("N", "S")}, **given)
     found = points(trial, {"ids": ("N", "S")}, {"ids": np.zeros((2, 64), np.int64)})
-    assert found.sizes == ({"N": 2, "S": 22}, {"N": 6, "S": 22}, {"N": 2, "S": 63}, {"N": 5, "S": 33})
-    assert [feed["ids"].shape for feed in found.feeds] == [(2, 22), (6, 22), (2, 63), (5, 33)]
-    assert [answer["y"].shape for _, answer in found.proofs] == [(5, 33, 3)]
+    assert found.sizes == ({"N": 2, "S": 22}, {"N": 8, "S": 22}, {"N": 2, "S": 63}, {"N": 5, "S": 33})
+    assert [feed["ids"].shape for feed in found.feeds] == [(2, 22), (8, 22), (2, 63), (5, 33)]
+    assert [answer["y"].shape[:2] for _, answer in found.proofs] == [(5, 33), (2, 27), (2, 41), (2, 51), (2, 58)]
+    assert found.least == {"N": 1, "S": 1}
 
 
 def test_a_size_of_one_is_none_of_them() -> None:
@@ -53,11 +54,25 @@ def test_a_size_of_one_is_none_of_them() -> None:
     assert found.sizes == ({"N": 2}, {"N": 5}, {"N": 3})
 
 
-def test_a_far_size_is_a_proof_where_the_source_takes_it() -> None:
+def test_sizes_between_and_a_far_one_are_proofs() -> None:
     trial = source([("Neg", "x", "y")], {"x": ("N", "S")})
     found = points(trial, {"x": ("N", "S")}, {"x": np.ones((2, 128), np.float32)})
-    assert [feed["x"].shape for feed, _ in found.proofs] == [(5, 132), (2, 1024)]
-    assert found.sizes == ({"N": 2, "S": 65}, {"N": 6, "S": 65}, {"N": 2, "S": 257}, {"N": 5, "S": 132})
+    assert [feed["x"].shape for feed, _ in found.proofs] == [
+        (5, 215),
+        (2, 89),
+        (2, 120),
+        (2, 155),
+        (2, 201),
+        (2, 235),
+        (2, 1024),
+    ]
+    assert found.sizes == ({"N": 2, "S": 65}, {"N": 8, "S": 65}, {"N": 2, "S": 257}, {"N": 5, "S": 215})
+
+
+def test_a_source_that_does_not_take_one() -> None:
+    trial = source([("Conv", "x w", "y")], {"x": ("N", "C", "S")}, w=np.ones((1, 2, 3), np.float32))
+    found = points(trial, {"x": ("N", 2, "S")}, {"x": np.ones((1, 2, 16), np.float32)})
+    assert found.least == {"N": 1, "S": 9}
 
 
 def test_a_source_of_one_size() -> None:

@@ -397,6 +397,7 @@ def test_a_size_that_is_bounded_is_bounded_in_the_file_too(worker: Worker, tmp_p
         assert_same(graph, made, out_dir, N=batch, S=length)
 
 
+@pytest.mark.parametrize(("kind", "way"), [("LSTM", "bidirectional"), ("GRU", "reverse"), ("RNN", "forward")])
 def test_a_recurrent_layer_of_free_length_and_batch(worker: Worker, tmp_path: Path, kind: str, way: str) -> None:
     gates, sides = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind], 2 if way == "bidirectional" else 1
     outputs = {"y": ["S", sides, "N", 4], "h": [sides, "N", 4]} | ({"c": [sides, "N", 4]} if kind == "LSTM" else {})
