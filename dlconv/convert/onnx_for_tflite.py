@@ -171,7 +171,24 @@ def _spread_condition(node: Proto, known: Rewriting) -> list[Proto]:
     return [widen, known.node("Where", [spread, *node.input[1:]], list(node.output))]
 
 
+def _count_triangle(node: Proto, known: Rewriting) -> list[Proto]:
+    """Trilu of a free size as a choice by the numbers of rows and columns: the converter writes a mask of one size."""
+    shape = known.shapes.get(node.input[0]) if node.op_type == "Trilu" else None
+    shift = known.constants.get(node.input[1]) if len(node.input) > 1 and node.input[1] else np.array(0)
+    if shape is None or shift is None or not known.free_axes.get(node.input[0]):
+        return []
+    rows = known.tensor(np.arange(shape[-2])[:, None] + int(shift.item()), "rows")
+    columns = known.tensor(np.arange(shape[-1])[None], "columns")
+    kept, kind = known.name("kept"), "GreaterOrEqual" if attributes_of(node).get("upper", 1) else "LessOrEqual"
+    zero = known.tensor(np.zeros((), np.int64 if node.input[0] in known.integers else np.float32), "zero")
+    return [
+        known.node(kind, [columns, rows], [kept]),
+        known.node("Where", [kept, node.input[0], zero], list(node.output)),
+    ]
+
+
 _MENDS: dict[str, Mend] = {
+    "triangles of a free size counted": _count_triangle,
     "recurrent layers' last states and starts spelled out": spell_out_recurrent,
     "grouped convolutions over one axis written as over two": _lift_grouped_conv1d,
     "Einsums written as matrix products": spell_out_einsum,

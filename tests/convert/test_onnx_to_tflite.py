@@ -316,6 +316,25 @@ def test_a_token_before_the_sequence(worker: Worker, tmp_path: Path) -> None:
         assert_same(graph, made, out_dir, N=batch, S=length)
 
 
+@pytest.mark.parametrize(("upper", "shift"), [(1, 1), (0, -1)])
+def test_a_triangle_of_a_free_size(worker: Worker, tmp_path: Path, upper: int, shift: int) -> None:
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Slice", "shape one two", "length"),
+        node("Concat", "length length", "square", axis=0),
+        node("Expand", "value square", "filled"),
+        node("Trilu", "filled shift", "mask", upper=upper),
+        node("MatMul", "x mask", "y"),
+    ]
+    given = {"one": np.array([1]), "two": np.array([2]), "shift": np.array(shift), "value": np.ones((1, 1), np.float32)}
+    graph = Graph(tmp_path / "m.onnx", nodes, {"x": ["N", "S"]}, {"y": ["N", "S"]}, **given)
+    made, out_dir = converted(worker, graph)
+    assert made.signature.inputs[0].shape == ("N", "S")
+    assert not any("cannot stay free" in note for note in made.notes)
+    for batch, length in ((1, 1), (3, 7), (1, 40), (9, 2)):
+        assert_same(graph, made, out_dir, N=batch, S=length)
+
+
 def test_places_that_the_converter_counts(worker: Worker, tmp_path: Path) -> None:
     # The converter gathers by coordinates, which count along each free axis.
     graph = Graph(
