@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from dlconv import opening, planning, targets
+from dlconv.asked.bars import EVERY
 from dlconv.asked.keeplist import write_keep_list
 from dlconv.errors import ConversionError
 from dlconv.events import Event, Listener, Silence
@@ -30,6 +31,7 @@ from dlconv.reference import source as sources
 from dlconv.reference.kinds import KINDS
 from dlconv.shortfall import shortfall
 from dlconv.targets import Run
+from dlconv.validators.drops import too_few
 from dlconv.workers import toolchains
 from dlconv.workers.crew import Crew, logs_folder
 
@@ -131,8 +133,10 @@ def _export(
     with ThreadPoolExecutor(len(planned.targets) + 1, thread_name_prefix="dlconv") as pool:
         try:
             reference = pool.submit(_reference, source, options, crew, cache, told)
-            if task is not None:
-                task.check(reference.result().answers.y32)  # what does not fit is known before any work
+            if task is not None:  # what does not fit, or cannot show what is asked, is known before any work
+                labels = task.check(reference.result().answers.y32)
+                if few := too_few(labels, options.bars.of(EVERY).max_drop or 0.0):
+                    told.on(Event("note", "", f"{task.metric} will not be conclusive: {few}"))
             run = Run(source, reference.result, runner, options, crew, told, task=task)
 
             def made(asked: Run, goals: Iterable[TargetPlan]) -> list[Outcome]:

@@ -53,9 +53,10 @@ class Task:
     metric: Metric
     rater: Rater
 
-    def check(self, reference: Sequence[Sample]) -> None:
-        """Raises SamplesError where the metric is not known of the source's own answers: nothing could be compared."""
-        self._of_source(reference)
+    def check(self, reference: Sequence[Sample]) -> int:
+        """How many labels judge. Raises SamplesError where the metric is not known of the source's own answers: nothing
+        could be compared."""
+        return self._of_source(reference)[0].labels
 
     def measured(self, answers: Answers, candidate: Sequence[Sample]) -> TaskEvidence:
         """The metric of both. answers: the source's. candidate: in the source's names and axes, a set a sample.

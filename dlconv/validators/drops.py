@@ -33,14 +33,19 @@ def judged(task: TaskEvidence, bar: float) -> Check:
         f"{task.metric} is {task.candidate:.6g} for {task.reference:.6g} of the source: a drop of {task.drop:.3g} "
         f"(95%: {low:.3g} to {high:.3g}), at most {bar:.3g} is asked"
     )
-    few = ""
     if not task.drop <= bar + _TINY:
         return Check("metric", Verdict("FAIL", (told,)), task.metric, _plain(figures))
-    if task.labels < LEAST_LABELS:
-        few = f"{task.labels} labels show nothing: give {LEAST_LABELS} or more"
-    elif 0 < bar * task.labels < 1 - _TINY:
-        few = f"one answer of {task.labels} is more than a drop of {bar:.3g}: give {math.ceil(1 / bar)} labels or more"
+    few = too_few(task.labels, bar)
     return Check("metric", Verdict("INCONCLUSIVE", (few,)) if few else Verdict("PASS"), task.metric, _plain(figures))
+
+
+def too_few(labels: int, bar: float) -> str:
+    """Why so many labels cannot show that a drop is at most `bar`; "" where they can."""
+    if labels < LEAST_LABELS:
+        return f"{labels} labels show nothing: give {LEAST_LABELS} or more"
+    if 0 < bar * labels < 1 - _TINY:
+        return f"one answer of {labels} is more than a drop of {bar:.3g}: give {math.ceil(1 / bar)} labels or more"
+    return ""
 
 
 def newcombe(reference: Array, candidate: Array) -> tuple[float, float]:

@@ -39,6 +39,10 @@ def test_the_drop_of_a_task_metric_is_judged(dlconv: Callable[..., Any], digits:
     assert few.code == 3 and "give 200 labels or more" in few.out
     again = re.search(r"again: dlconv (.+)", few.out)
     assert again and dlconv(*shlex.split(again[1])).code == 3
+    early = dlconv("export", digits / "digits.onnx", "--samples", digits / "samples.npz", "--to", "openvino",
+                   "-o", tmp_path / "early", *words, "0.5%")  # fmt: skip
+    assert early.code == 3, early.err
+    assert early.err.index("top1 will not be conclusive: one answer of 64") < early.err.index("onnx_to_openvino")
 
 
 def test_a_bundle_keeps_what_its_metric_needs(dlconv: Callable[..., Any], digits: Path, tmp_path: Path) -> None:
