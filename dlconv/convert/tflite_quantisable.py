@@ -1,4 +1,5 @@
-"""A TFLite file as ai-edge-quantizer takes it: with a signature, and with constants of the ranks that it can scale."""
+"""A TFLite file as ai-edge-quantizer takes it: with a signature, constants of the ranks that it can scale, and
+activations within the sums that they follow."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from copy import copy
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert import tflite_activations
 from dlconv.runtimes import tflite_boundary, tflite_flatbuffer
 
 if TYPE_CHECKING:
@@ -24,12 +26,13 @@ def content_of(path: Path) -> bytes:
     """The file's bytes, changed where the package would not take it, in what it says and not in what it computes.
 
     A file without a SignatureDef gets one of its tensors' names: the package gives samples to no other. A constant of
-    one element is written as a scalar beside `_ONE_SCALE`.
+    one element is written as a scalar beside `_ONE_SCALE`. Activations are joined as `tflite_activations` says.
     """
     content = path.read_bytes()
     model = tflite_flatbuffer.load(path)
     lone = [list(_of_one_element(graph)) for graph in model.graphs]
-    if model.entries and not any(lone):
+    has_activations = any(operator.name.startswith("RELU") for operator in model.operators)
+    if model.entries and not any(lone) and not has_activations:
         return content
     flat: Any = import_module("ai_edge_litert.tools.flatbuffer_utils")
     told = flat.read_model_from_bytearray(bytearray(content))
@@ -42,6 +45,8 @@ def content_of(path: Path) -> bytes:
             if inputs[place] not in scalars:
                 scalars[int(inputs[place])] = _scalar_of(told, graph, inputs[place])
             inputs[place] = scalars[inputs[place]]
+    if not tflite_activations.join(told) and model.entries and not any(lone):
+        return content
     return bytes(flat.convert_object_to_bytearray(told))
 
 

@@ -58,6 +58,7 @@ def test_a_padded_max_pool_is_computed_in_int8(is_positive: bool, dlconv: Callab
     receipt, graph = receipt_of(tmp_path / "model-tflite-int8"), graph_of(tmp_path / "model-tflite-int8")
     assert receipt["evidence"]["account"]["operators"] == {"int8": 2}
     assert dtypes(graph, "PADV2") == dtypes(graph, "MAX_POOL_2D") == ["int8"]
+    assert dtypes(graph, "RELU") == [], "it is the convolution's last step"
     (pad,) = [each for each in graph.operators if each.name == "PADV2"]
     padded, given = graph.tensors[pad.outputs[0]], graph.tensors[pad.inputs[0]]
     assert (padded.scale, padded.zero_point) == (given.scale, given.zero_point)  # the lowest number widened no range
