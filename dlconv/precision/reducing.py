@@ -7,6 +7,7 @@ float16 is met on any machine, and every target is judged by one bar.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +43,9 @@ _GOALS: Final = {"float16": 1e-2, "bfloat16": 3e-2, "int8": 5e-2}
 """What a search wants of the noise, where no bar is asked for, relative to an output's scale."""
 _REAL: Final = 1.5
 """What a real implementation's error may be in units of the emulated noise: 1.4 is the largest seen."""
+_ROUNDS: Final = 3
+"""How often a search is gone on with where what it found is too noisy on another grid than the calibration's."""
+_SPARED: Final = 0.9
 _TINY: Final = 1e-12
 _LEAST_DROP: Final = 1e-3
 """What drops are told in units of, at the least: where none is allowed."""
@@ -124,7 +128,14 @@ def reduce(
         )
 
     own, calibrated = _ranges(model, reference, precision, calibration, crew)
-    if options.search:
+
+    def noise_with(kept: Iterable[str]) -> PrecisionNoise:
+        grids = [None] if own is None else [precision_noise.widened(own, width) for width in GRIDS]
+        return largest([emulated(kept, grid) for grid in grids]).with_outputs_in(options.boundary.outputs)
+
+    if not options.search:
+        noise = noise_with(keep)
+    else:
         with crew.lease("onnx") as worker:
             nodes = worker.call(
                 "dlconv.runtimes.onnx_reducible:names", what="reading the graph", path=str(model.path),
@@ -134,13 +145,19 @@ def reduce(
         noise_of = _remembered(
             lambda names: in_units(emulated(names, calibrated), options), model, reference, options, digest, cache
         )
-        found = search(lambda kept: noise_of(kept) / share, nodes, budget_s=options.search_s, tell=tell)
-        tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
-        if not found.is_smallest:
-            tell("the time was over: fewer may do, and the same command again looks for them")
-        keep, left = found.keep, found.noise * share
-    grids = [None] if own is None else [precision_noise.widened(own, width) for width in GRIDS]
-    noise = largest([emulated(keep, grid) for grid in grids]).with_outputs_in(options.boundary.outputs)
+        end = time.monotonic() + options.search_s
+        for _ in range(_ROUNDS):
+            over = max(0.0, end - time.monotonic())
+            found = search(_in_units_of(share, noise_of), nodes, budget_s=over, tell=tell)
+            tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
+            if not found.is_smallest:
+                tell("the time was over: fewer may do, and the same command again looks for them")
+            keep, left, noise = found.keep, found.noise * share, noise_with(found.keep)
+            beyond = max(output.floor / _widest(output.name, options.bars) for output in noise.outputs)
+            if not 1 < beyond < math.inf or not found.is_smallest:
+                break
+            tell(f"on other grids the noise is {beyond:.3g} of what is built for: more nodes are looked for")
+            share = _SPARED * left / beyond
     _require_held(noise, precision, options.bars)
     preprocess = str(parse(options.preprocess)) if options.preprocess else ""
     covered = None
@@ -175,6 +192,10 @@ def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:
         return units
     # NaN too: the metric is not known of these answers. Of two that drop alike, the noisier stays the worse one.
     return max(units, 1.0) * (1 + beyond / max(allowed, _LEAST_DROP)) if beyond == beyond else math.inf
+
+
+def _in_units_of(share: float, noise: Noise) -> Noise:
+    return lambda kept: noise(kept) / share
 
 
 def _ranges(
@@ -237,10 +258,15 @@ def overflows(noise: PrecisionNoise) -> list[dict[str, Any]]:
     return [lost for lost in noise.losses["worst"] if lost["overflows"] and lost["operator"] not in _STORED]
 
 
+def _widest(output: str, bars: Bars) -> float:
+    """The noise of an output from which on nothing is built."""
+    return max(bars.of(output).max_error or 0.0, WIDEST_NOISE)
+
+
 def _require_held(noise: PrecisionNoise, precision: str, bars: Bars) -> None:
     """Raises ConversionError where an output's noise is beyond WIDEST_NOISE, and beyond what the user allows it; and
     where a task metric drops by more than is allowed."""
-    allowed = {output.name: max(bars.of(output.name).max_error or 0.0, WIDEST_NOISE) for output in noise.outputs}
+    allowed = {output.name: _widest(output.name, bars) for output in noise.outputs}
     lost = [output for output in noise.outputs if not (output.floor <= allowed[output.name])]
     if not lost:
         _require_task(noise, precision, bars)
