@@ -146,7 +146,9 @@ def reduce(
             lambda names: in_units(emulated(names, calibrated), options), model, reference, options, digest, cache
         )
         end = time.monotonic() + options.search_s
-        for _ in range(_ROUNDS):
+        rounds = 0
+        while True:
+            rounds += 1
             over = max(0.0, end - time.monotonic())
             found = search(_in_units_of(share, noise_of), nodes, budget_s=over, tell=tell)
             tell(f"{len(found.keep)} of {len(nodes)} nodes stay in float32, found in {found.tries} emulations")
@@ -154,7 +156,7 @@ def reduce(
                 tell("the time was over: fewer may do, and the same command again looks for them")
             keep, left, noise = found.keep, found.noise * share, noise_with(found.keep)
             beyond = max(output.floor / _widest(output.name, options.bars) for output in noise.outputs)
-            if not 1 < beyond < math.inf or not found.is_smallest:
+            if not 1 < beyond < math.inf or not found.is_smallest or rounds == _ROUNDS:
                 break
             tell(f"on other grids the noise is {beyond:.3g} of what is built for: more nodes are looked for")
             share = _SPARED * left / beyond

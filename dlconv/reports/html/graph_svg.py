@@ -58,7 +58,7 @@ def picture_svg(picture: Picture, key: str) -> str:
     lanes = list(dict.fromkeys(link.source for link in picture.links if id(link) not in tree))
     right = max(box.x + box.width for box in boxes.values())
     used = {link.kind for link in picture.links} | {node.kind for node in picture.nodes}
-    kinds = [kind for kind in _SAID if kind in used]
+    kinds: list[Kind] = [kind for kind in _SAID if kind in used]
     foot = max(box.y + box.height for box in boxes.values()) + _GAP
     size = (right + (len(lanes) + 1) * _LANE, foot + 0.3)
 
