@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_recurrent_cell import GATES, STEPS, Cell, Own, cell_of, direction_of
+from dlconv.convert.onnx_recurrent_cell import GATES, STEPS, Cell, Own, cell_of, direction_of, making, start
 from dlconv.convert.onnx_recurrent_loop import looped
 from dlconv.convert.onnx_rewriting import attributes_of
 
@@ -92,22 +92,13 @@ def _written_out(cell: Cell, inputs: list[str], outputs: list[str], known: Rewri
 def _run(cell: Cell, place: int, inputs: list[str], known: Rewriting, made: list[Proto]) -> tuple[list[str], str]:
     """One direction: the hidden states in the order of the input's steps, and the last cell state."""
     w, r, b_w, b_r = cell.weights[place]
-
-    def make(kind: str, *given: str, **attributes: Any) -> str:
-        target = known.name(kind.lower())
-        made.append(known.node(kind, list(given), [target], **attributes))
-        return target
-
-    def start(name: str) -> str:
-        if not name:
-            return known.tensor(np.zeros((cell.batch, cell.hidden), w.dtype), "start")
-        return make("Gather", name, known.tensor(np.array(place, np.int64), "direction"), axis=0)
-
+    make = making(known, made)
     fed = make("MatMul", inputs[0], known.tensor(w.T, "weights"))
     fed = make("Add", fed, known.tensor(b_w, "bias"))
     own = Own(cell, known.tensor(r.T, "weights"), known.tensor(b_r, "bias"))
     order = list(range(cell.steps))[:: -1 if cell.directions[place] == "reverse" else 1]
-    hidden, memory = start(inputs[5]), start(inputs[6]) if cell.kind == "LSTM" else ""
+    hidden = start(cell, place, inputs[5], known, make)
+    memory = start(cell, place, inputs[6], known, make) if cell.kind == "LSTM" else ""
     states: dict[int, str] = {}
     for step in order:
         now = make("Gather", fed, known.tensor(np.array(step, np.int64), "step"), axis=0)

@@ -10,6 +10,8 @@ import numpy as np
 from dlconv.convert.onnx_rewriting import attributes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dlconv.convert.onnx_rewriting import Array, Rewriting
     from dlconv.graphs.onnx_graph import Proto
 
@@ -67,6 +69,24 @@ class Own:
     cell: Cell
     weights: str
     bias: str
+
+
+def making(known: Rewriting, made: list[Proto]) -> Callable[..., str]:
+    """A function that adds a node of a kind, with inputs and attributes, to `made`, and gives its output's name."""
+
+    def make(kind: str, *given: str, **attributes: Any) -> str:
+        target = known.name(kind.lower())
+        made.append(known.node(kind, list(given), [target], **attributes))
+        return target
+
+    return make
+
+
+def start(cell: Cell, place: int, name: str, known: Rewriting, make: Callable[..., str]) -> str:
+    """The state that a direction begins with: zeros where the layer is given none."""
+    if not name:
+        return known.tensor(np.zeros((cell.batch, cell.hidden), cell.weights[place][0].dtype), "start")
+    return make("Gather", name, known.tensor(np.array(place, np.int64), "direction"), axis=0)
 
 
 def _lstm(own: Own, now: str, hidden: str, memory: str, known: Rewriting, make: Any, made: Any) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlconv.convert.onnx_recurrent_cell import GATES, STEPS, Cell, Own
+from dlconv.convert.onnx_recurrent_cell import GATES, STEPS, Cell, Own, making, start
 from dlconv.convert.onnx_rewriting import Rewriting
 
 if TYPE_CHECKING:
@@ -40,16 +40,7 @@ def looped(cell: Cell, inputs: list[str], outputs: list[str], known: Rewriting) 
 def _run(cell: Cell, place: int, inputs: list[str], known: Rewriting, made: list[Proto]) -> tuple[str, str, str]:
     """One direction: all hidden states in the order of the input's steps, the last one, and the last cell state."""
     w, _, b_w, _ = cell.weights[place]
-
-    def make(kind: str, *given: str, **attributes: Any) -> str:
-        target = known.name(kind.lower())
-        made.append(known.node(kind, list(given), [target], **attributes))
-        return target
-
-    def start(name: str) -> str:
-        if not name:
-            return known.tensor(np.zeros((cell.batch, cell.hidden), w.dtype), "start")
-        return make("Gather", name, known.tensor(np.array(place, np.int64), "direction"), axis=0)
+    make = making(known, made)
 
     def turned(name: str) -> str:
         if cell.directions[place] != "reverse":
@@ -60,7 +51,8 @@ def _run(cell: Cell, place: int, inputs: list[str], known: Rewriting, made: list
     fed = turned(make("Add", fed, known.tensor(b_w, "bias")))
     rows = known.tensor(np.arange(cell.steps), "rows")
     whole = known.tensor(np.zeros((cell.steps, cell.batch, cell.hidden), w.dtype), "states")
-    carried = [start(inputs[5]), *([start(inputs[6])] if cell.kind == "LSTM" else []), whole, fed, rows]
+    starts = inputs[5:7] if cell.kind == "LSTM" else inputs[5:6]
+    carried = [*(start(cell, place, name, known, make) for name in starts), whole, fed, rows]
     results = [known.name("carried") for _ in carried]
     trips, goes_on = known.tensor(np.array(cell.steps, np.int64), "trips"), known.tensor(np.array(True), "goes_on")
     made.append(known.node("Loop", [trips, goes_on, *carried], results, body=_body(cell, place, known)))
@@ -89,12 +81,7 @@ def _body(cell: Cell, place: int, known: Rewriting) -> Proto:
     graph = helper.make_graph([], known.name("step"), given, [])
     own = Rewriting(graph, known.opset)
     made: list[Proto] = []
-
-    def make(kind: str, *names: str, **attributes: Any) -> str:
-        target = own.name(kind.lower())
-        made.append(own.node(kind, list(names), [target], **attributes))
-        return target
-
+    make = making(own, made)
     row = make("Gather", "fed", make("Reshape", "step", own.constant([1])), axis=0)
     now = make("Reshape", row, own.constant([cell.batch, gates]))
     part = Own(cell, own.tensor(r.T, "weights"), own.tensor(b_r, "bias"))
