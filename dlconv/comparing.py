@@ -52,7 +52,7 @@ def compare(candidate: Path, against: Path, options: VerifyOptions, listener: Li
     check_required(options.require, [(artifact.artifact.format.value, artifact.runtime.name, options.provider)])
     cache = Cache() if options.source.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
     try:
-        with crew_of(options) as crew:
+        with crew_of(options, told) as crew:
             return Report(
                 (_compare(artifact, reference, options, crew, cache, told),), options.allow_skip - options.require
             )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-Kind = Literal["note", "step-started", "step-ended", "step-failed", "cached", "reference", "judged", "published"]
+Kind = Literal[
+    "note", "step-started", "step-ended", "step-failed", "cached", "reference", "judged", "published", "progress"
+]
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,9 @@ class Event:
 
     target: the target it concerns, "" where it concerns all. text: one line for a person.
     seconds: how long it took, where it is an end. data: the same as data, JSON-able, for other listeners.
+
+    "progress" comes often, from within the work that text names: data has "phase", "done" and "of" ("sample", 3, 64),
+    and is empty once that work is over.
     """
 
     kind: Kind

@@ -85,7 +85,13 @@ def export(path: Path, options: ExportOptions, listener: Listener | None = None)
         bundle.check_writable(place)
     cache = Cache() if options.use_cache else Cache(Path(tempfile.mkdtemp(prefix="dlconv-")))
     jobs = options.jobs or _jobs(artifact)
-    crew = Crew(logs_folder(), slots=jobs, memory_limit_bytes=options.memory_limit_bytes, timeout_s=options.timeout_s)
+    crew = Crew(
+        logs_folder(),
+        slots=jobs,
+        memory_limit_bytes=options.memory_limit_bytes,
+        timeout_s=options.timeout_s,
+        told=told,
+    )
     try:
         with crew:
             provided.prove(options.provider, crew)

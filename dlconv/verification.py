@@ -87,7 +87,7 @@ def verify(
     required = options.require | {
         each.target for each, own in zip(bundles, names, strict=True) if own & options.require
     }
-    with crew_of(options) as crew, ThreadPoolExecutor(max(1, len(bundles)), thread_name_prefix="dlconv") as pool:
+    with crew_of(options, told) as crew, ThreadPoolExecutor(max(1, len(bundles)), thread_name_prefix="dlconv") as pool:
         try:
             running = [pool.submit(_verify_bundle, bundle, options, crew, told) for bundle in bundles]
             outcomes = [future.result() for future in running]
@@ -218,12 +218,13 @@ def judged(outcome: Outcome, run: Callable[[list[Check]], Trial], told: Listener
     )
 
 
-def crew_of(options: VerifyOptions) -> Crew:
-    """The workers of a verification."""
+def crew_of(options: VerifyOptions, told: Listener) -> Crew:
+    """The workers of a verification, which tell how far they have come."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Crew(
         logs_folder(),
         slots=options.jobs or cores,
         memory_limit_bytes=options.memory_limit_bytes,
         timeout_s=options.timeout_s,
+        told=told,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlconv import progress
 from dlconv.convert import onnx_boundary, onnx_reduced
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import Unsupported
@@ -112,7 +113,7 @@ class _Calibration:
 
     def __init__(self, samples: tuple[Tensors, ...]) -> None:
         self.count = len(samples)
-        self._left: Iterator[Tensors] = iter(samples)
+        self._left: Iterator[Tensors] = progress.through(samples)
 
     def get_next(self) -> Tensors | None:
         return next(self._left, None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.tensorrt_built import facts_of, notes_on, signature_of, written
-from dlconv.convert.tensorrt_config import TimingCache, add_profiles, configured, progress
+from dlconv.convert.tensorrt_config import TimingCache, add_profiles, configured, monitor
 from dlconv.convert.tensorrt_memory import estimated, require_room
 from dlconv.convert.tensorrt_network import parsed, set_precision
 from dlconv.errors import RequestError
@@ -68,9 +68,9 @@ def _build(
     config = configured(trt, builder, options)
     set_precision(trt, network, config, precision, tuple(step.settings.get("keep", ())), typed=typed)
     add_profiles(builder, config, network, step.settings.get("profiles", ()), step.settings.get("values", {}))
-    monitor = progress(trt)
-    if monitor is not None:
-        config.progress_monitor = monitor
+    watching = monitor(trt)
+    if watching is not None:
+        config.progress_monitor = watching
     cache = TimingCache(trt, driver) if options.get("timing_cache", True) else None
     if cache is not None:
         cache.give(config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dlconv import progress
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import StepError, Unsupported
 from dlconv.runtimes.openvino_ports import import_openvino
@@ -37,7 +38,7 @@ def convert(step: Step) -> Made:
     is_transformer = _attends(model)
     made = nncf.quantize(
         model,
-        nncf.Dataset(list(samples)),
+        nncf.Dataset(samples, progress.through),
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,
         fast_bias_correction=False,  # the fast one was six times farther off on a small CNN than none at all

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dlconv import progress
 from dlconv.errors import StepError
 from dlconv.runtimes import tensorrt_api as api
 
@@ -128,29 +129,35 @@ def _home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "dlconv"
 
 
-def progress(trt: Any) -> Any:
-    """A monitor that writes each phase of the build to the worker's log; None where the version has none.
+def monitor(trt: Any) -> Any:
+    """A monitor that writes each phase of the build to the worker's log, and tells how far it has come; None where the
+    version has none.
 
-    The build is ended from outside: whoever waits for the worker ends it.
+    The build is ended from outside: whoever waits for the worker ends it. TensorRT calls it from threads of its own,
+    and phases lie in one another: what is told is the one that went on last.
     """
     if not hasattr(trt, "IProgressMonitor"):
         return None
 
-    class Progress(trt.IProgressMonitor):
-        """What TensorRT tells of its phases."""
+    class Monitor(trt.IProgressMonitor):
+        """What TensorRT tells of its phases. steps: of each that goes on, by its name, how many it has."""
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             """A phase begins."""
             print(f"[TensorRT] {phase_name}: {num_steps} steps", flush=True)  # noqa: T201 - a worker's output is its log
+            self.steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            """Whether to go on."""
+            """Whether to go on. step: from 0."""
+            progress.tell(phase_name, step + 1, self.steps.get(phase_name, step + 1))
             return True
 
         def phase_finish(self, phase_name: str) -> None:
             """A phase is done."""
+            self.steps.pop(phase_name, None)
 
-    return Progress()
+    return Monitor()

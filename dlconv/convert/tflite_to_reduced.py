@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dlconv import progress
 from dlconv.convert import tflite_masks, tflite_quantisable, tflite_recipes
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import StepError, Unsupported
@@ -99,7 +100,7 @@ def _ranges(quantizer: Any, key: str, samples: list[Tensors]) -> dict[str, Any]:
     """The extremes of each tensor over all samples. The package's own way over several is a moving average of them,
     which cuts off what is rare and large: so each sample is given alone."""
     ranges: dict[str, Any] = {}
-    for sample in samples:
+    for sample in progress.through(samples):
         for name, seen in quantizer.calibrate({key: [sample]}, num_threads=1).items():
             if name not in ranges:
                 ranges[name] = dict(seen)

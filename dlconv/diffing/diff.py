@@ -87,7 +87,7 @@ def diff(candidate: Path, against: Path | None, options: DiffOptions, listener: 
             "a candidate is compared with a reference, or a model with its emulation",
             wanted="one of --against and --precision",
         )
-    with _crew(options) as crew:
+    with _crew(options, told) as crew:
         return found_in(candidate.absolute(), None if against is None else against.absolute(), options, crew, told)
 
 
@@ -288,10 +288,11 @@ def _outline(toolchain: str, function: str, path: Path, crew: Crew) -> dict[str,
     return found
 
 
-def _crew(options: DiffOptions) -> Crew:
+def _crew(options: DiffOptions, told: Listener) -> Crew:
     return Crew(
         logs_folder(),
         slots=_SLOTS,
         memory_limit_bytes=options.memory_limit_bytes,
         timeout_s=options.timeout_s,
+        told=told,
     )

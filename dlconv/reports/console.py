@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dlconv.events import Event, Listener
 
 _ENDS = ("step-failed", "judged", "published")
-_LOUD = {"step-started": 1}
+_LOUD = {"step-started": 1, "progress": 1}
 """Kinds of events that are told from this verbosity on; all others from 0 on."""
 _NARROW = 60
 _MARKS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -54,13 +54,16 @@ def is_plain() -> bool:
 
 
 class Lines:
-    """Tells each event as a line: the seconds since the beginning, the target, the text."""
+    """Tells each event as a line: the seconds since the beginning, the target, the text. Of progress a line every
+    `EVERY_S` seconds, where steps are told too: whoever waits sees that the work goes on."""
+
+    EVERY_S = 10.0
 
     def __init__(self, verbosity: int, write: Callable[[str], None], width: int | None = None) -> None:
         self._verbosity = verbosity
         self._write = write
         self._width = width
-        self._start = time.monotonic()
+        self._start = self._progress = time.monotonic()
         self._lock = threading.Lock()
 
     def on(self, event: Event) -> None:
@@ -68,6 +71,10 @@ class Lines:
         if self._verbosity < _LOUD.get(event.kind, 0):
             return
         with self._lock:
+            if event.kind == "progress":
+                if not event.data or time.monotonic() - self._progress < self.EVERY_S:
+                    return
+                self._progress = time.monotonic()
             self._tell(f"{time.monotonic() - self._start:7.1f} s", f"{event.target:12} {_sentence(event)}")
             if self._verbosity > 0:
                 for note in event.data.get("notes") or ():
@@ -83,7 +90,11 @@ class Lines:
 def _sentence(event: Event) -> str:
     took = f" ({duration(event.seconds)})" if event.seconds is not None else ""
     before = {"step-started": "begins: ", "step-failed": "failed: "}.get(event.kind, "")
-    return f"{before}{event.text}{took}"
+    return f"{before}{event.text}{took}{_reached(event)}"
+
+
+def _reached(event: Event) -> str:
+    return ": {phase} {done} of {of}".format(**event.data) if event.kind == "progress" else ""
 
 
 @contextmanager
@@ -107,16 +118,25 @@ def _live(verbosity: int) -> Iterator[Listener]:
 
 
 class Running:
-    """What runs now, a line each, with the seconds that it has run."""
+    """What runs now, a line each, with the seconds that it has run, and how far it has come."""
 
     def __init__(self) -> None:
         self._since: dict[str, tuple[str, float]] = {}
+        self._calls: dict[str, tuple[str, float]] = {}
+        """Of work that tells how far it has come: where it is, and since when it has told."""
         self._last = ("starting", time.monotonic())
         self._lock = threading.Lock()
 
     def on(self, event: Event) -> None:
-        """Take note of a step that began or ended; each target has one at a time."""
+        """Take note of a step that began, went on or ended; each target has one at a time."""
         with self._lock:
+            if event.kind == "progress":
+                if event.data:
+                    _, since = self._calls.get(event.text, ("", time.monotonic()))
+                    self._calls[event.text] = _reached(event), since
+                else:
+                    self._calls.pop(event.text, None)
+                return
             self._last = (f"going on after {event.text}", time.monotonic())
             if event.kind == "step-started":
                 self._since[event.target] = (event.text, time.monotonic())
@@ -126,10 +146,16 @@ class Running:
                 self._since.pop(event.target, None)
 
     def now(self) -> list[tuple[str, str, float]]:
-        """Target, step and seconds of all that runs; what happened last, where no step runs."""
+        """Target, step and seconds of all that runs, and of what is done for all targets; what happened last, where no
+        step runs."""
         with self._lock:
-            steps = dict(self._since) or {"": self._last}
-        return [(target, text, time.monotonic() - since) for target, (text, since) in steps.items()]
+            steps = dict(self._since) or ({} if self._calls else {"": self._last})
+            calls = dict(self._calls)
+        now, named = time.monotonic(), {text for text, _ in steps.values()}
+        reached = {text: where for text, (where, _) in calls.items()}
+        rows = [(target, f"{text}{reached.get(text, '')}", now - since) for target, (text, since) in steps.items()]
+        rows += [("", f"{text}{where}", now - since) for text, (where, since) in calls.items() if text not in named]
+        return rows
 
     def render(self) -> RenderableType:
         """The lines for rich, each with a mark that moves."""

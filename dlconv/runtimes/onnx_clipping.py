@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dlconv import progress
 from dlconv.runtimes.onnx_float32 import Float32Kernels, single
 from dlconv.runtimes.onnx_int8_operators import QUANTISED
 from dlconv.runtimes.onnx_plan import program_of
@@ -128,6 +129,6 @@ class _Histograms:
 def _run(program: Program, see: See, samples: Sequence[Tensors]) -> None:
     watched = _Watched(program, see)
     walk = Walk(program.plan, watched)
-    for sample in samples:
+    for sample in progress.through(samples):
         given = {name: watched.given(name, value) for name, value in sample.items()}
         walk.run(given, program.plan.outputs)

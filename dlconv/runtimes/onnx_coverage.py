@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dlconv import progress
 from dlconv.runtimes.onnx_float32 import Float32Kernels, single
 from dlconv.runtimes.onnx_int8_operators import QUANTISED, WEIGHED
 from dlconv.runtimes.onnx_plan import name_of, program_of
@@ -39,10 +40,10 @@ def measure(path: str, calibration: str, samples: str) -> dict[str, Any]:
     """
     program = program_of(Path(path))
     seen = _Seen(Float32Kernels(program.opsets), roles_of(program.plan))
-    for sample in from_arrays(read_npz(Path(calibration))):
+    for sample in progress.through(from_arrays(read_npz(Path(calibration)))):
         seen.take(program.plan, sample)
     seen.is_known = True
-    for sample in from_arrays(read_npz(Path(samples))):
+    for sample in progress.through(from_arrays(read_npz(Path(samples)))):
         seen.take(program.plan, sample)
     told = [tensor.told(name, *seen.makers[name]) for name, tensor in seen.tensors.items()]
     told.sort(key=lambda each: (-each["beyond"] / max(each["elements"], 1), -each["dead"]))

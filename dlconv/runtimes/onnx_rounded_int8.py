@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dlconv import progress
 from dlconv.graphs.int8_channels import CHANNELS, quantised
 from dlconv.graphs.onnx_masks import before_softmax
 from dlconv.runtimes.onnx_float32 import Float32Kernels, single
@@ -44,7 +45,7 @@ def ranges_on(program: Program, samples: Sequence[Tensors]) -> dict[str, tuple[f
     """The same, of what is read already."""
     ranged = _Ranged(Float32Kernels(program.opsets))
     walk = Walk(program.plan, ranged)
-    for sample in samples:
+    for sample in progress.through(samples):
         walk.run({name: ranged.given(name, value) for name, value in sample.items()}, program.plan.outputs)
     return ranged.ranges
 

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,13 @@ def _resolve(name: str, kept: dict[int, Any]) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-def _answer(call: dict[str, Any], kept: dict[int, Any], scratch: Path) -> dict[str, Any]:
+def _answer(call: dict[str, Any], kept: dict[int, Any], scratch: Path, write: Callable[[Any], None]) -> dict[str, Any]:
+    from dlconv import progress
     from dlconv.errors import DlconvError, is_out_of_memory
     from dlconv.workers.protocol import pack, unpack
 
     number = call["id"]
+    progress.begin(lambda told: write({"id": number, "progress": told}))
     try:
         if call["call"] == "drop":
             kept.pop(call["args"]["handle"], None)
@@ -69,6 +72,8 @@ def _answer(call: dict[str, Any], kept: dict[int, Any], scratch: Path) -> dict[s
         kind = type(error)
         name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
         return {"id": number, "raised": {"type": name, "message": str(error), "memory": is_out_of_memory(error)}}
+    finally:
+        progress.begin(None)  # nothing comes after the answer
 
 
 def main(argv: list[str]) -> None:
@@ -79,12 +84,16 @@ def main(argv: list[str]) -> None:
     _leave_with_parent(lifeline)
     kept: dict[int, Any] = {}
     with open(calls_fd, encoding="utf-8") as calls, open(answers_fd, "w", encoding="utf-8") as answers:  # noqa: PTH123
+
+        def write(message: Any) -> None:
+            answers.write(json.dumps(message) + "\n")
+            answers.flush()
+
         for line in calls:
-            answer = _answer(json.loads(line), kept, scratch)
+            answer = _answer(json.loads(line), kept, scratch, write)
             sys.stdout.flush()
             sys.stderr.flush()
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
+            write(answer)
     # Frameworks' threads and destructors can hang or crash at exit; every answer has been given.
     os._exit(0)
 

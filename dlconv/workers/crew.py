@@ -17,6 +17,8 @@ from dlconv.workers.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dlconv.events import Listener
+
 WARM: dict[str, list[str]] = {
     "torch": ["torch", "torch.onnx", "onnx"],
     "onnx": ["onnx", "onnxruntime", "onnxsim"],
@@ -29,13 +31,23 @@ WARM: dict[str, list[str]] = {
 class Crew:
     """Workers of one run. At most `slots` of them work at a time.
 
-    logs: directory for one log a worker. A worker that raised is not used again: nobody knows its state.
+    logs: directory for one log a worker. told: who is told how far their calls have come. A worker that raised is not
+    used again: nobody knows its state.
     """
 
-    def __init__(self, logs: Path, *, slots: int, memory_limit_bytes: int | None, timeout_s: float) -> None:
+    def __init__(
+        self,
+        logs: Path,
+        *,
+        slots: int,
+        memory_limit_bytes: int | None,
+        timeout_s: float,
+        told: Listener | None = None,
+    ) -> None:
         self._logs = logs
         self._memory_limit_bytes = memory_limit_bytes
         self._timeout_s = timeout_s
+        self._told = told
         self._slots = threading.BoundedSemaphore(slots)
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, bool], list[tuple[Worker, threading.Event | None]]] = defaultdict(list)
@@ -126,6 +138,7 @@ class Crew:
                 self._logs / f"{number:02d}-{toolchain}.log",
                 memory_limit_bytes=self._memory_limit_bytes,
                 timeout_s=self._timeout_s,
+                told=self._told,
             )
             self._all.append(worker)
         if behind:

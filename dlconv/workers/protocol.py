@@ -6,6 +6,7 @@ A call is   {"id": 7, "call": "package.module:function", "args": {...}, "keep": 
 or          {"id": 8, "call": "#3.run", "args": {...}}       a method of the object that call 3 kept
 An answer is {"id": 7, "ok": <value>}, or {"id": 7, "error": {...}} with the fields of `errors.DlconvError.to_dict`,
 or {"id": 7, "raised": {"type": "ValueError", "message": "...", "memory": false}} for a foreign exception.
+Before it may come, as often as the worker likes, {"id": 7, "progress": {"phase": "sample", "done": 3, "of": 64}}.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlconv import progress
 from dlconv.convert.edge import Made, Step
 from dlconv.errors import StepError, is_out_of_memory
 from dlconv.model import Signature, StateSpec
@@ -100,7 +101,7 @@ def answer(
 def _run_all(session: Session, samples: list[Tensors], sequence: bool) -> tuple[list[Tensors], list[str]]:
     outputs: list[Tensors] = []
     errors: list[str] = []
-    for place, sample in enumerate(samples):
+    for place, sample in enumerate(progress.through(samples)):
         if isinstance(session, Sequence):
             if place == 0 or not sequence:
                 session.restart()

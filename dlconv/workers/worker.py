@@ -32,11 +32,14 @@ from dlconv.errors import (
     WorkerTimedOut,
     cause_of,
 )
+from dlconv.events import Event, Silence
 from dlconv.workers.interpreters import environment_of_another
 from dlconv.workers.protocol import pack, unpack
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from dlconv.events import Listener
 
 _CHILD = Path(__file__).with_name("child.py")
 _TICK_S = 0.05
@@ -58,7 +61,7 @@ class Worker:
 
     interpreter: the toolchain's Python. name: for messages and logs. log: file that takes what the process prints.
     memory_limit_bytes: resident memory, its own children included, beyond which it is ended.
-    timeout_s: seconds that one call may take.
+    timeout_s: seconds that one call may take. told: who is told how far a call has come.
     """
 
     def __init__(
@@ -69,12 +72,14 @@ class Worker:
         *,
         memory_limit_bytes: int | None = None,
         timeout_s: float = 1800.0,
+        told: Listener | None = None,
     ) -> None:
         self.name = name
         self.log = log
         self.peak_memory_bytes = 0
         self._memory_limit_bytes = memory_limit_bytes or default_memory_limit_bytes()
         self._timeout_s = timeout_s
+        self._told = told or Silence()
         self._numbers = itertools.count(1)
         self._verdict: DlconvError | None = None
         self._was_ended = False
@@ -152,7 +157,7 @@ class Worker:
             self._send((json.dumps(call) + "\n").encode())
         except BrokenPipeError:
             self._fail(self._classify(what))
-        answer = json.loads(self._receive(what, time.monotonic() + (timeout_s or self._timeout_s)))
+        answer = self._answer(what, time.monotonic() + (timeout_s or self._timeout_s))
         self._note_peak()
         if "error" in answer:
             error = DlconvError.from_dict(answer["error"])
@@ -192,6 +197,19 @@ class Worker:
     def _send(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._calls, data) :]
+
+    def _answer(self, what: str, deadline: float) -> dict[str, Any]:
+        """What comes in the end; how far the call has come is told before."""
+        has_told = False
+        try:
+            while "progress" in (message := json.loads(self._receive(what, deadline))):
+                has_told = True
+                self._told.on(Event("progress", "", what, data=message["progress"]))
+        finally:
+            if has_told:
+                self._told.on(Event("progress", "", what))
+        assert isinstance(message, dict)
+        return message
 
     def _receive(self, what: str, deadline: float) -> bytes:
         with selectors.DefaultSelector() as ready:

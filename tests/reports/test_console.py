@@ -118,6 +118,38 @@ def test_what_runs_now() -> None:
     assert [(target, text) for target, text, _ in running.now()] == [("", "going on after measured")]
 
 
+def at_sample(done: int, work: str = "convert") -> Event:
+    return Event("progress", "", work, data={"phase": "sample", "done": done, "of": 64})
+
+
+def test_how_far_it_has_come_stands_beside_what_runs() -> None:
+    running = Running()
+    running.on(at_sample(1, "the reference in float64"))
+    assert [(target, text) for target, text, _ in running.now()] == [("", "the reference in float64: sample 1 of 64")]
+    running.on(Event("step-started", "tflite", "convert"))
+    running.on(at_sample(3))
+    assert [(target, text) for target, text, _ in running.now()] == [
+        ("tflite", "convert: sample 3 of 64"),
+        ("", "the reference in float64: sample 1 of 64"),
+    ]
+    for work in ("convert", "the reference in float64"):
+        running.on(Event("progress", "", work))
+    assert [(target, text) for target, text, _ in running.now()] == [("tflite", "convert")]
+
+
+def test_a_log_tells_of_progress_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    loud, usual = Lines(1, told.append), Lines(0, told.append)
+    for done in range(60):  # in the first seconds
+        loud.on(at_sample(done))
+    assert told == []
+    monkeypatch.setattr(Lines, "EVERY_S", 0.0)
+    for listener in (usual, loud):
+        listener.on(at_sample(60))
+        listener.on(Event("progress", "", "convert"))
+    assert [line[11:].strip() for line in told] == ["convert: sample 60 of 64"]
+
+
 def test_the_json_of_an_export_is_strict_and_versioned() -> None:
     result = Report((bundle("FAIL", None, output(float("nan"), 1e-6)), bundle(None, StepError("x", log="l"))))
     told = json.loads(as_json.document("export", result.to_dict()), parse_constant=pytest.fail)

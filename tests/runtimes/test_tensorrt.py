@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from dlconv import progress
 from dlconv.convert.edge import Step
 from dlconv.errors import MachineError, RequestError, SamplesError, StepError, Unsupported
 from dlconv.model import Signature, TensorSpec
@@ -310,6 +311,18 @@ def test_what_onnx_defines_by_other_operators_is_written_out_where_it_is_not_kno
     opened = session(tmp_path / "out", made)
     for x in (X, RNG.standard_normal((5, 3)).astype(np.float32)):
         np.testing.assert_allclose(opened.run({"x": x})["y"], answer(path, {"x": x})[0], atol=1e-5)
+
+
+def test_how_far_a_build_has_come_is_told_where_it_can_be(
+    become: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(progress, "tell", lambda *words: told.append(words))
+    path, signature = dense(tmp_path)
+    for version in ("8.6", "10.16"):
+        become(version)
+        convert(path, signature, tmp_path / version, {"x": np.ones((2, 3), np.float32)})
+    assert told == [("Timing", 1, 3), ("Timing", 2, 3), ("Timing", 3, 3), ("Building", 1, 1)]  # by the newer alone
 
 
 def test_a_build_that_gives_nothing_is_an_error(trt: Any, tmp_path: Path) -> None:

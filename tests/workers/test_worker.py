@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from dlconv.errors import (
     WorkerOutOfMemory,
     WorkerTimedOut,
 )
+from dlconv.events import Event
 from dlconv.workers.worker import Worker
 
 if TYPE_CHECKING:
@@ -60,6 +62,24 @@ def test_arrays_of_every_dtype_travel_both_ways(start: Callable[..., Worker]) ->
     for name, array in sent.items():
         assert got[name].dtype == array.dtype
         np.testing.assert_array_equal(got[name], array)
+
+
+@pytest.mark.parametrize("ending", ["", "; raise RuntimeError('no')", "; os._exit(3)"])
+def test_how_far_a_call_has_come_is_told_until_it_ends(start: Callable[..., Worker], ending: str) -> None:
+    told: list[Event] = []
+
+    class Told:
+        def on(self, event: Event) -> None:
+            told.append(event)
+
+    worker = start(told=Told())
+    code = f"for n in (1, 2): progress.tell('sample', n, 2); time.sleep(0.2)\nprogress.tell('sample', 2, 2){ending}"
+    with nullcontext() if not ending else pytest.raises(StepError):
+        worker.call(
+            "timeit:timeit", what="the code", stmt=code, number=1, setup="import os, time; from dlconv import progress"
+        )
+    assert [event.data.get("done") for event in told] == [1, 2, 2, None], "in order, and at last that it is over"
+    assert {(event.kind, event.text) for event in told} == {("progress", "the code")}
 
 
 def test_strings_travel_without_pickle(start: Callable[..., Worker]) -> None:

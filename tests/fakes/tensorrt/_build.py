@@ -303,9 +303,13 @@ class Builder(Strict):
             self._logger.log(ILogger.ERROR, trouble)
             return None
         if has_class("IProgressMonitor") and config.progress_monitor is not None:
-            config.progress_monitor.phase_start("Building", None, 1)
-            assert config.progress_monitor.step_complete("Building", 0) is True
-            config.progress_monitor.phase_finish("Building")
+            told = config.progress_monitor
+            told.phase_start("Building", None, 1)
+            told.phase_start("Timing", "Building", 3)
+            assert all(told.step_complete("Timing", step) is True for step in range(3))
+            told.phase_finish("Timing")
+            assert told.step_complete("Building", 0) is True
+            told.phase_finish("Building")
         if config._cache is not None:
             config._cache._known = f"timings of {VERSION}".encode()
         head = {
