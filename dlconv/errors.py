@@ -113,7 +113,7 @@ class ToolchainMissing(MachineError):
 
 
 class PackagesMissing(MachineError):
-    """What was asked for besides (a page, a tracker) needs packages that are not here."""
+    """What was asked for besides (a page, a tracker), or the model's own operators, need packages that are not here."""
 
     code = "packages-missing"
 

@@ -150,7 +150,10 @@ def _export(
                 return [future.result() for future in running]
 
             if options.precision == "fp32":
-                return made(run, planned.targets)
+                outcomes = made(run, planned.targets)
+                if not reference.done():  # nothing was made that it could judge
+                    crew.end()
+                return outcomes
             return _in_precision(run, planned.targets, calibrated, cache, made)
         except BaseException:
             crew.end()  # else the pool would wait for workers that nobody wants any more

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from dlconv.records.outcome import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dlconv.workers.crew import Crew
 
 pytestmark = [pytest.mark.onnx]
 
@@ -116,6 +119,21 @@ def test_targets_that_share_a_failing_step_each_tell_it(
         assert bundle.error.exit_code == 4
         assert "planted: this edge always fails" in bundle.error.met
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_where_nothing_can_be_made_nobody_waits_for_the_answers(
+    digits: Path, tmp_path: Path, plant: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(_source: Any, _options: Any, crew: Crew, *_: Any, **__: Any) -> None:
+        with crew.lease("onnx") as worker:
+            worker.call("timeit:timeit", stmt="time.sleep(300)", setup="import time", number=1)
+
+    monkeypatch.setattr(pipeline.answering, "answer", slow)
+    plant("raises", alone=True)
+    start = time.monotonic()
+    report = export(digits, tmp_path / "out", "onnx")
+    assert [outcome.verdict for outcome in report.outcomes] == [None]
+    assert time.monotonic() - start < 150
 
 
 def test_a_source_that_does_not_run_is_told_as_such(tmp_path: Path) -> None:

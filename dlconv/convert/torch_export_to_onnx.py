@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
-from dlconv.convert.torch_exporting import write_onnx
+from dlconv.convert.torch_exporting import OPSET, write_onnx
 from dlconv.runtimes.torch_export_signature import with_outputs
 from dlconv.runtimes.torch_program import ExportedProgram, load_exported
 from dlconv.runtimes.torchscript import named_tensors, to_torch
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dlconv.model import Signature, TensorSpec
-
-OPSET = 18
 
 
 def convert(step: Step) -> Made:
@@ -32,11 +30,11 @@ def convert(step: Step) -> Made:
     path = step.out_dir / "model.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        opset = int(step.settings.get("opset", OPSET))
+        opset: int | None = step.settings.get("opset")
         if step.settings.get("way", "exported") == "exported":
             write_onnx(program, signature, path, opset)
         else:
-            signature = _write_traced(step, signature, path, opset)
+            signature = _write_traced(step, signature, path, opset or OPSET)
     made, notes = finish(path, signature)
     return Made("model.onnx", made, notes)
 

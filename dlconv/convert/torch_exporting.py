@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dlconv.model import Signature, TensorSpec
 
 LARGE_BYTES = 1 << 30
+OPSET = 18
+"""What the exporters of PyTorch write, unless something else is asked for."""
 
 
 def export(flat: Flat) -> Any:
@@ -71,13 +73,30 @@ def _named(body: Any, inputs: list[str], outputs: list[str]) -> Any:
     return type("Outer", (Outer,), {"forward": scope["forward"]})()
 
 
-def write_onnx(program: Any, signature: Signature, path: Path, opset: int) -> None:
-    """The exported program as ONNX at `path`, with the signature's names; large weights beside it."""
+def write_onnx(program: Any, signature: Signature, path: Path, opset: int | None) -> None:
+    """The exported program as ONNX at `path`, with the signature's names; large weights beside it.
+
+    opset: None for `OPSET`, or the oldest newer one that has all of the operators. Raises Unsupported where the opset
+    that is asked for lacks one.
+    """
+    plain = _without_fused(program)
+    exported = _exported(plain, signature, opset or OPSET)
+    operator, needed = _newest(exported.model.graph)
+    if needed > (opset or OPSET):
+        if opset is not None:
+            raise Unsupported(f"opset {opset} has no {operator}", wanted=f"opset {needed} or newer")
+        exported = _exported(plain, signature, needed)
+    _name_sizes(exported, signature)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    exported.save(str(path), external_data=size > LARGE_BYTES)
+
+
+def _exported(program: Any, signature: Signature, opset: int) -> Any:
     import torch
 
     with torch.no_grad():
         exported = torch.onnx.export(
-            _without_fused(program),
+            program,
             dynamo=True,
             opset_version=opset,
             input_names=[spec.name for spec in signature.inputs],
@@ -85,9 +104,21 @@ def write_onnx(program: Any, signature: Signature, path: Path, opset: int) -> No
             verbose=False,
         )
     assert exported is not None, "the exporter returns nothing only where dynamo is off"
-    _name_sizes(exported, signature)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
-    exported.save(str(path), external_data=size > LARGE_BYTES)
+    return exported
+
+
+def _newest(graph: Any) -> tuple[str, int]:
+    """The operator of ONNX that came last, and the opset that it came with: the exporter writes some that are newer
+    than the opset that it was told (DeformConv)."""
+    import onnx
+
+    kinds = {node.op_type for node in graph.all_nodes() if not node.domain}
+    came = {kind: min(each.since_version for each in known) for kind in kinds if (known := _versions(onnx, kind))}
+    return max(came.items(), key=lambda pair: pair[1], default=("", 0))
+
+
+def _versions(onnx: Any, kind: str) -> list[Any]:
+    return [each for each in onnx.defs.get_all_schemas_with_history() if each.name == kind and not each.domain]
 
 
 def _without_fused(program: Any) -> Any:

@@ -6,10 +6,13 @@ The moves are then undone on the shape that this operator wants, which gives a s
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from dlconv.errors import Unsupported
 from dlconv.runtimes.torch_state import all_nodes
+from dlconv.runtimes.torchscript import attribute
 
 Wanted = tuple[int | str, ...]
 """Sizes, and the roles of those that are free: "batch", "length", "audio", "side", "feature"."""
@@ -118,8 +121,9 @@ class _Reader:
                 self.values[node.output().unique()] = node.output().toIValue()
         elif kind == "prim::GetAttr":
             owner = self.values.get(inputs[0].unique())
-            if owner is not None and hasattr(owner, node.s("name")):
-                self.values[node.output().unique()] = getattr(owner, node.s("name"))
+            if owner is not None:
+                with suppress(AttributeError, Unsupported):  # nothing is known of it
+                    self.values[node.output().unique()] = attribute(owner, node.s("name"))
         elif kind in {"prim::ListConstruct", "prim::TupleConstruct"}:
             self._construct(node, inputs)
         elif kind in {"prim::ListUnpack", "prim::TupleUnpack", "aten::__getitem__"}:

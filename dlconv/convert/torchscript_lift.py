@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dlconv.errors import Unsupported
 from dlconv.model import Signature, StateSpec, TensorSpec
 from dlconv.runtimes.torch_state import written_attributes
-from dlconv.runtimes.torchscript import Argument, call, dtype_name, fresh, named_tensors
+from dlconv.runtimes.torchscript import Argument, attribute, call, dtype_name, fresh, named_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,7 +193,7 @@ def _read(module: Any, path: str) -> tuple[list[Any], Any]:
 
     value = module
     for step in path.split("."):
-        value = getattr(value, step)
+        value = attribute(value, step)
     leaves, spec = tree_flatten(value)
     return leaves, spec
 

@@ -6,11 +6,12 @@ the sample takes them, sizes are the sample's, attributes start from their initi
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dlconv.errors import Unsupported
 from dlconv.runtimes.torch_state import written_attributes
-from dlconv.runtimes.torchscript import call, fresh, named_tensors
+from dlconv.runtimes.torchscript import attribute, call, fresh, named_tensors
 
 if TYPE_CHECKING:
     from dlconv.convert.torchscript_flat import Flat
@@ -65,15 +66,19 @@ def record(flat: Flat) -> Any:
 
 
 def _reset(module: Any, source: Any, path: str) -> None:
-    """The attribute at `path` starts as `source` has it. A copy is recorded, so that writes reach no constant."""
+    """The attribute at `path` starts as `source` has it. A copy is recorded, so that writes reach no constant.
+
+    An object of a class of the script's own cannot be copied: it stays as it is.
+    """
     import torch
 
     owner, value = module, source
     *above, name = path.split(".")
     for step in above:
         owner, value = getattr(owner, step), getattr(value, step)
-    value = getattr(value, name)
-    setattr(owner, name, value.clone() if isinstance(value, torch.Tensor) else value)
+    with suppress(Unsupported):
+        value = attribute(value, name)
+        setattr(owner, name, value.clone() if isinstance(value, torch.Tensor) else value)
 
 
 def without_dead(graph: Any, inputs: int, outputs: int) -> tuple[Any, list[bool]]:

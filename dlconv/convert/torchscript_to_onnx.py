@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.onnx_written import finish
+from dlconv.convert.torch_exporting import OPSET, export, write_onnx
 from dlconv.convert.torchscript_flat import Flat, open_flat, state_note, with_state
 from dlconv.errors import Unsupported, is_out_of_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-OPSET = 18
 
 
 def convert(step: Step) -> Made:
@@ -30,7 +29,7 @@ def convert(step: Step) -> Made:
     flat = open_flat(step.source, step.signature, step.sample)
     path = step.out_dir / "model.onnx"
     ways = step.settings.get("ways") or usual_ways(flat)
-    way, failed = _export_first(flat, path, ways, int(step.settings.get("opset", OPSET)))
+    way, failed = _export_first(flat, path, ways, step.settings.get("opset"))
     signature, notes = finish(path, flat.signature)
     told = (f"{way}, since {failed}",) if failed else ()
     made = Made("model.onnx", signature, (*notes, *state_note(flat), *told))
@@ -75,7 +74,7 @@ def _writes_into_view(node: Any) -> bool:
     return target in _VIEWS or node.kind() in ("aten::copy_", "aten::index_put_")
 
 
-def _export_first(flat: Flat, path: Path, ways: list[str], opset: int) -> tuple[str, str]:
+def _export_first(flat: Flat, path: Path, ways: list[str], opset: int | None) -> tuple[str, str]:
     """The first way that works, and what was wrong with those before; the last one's exception passes."""
     failed: list[str] = []
     for way in ways[:-1]:
@@ -97,15 +96,13 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
-def _export(way: str, flat: Flat, path: Path, opset: int) -> None:
+def _export(way: str, flat: Flat, path: Path, opset: int | None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if way == "exported":
-            from dlconv.convert.torch_exporting import export, write_onnx
-
             write_onnx(export(flat), flat.signature, path, opset)
         else:
-            _export_script(_prepared(way, flat), flat, path, opset)
+            _export_script(_prepared(way, flat), flat, path, opset or OPSET)
 
 
 def _prepared(way: str, flat: Flat) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dlconv.runtimes.torch_extensions import with_extensions
 from dlconv.runtimes.torch_state import written_attributes
 from dlconv.runtimes.torchscript import arguments_of, call, fresh, load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -88,11 +90,39 @@ class ExportedProgram:
 
 
 def load_exported(path: Path | str) -> Any:
-    """The exported program in the file."""
+    """The exported program in the file. Raises as `with_extensions`, for operators that are not PyTorch's own;
+    RuntimeError for a program that this PyTorch does not read."""
     import torch
 
     with torch.no_grad():
+        return with_extensions(lambda: _read(path))
+
+
+def _read(path: Path | str) -> Any:
+    """As `torch.export.load`, whose error tells the cause: it logs that, and raises that it did."""
+    import torch
+
+    causes: list[BaseException] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: causes.extend(_chain(record))  # type: ignore[method-assign]
+    logger = logging.getLogger("torch.export")
+    logger.addHandler(handler)
+    try:
         return torch.export.load(str(path))
+    except RuntimeError as error:
+        if not causes:
+            raise
+        raise RuntimeError(str(causes[-1])) from error
+    finally:
+        logger.removeHandler(handler)
+
+
+def _chain(record: logging.LogRecord) -> Iterator[BaseException]:
+    """The exception that was logged, and what it came from, the first cause last."""
+    error = record.exc_info[1] if record.exc_info else None
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def user_input_names(program: Any) -> dict[str, Any]:

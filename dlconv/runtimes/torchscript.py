@@ -9,7 +9,8 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dlconv.errors import SignatureError
+from dlconv.errors import SignatureError, Unsupported
+from dlconv.runtimes.torch_extensions import with_extensions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,10 +45,13 @@ class Argument:
 
 
 def load(path: Path | str) -> Any:
-    """The module on the CPU, without gradients, as it was saved (training mode included)."""
+    """The module on the CPU, without gradients, as it was saved (training mode included).
+
+    Raises as `with_extensions`, for operators that are not PyTorch's own.
+    """
     import torch
 
-    module = torch.jit.load(str(path), map_location="cpu")
+    module = with_extensions(lambda: torch.jit.load(str(path), map_location="cpu"))
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
@@ -86,6 +90,17 @@ def _argument(item: Any) -> Argument:
         default=item.default_value if item.has_default_value() else None,
         parts=parts,
     )
+
+
+def attribute(module: Any, name: str) -> Any:
+    """An attribute of a script. Raises AttributeError where there is none, Unsupported for an object of a class of the
+    script's own that is no module: Python cannot be given it."""
+    try:
+        return getattr(module, name)
+    except RuntimeError as error:
+        if "classType" not in str(error):
+            raise
+        raise Unsupported(f"{name} is an object of a class of the script's own") from error
 
 
 def collect(argument: Argument, values: Mapping[str, Any]) -> Any:

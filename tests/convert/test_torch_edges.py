@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 nn = torch.nn
+onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 
@@ -287,3 +290,94 @@ def test_weights_in_several_files_become_one(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     read = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
     assert all((read[name] == value).all() for name, value in values.items())
+
+
+def in_a_process_of_its_own(code: str, folder: Path) -> str:
+    """What it prints: operators and classes that it registers are unknown here."""
+    (folder / "make.py").write_text(code)  # a script's class is compiled from its file
+    words = [sys.executable, "make.py"]
+    return subprocess.run(words, cwd=folder, check=True, timeout=300, stdout=subprocess.PIPE, text=True).stdout
+
+
+DEFORMED = """
+from pathlib import Path
+
+import torch
+
+from dlconv.convert.torch_exporting import write_onnx
+from dlconv.errors import Unsupported
+from dlconv.model import Signature, TensorSpec
+
+numbers = "stride_h stride_w pad_h pad_w dilation_h dilation_w groups offset_groups".split()
+schema = ", ".join(f"Tensor {name}" for name in "input weight offset mask bias".split())
+schema += "".join(f", SymInt {name}" for name in numbers) + ", bool use_mask"
+Path("torchvision.py").touch()  # the exporter looks for the package
+library = torch.library.Library("torchvision", "DEF")
+library.define(f"deform_conv2d({schema}) -> Tensor")
+library.impl("deform_conv2d", lambda x, *_: x.new_empty(1, 3, 5, 5), "CPU")
+library.impl("deform_conv2d", lambda x, *_: x.new_empty(1, 3, 5, 5), "Meta")
+
+class Model(torch.nn.Module):
+    def forward(self, x, weight, offset):
+        others = (x.new_ones(1, 9, 5, 5), x.new_ones(3), *[1 for _ in numbers], True)
+        return torch.ops.torchvision.deform_conv2d(x, weight, offset, *others)
+
+shapes = {"x": (1, 2, 5, 5), "weight": (3, 2, 3, 3), "offset": (1, 18, 5, 5)}
+program = torch.export.export(Model(), tuple(torch.ones(shape) for shape in shapes.values()))
+specs = tuple(TensorSpec(name, "float32", shape) for name, shape in shapes.items())
+signature = Signature(specs, (TensorSpec("y", "float32", (1, 3, 5, 5)),))
+write_onnx(program, signature, Path("model.onnx"), None)
+try:
+    write_onnx(program, signature, Path("other.onnx"), 18)
+except Unsupported as error:
+    print(error.met, "|", error.wanted)
+"""
+
+
+def test_an_operator_that_came_later_raises_the_opset(tmp_path: Path) -> None:
+    told = in_a_process_of_its_own(DEFORMED, tmp_path)
+    assert told.splitlines()[-1] == "opset 18 has no DeformConv | opset 19 or newer"
+    model = onnx.load(tmp_path / "model.onnx")
+    assert model.opset_import[0].version == 19
+    onnx.checker.check_model(model, full_check=True)
+
+
+SCRIPT_CLASS = """
+import torch
+
+@torch.jit.script
+class Scale:
+    def __init__(self, by: float):
+        self.by = by
+
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.by
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 2)
+        self.scale = Scale(3.0)
+
+    def forward(self, x):
+        return self.scale.of(self.linear(x))
+
+class Keeping(Model):
+    def forward(self, x):
+        self.scale = Scale(3.0)
+        return self.scale.of(self.linear(x))
+
+for name in ("Model", "Keeping"):
+    torch.manual_seed(0)
+    torch.jit.script(globals()[name]()).save(f"{name}.pt")
+"""
+
+
+@pytest.mark.parametrize("name", ["Model", "Keeping"])
+def test_objects_of_the_scripts_own_classes_are_no_hindrance(tmp_path: Path, name: str) -> None:
+    in_a_process_of_its_own(SCRIPT_CLASS, tmp_path)
+    asked, _ = step(tmp_path / f"{name}.pt", tmp_path, ways=["recorded"])
+    made = torchscript_to_onnx.convert(asked)
+    answer = torch.jit.load(str(asked.source))(torch.from_numpy(asked.sample["x"]))
+    (got,) = answers_of_onnx(made, asked.out_dir, asked.sample).values()
+    np.testing.assert_allclose(got, answer.detach().numpy(), rtol=1e-5)
