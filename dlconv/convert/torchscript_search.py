@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 MAX_HYPOTHESES = 96
 MAX_REPAIRS = 12
 MAX_SIZE = 1 << 20
+MAX_ELEMENTS = 1 << 24
+"""Of one supposed input: a model that wants more is not found by trying, and a try that large can take all memory."""
 Sizes = dict[str, int]
 
 
@@ -143,7 +146,10 @@ class Search:
         return (sizes, now) if now.ran or now.operator > outcome.operator else None
 
     def _run(self, guesses: dict[str, Guess], sizes: Sizes, constants: dict[str, Any]) -> Outcome:
-        return self.trial.run(materialise(guesses, sizes), constants)
+        drawn = materialise(guesses, sizes)
+        if any(guess.is_free and math.prod(drawn[name].shape) > MAX_ELEMENTS for name, guess in guesses.items()):
+            return Outcome(error=f"not tried: an input of more than {MAX_ELEMENTS} elements", operator=-1)
+        return self.trial.run(drawn, constants)
 
 
 def materialise(guesses: Mapping[str, Guess], sizes: Sizes) -> dict[str, Drawn]:

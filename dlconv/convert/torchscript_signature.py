@@ -11,8 +11,10 @@ from dlconv.convert.torchscript_hints import Hints, read_hints
 from dlconv.convert.torchscript_lift import why_unlifted
 from dlconv.convert.torchscript_outputs import output_specs
 from dlconv.convert.torchscript_search import Found, Search
+from dlconv.convert.torchscript_traced import as_traced, traced_leaves
 from dlconv.convert.torchscript_trial import Drawn, Trial, draw
 from dlconv.errors import SignatureError
+from dlconv.files.traced_inputs import Traced
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes.torch_state import may_change_state
 from dlconv.runtimes.torchscript import Argument, Scalar, arguments_of, dtype_name, load
@@ -49,7 +51,8 @@ def infer(
     trial = Trial(module, arguments, stateful=may_change_state(module), seed=seed)
     search = Search(trial, hints.sizes, seconds=seconds)
     float_dtype = _float_dtype(module)
-    tensors = {name: _guesses(name, given, hints, float_dtype) for name in leaves}
+    traced = traced_leaves(path, arguments, leaves)
+    tensors = {name: _guesses(name, given, hints, float_dtype, traced.get(name)) for name in leaves}
     scalars = _scalars(arguments, fixed, hints)
     found = search.find(tensors, scalars) or _with_optional(search, arguments, tensors, scalars, hints, float_dtype)
     if found is None:
@@ -118,8 +121,12 @@ def _float_dtype(module: Any) -> str:
     return max(counts, key=lambda name: counts[name]) if counts else "float32"
 
 
-def _guesses(name: str, given: dict[str, TensorSpec], hints: Hints, float_dtype: str) -> list[Guess]:
+def _guesses(
+    name: str, given: dict[str, TensorSpec], hints: Hints, float_dtype: str, traced: Traced | None
+) -> list[Guess]:
     inferred = tensor_guesses(name, hints, float_dtype)
+    if traced is not None:
+        inferred = [as_traced(traced, inferred), *inferred]
     spec = given.get(name)
     if spec is None:
         return inferred

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dlconv.convert.torchscript_guess import Guess
+from dlconv.convert.torchscript_search import Search
 from dlconv.convert.torchscript_signature import infer
+from dlconv.convert.torchscript_trial import Trial
 from dlconv.errors import SignatureError
 from dlconv.model import Signature
 
@@ -117,6 +120,39 @@ def test_image_of_usual_size(tmp_path: Path, traced: bool) -> None:
 def test_size_that_is_not_usual_is_solved_for(tmp_path: Path) -> None:
     found = infer(saved(OddImage().eval(), tmp_path))
     assert told(found)[0] == ["picture:1x3x72x72:float32"]
+
+
+class Windows(nn.Module):
+    """Cuts a picture into windows, whose number the trace has as a constant: only the traced side runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        side = int(y.shape[-1]) // 5
+        return y.view(int(y.shape[0]), 4, side, 5, side, 5).mean((3, 5)) + torch.arange(float(side))
+
+
+def test_the_shape_of_the_trace_is_taken(tmp_path: Path) -> None:
+    found = infer(saved(Windows().eval(), tmp_path, (torch.randn(2, 3, 40, 40),)))
+    assert told(found)[0] == ["x:2x3x40x40:float32"]
+    assert any("read from the inputs that it was traced with" in note for note in found["notes"])
+
+
+def test_a_trace_by_keywords_in_another_order_misleads_nobody(tmp_path: Path) -> None:
+    keywords = {"b": torch.randn(1, 7), "a": torch.randn(1, 5)}
+    path = str(tmp_path / "model.pt")
+    torch.jit.trace(TwoInputs().eval(), example_kwarg_inputs=keywords, strict=False).save(path)
+    assert told(infer(path))[0] == ["a:1x5:float32", "b:1x7:float32"]
+
+
+def test_a_size_that_would_take_all_memory_is_not_tried() -> None:
+    trial = Trial(None, [], stateful=False, seed=0)
+    guess = Guess("float32", ("batch", 3, "side", "side"))
+    found, outcome = Search(trial, [])._repair({"x": guess}, {"batch": 1, "side": 1 << 18}, {})
+    assert found is None and trial.count == 0 and "not tried" in outcome.error
 
 
 def test_integers_dict_outputs_and_bounds(tmp_path: Path) -> None:
