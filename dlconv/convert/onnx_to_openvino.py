@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert import openvino_attention
 from dlconv.convert.edge import Made, Step, inherited
 from dlconv.errors import StepError, Unsupported
 from dlconv.graphs import onnx_graph
@@ -34,9 +35,10 @@ def convert(step: Step) -> Made:
     _name_ports(converted.outputs, outputs)
     if step.settings.get("freeze", False):
         converted.reshape({spec.name: list(step.sample[spec.name].shape) for spec in wanted.inputs})
+    notes = openvino_attention.guard(converted)
     ov.save_model(converted, str(step.out_dir / ENTRY), compress_to_fp16=step.settings.get("compress", False))
     del converted
-    return Made(ENTRY, _read_back(step.out_dir / ENTRY, wanted, step.signature))
+    return Made(ENTRY, _read_back(step.out_dir / ENTRY, wanted, step.signature), notes)
 
 
 def _refuse_deadly(model: Proto) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert import openvino_attention
 from dlconv.errors import StepError
 from dlconv.model import Signature
 from dlconv.runtimes.openvino_ports import import_openvino, spec_of
@@ -49,10 +50,11 @@ def save(model: Any, signature: Signature, out_dir: Path) -> tuple[Signature, tu
     model.validate_nodes_and_infer_types()
     _check_dtypes(model.inputs, kept)
     _check_dtypes(model.outputs, signature.outputs)
+    guarded = openvino_attention.guard(model)
     openvino.save_model(model, out_dir / ENTRY, compress_to_fp16=False)
     dropped = [spec.name for spec in signature.inputs if spec not in kept]
     notes = tuple(f"the input {name} has no effect on any output, and OpenVINO left it out" for name in dropped)
-    return Signature(tuple(kept), signature.outputs, ()), notes
+    return Signature(tuple(kept), signature.outputs, ()), (*notes, *guarded)
 
 
 def _separate(model: Any) -> None:

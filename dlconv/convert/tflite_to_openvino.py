@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlconv.convert import openvino_attention
 from dlconv.convert.edge import Made, Step, inherited
 from dlconv.convert.tflite_readable import fused_of, readable, refuse_fused, whole_signature
 from dlconv.errors import StepError
@@ -35,11 +36,12 @@ def convert(step: Step) -> Made:
     for result in model.get_results():
         if not wanted & set(result.output(0).get_names()):
             model.remove_result(result)
+    notes = openvino_attention.guard(model)
     openvino.save_model(model, str(step.out_dir / ENTRY), compress_to_fp16=False)
     del model
     saved = openvino.Core().read_model(str(step.out_dir / ENTRY))
     inputs = _read_back(saved.inputs, signature.inputs)
-    return Made(ENTRY, Signature(inputs, _read_back(saved.outputs, signature.outputs)))
+    return Made(ENTRY, Signature(inputs, _read_back(saved.outputs, signature.outputs)), notes)
 
 
 def _name(ports: Any, specs: tuple[TensorSpec, ...], names: dict[str, str]) -> None:
