@@ -12,7 +12,7 @@ from dlconv.runtimes.openvino_ports import import_openvino
 from dlconv.samples import from_arrays, read_npz
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ENTRY = "model.xml"
 
@@ -38,7 +38,7 @@ def convert(step: Step) -> Made:
     is_transformer = _attends(model)
     made = nncf.quantize(
         model,
-        nncf.Dataset(samples, progress.through),
+        nncf.Dataset(_Told(samples)),
         subset_size=len(samples),
         preset=nncf.QuantizationPreset.MIXED,
         fast_bias_correction=False,  # the fast one was six times farther off on a small CNN than none at all
@@ -58,6 +58,19 @@ def convert(step: Step) -> Made:
     notes = [f"{counted} tensors quantised by NNCF; ranges by the extremes of {len(samples)} samples"]
     notes += ["scales between layers were balanced, as for a transformer"] if is_transformer else []
     return Made(ENTRY, step.signature, tuple(notes))
+
+
+class _Told:
+    """The samples, told as they are gone through; NNCF goes through them more than once."""
+
+    def __init__(self, samples: Sequence[dict[str, Any]]) -> None:
+        self._samples = samples
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return progress.through(self._samples)
+
+    def __len__(self) -> int:
+        return len(self._samples)
 
 
 def _kept(model: Any, wanted: Sequence[str], outputs: Mapping[str, Sequence[Sequence[str]]]) -> list[str]:
