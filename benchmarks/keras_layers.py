@@ -14,7 +14,7 @@ from keras import layers, ops
 
 @dataclass(frozen=True)
 class Entry:
-    """A model. high: the largest value of its inputs, above 1 where they are pixels. after: done once it has weights."""
+    """A model. high: the largest value of its inputs, over 1: pixels. after: done once it has weights."""
 
     build: Callable[[], Any]
     high: float = 1.0
@@ -278,8 +278,8 @@ def activated() -> Any:
     x = keras.Input((8, 8, 6), name="image")
     y = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(6, 3)(x))
     y = layers.PReLU()(layers.LeakyReLU(negative_slope=0.1)(layers.Conv2D(6, 3)(y)))
-    parts = [layers.Activation(kind)(y) for kind in
-             ("elu", "selu", "gelu", "mish", "hard_silu", "softplus", "softsign", "exponential", "log_sigmoid", "celu")]  # fmt: skip
+    kinds = ("elu", "selu", "gelu", "mish", "hard_silu", "softplus", "softsign", "exponential", "log_sigmoid", "celu")
+    parts = [layers.Activation(kind)(y) for kind in kinds]
     y = layers.Add()([layers.Softmax(axis=1)(y), *parts])
     return keras.Model(x, layers.Dense(3)(layers.Flatten()(y)))
 

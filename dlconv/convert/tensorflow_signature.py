@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _KEEPS_VALUES = {
     "Cast", "ExpandDims", "Identity", "Pack", "Placeholder", "Reshape", "Squeeze", "StopGradient", "Transpose",
 }  # fmt: skip
+_KEEPS_RANGE = _KEEPS_VALUES | {
+    "MirrorPad", "Pad", "PadV2", "ResizeBilinear", "ResizeNearestNeighbor", "ReverseV2", "Slice", "StridedSlice",
+}  # fmt: skip
+_PIXELS = (0, 255)
+_PIXEL_SCALES = (50.0, 256.0)
+"""What pixels of a byte are divided by at the front of a model: 255, 127.5, or their deviation, of some 57."""
 _RANDOM = {
     "Multinomial", "ParameterizedTruncatedNormal", "RandomGamma", "RandomPoissonV2", "RandomShuffle",
     "RandomStandardNormal", "RandomUniform", "RandomUniformInt", "StatefulRandomBinomial", "StatefulStandardNormalV2",
@@ -44,7 +50,7 @@ def read(
     asked = [TensorSpec.from_dict(spec) for spec in inputs or ()]
     program = open_program(Path(path), entry, trust=trust, inputs=asked, outputs=tuple(outputs))
     strings = [spec.name for spec in program.signature.inputs if spec.dtype == "string"]
-    written = sorted(program.operators & WRITES)
+    written = [*program.state, *sorted(program.operators & WRITES)]
     frozen = None if strings else _frozen(program, written)
     kinds = program.operators if frozen is None else program.operators | operators(frozen.graph_def)
     random = sorted(kinds & _RANDOM)
@@ -103,7 +109,8 @@ def describe(path: str) -> dict[str, Any]:
 
 
 def bounds(frozen: Frozen) -> dict[str, list[int]]:
-    """For inputs that select rows of a constant table, or are made one-hot: the rows that there are."""
+    """For inputs that select rows of a constant table, or are made one-hot: the rows that there are. For float images
+    that are scaled as pixels are at first: 0 to 255, for of numbers near 0 all would look alike behind that."""
     nodes = {node.name: node for node in frozen.graph_def.node}
     readers: dict[str, list[tuple[Proto, int]]] = {}
     for node in frozen.graph_def.node:
@@ -114,7 +121,37 @@ def bounds(frozen: Frozen) -> dict[str, list[int]]:
         tops = list(_tops(tensor.partition(":")[0], nodes, readers))
         if tops:
             found[name] = [0, min(tops)]
+        elif _is_pixels(tensor.partition(":")[0], nodes, readers):
+            found[name] = list(_PIXELS)
     return found
+
+
+def _is_pixels(start: str, nodes: dict[str, Proto], readers: dict[str, list[tuple[Proto, int]]]) -> bool:
+    """Whether the input is a float image, and all that first computes on it is a scaling of pixels."""
+    shape = nodes[start].attr["shape"].shape
+    if nodes[start].attr["dtype"].type != tensorflow().float32.as_datatype_enum or len(shape.dim) < 4:
+        return False
+    pending, scales = [start], list[bool]()
+    while pending:
+        for node, place in readers.get(pending.pop(), ()):
+            if node.op == "Shape":
+                continue
+            shifts = node.op in ("Sub", "AddV2", "Add") and _constant(nodes, node.input[1 - place]) is not None
+            if shifts or (node.op in _KEEPS_RANGE and place == 0):
+                pending.append(node.name)
+            else:
+                scales.append(_scales_pixels(node, place, nodes))
+    return bool(scales) and all(scales)
+
+
+def _scales_pixels(node: Proto, place: int, nodes: dict[str, Proto]) -> bool:
+    if node.op not in ("Mul", "RealDiv") or (node.op == "RealDiv" and place == 1):
+        return False
+    factor = _constant(nodes, node.input[1 - place])
+    if factor is None or not factor.size or not np.all(factor > 0):
+        return False
+    divisor = 1 / factor.astype(np.float64) if node.op == "Mul" else factor
+    return bool(_PIXEL_SCALES[0] <= divisor.min() and divisor.max() <= _PIXEL_SCALES[1])
 
 
 def _tops(start: str, nodes: dict[str, Proto], readers: dict[str, list[tuple[Proto, int]]]) -> Iterator[int]:

@@ -140,7 +140,8 @@ def _refuse_strings(signature: Signature) -> None:
         raise SignatureError(
             f"the input {', '.join(strings)} takes strings, which no target's kernels take",
             wanted="inputs that are numbers",
-            mend="save the model from after its decoding of strings; of a frozen graph name the tensor there: "
+            mend="save the model from after its decoding of strings (Keras: from behind TextVectorization or "
+            "StringLookup, which stay in the application); of a frozen graph name the tensor there: "
             "--input NAME:SHAPE:DTYPE",
         )
 

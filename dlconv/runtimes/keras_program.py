@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dlconv.errors import FormatError, SignatureError, Unsupported
+from dlconv.runtimes.keras_state import answers_alone
 from dlconv.runtimes.tensorflow_import import keras, legacy_keras, tensorflow
 from dlconv.runtimes.tensorflow_program import Program, keep, of_function
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dlconv.model import Dim, TensorSpec
 
 _CODE = "Lambda"
+_KERAS_MODULES = ("keras", "tf_keras", "builtins", "tensorflow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def open_keras(path: Path, *, trust: bool, inputs: Sequence[TensorSpec] = ()) ->
 
     # As `model.predict` calls it: traced once.
     traced = tf.function(answer, autograph=False).get_concrete_function(*specs)
-    program = of_function(traced, framework, names=(known.taken, known.given))
+    alone, state = answers_alone(model, answer, specs, traced)
+    program = replace(of_function(alone, framework, names=(known.taken, known.given)), state=state)
     keep(program, model)
     return program
 
@@ -82,6 +85,13 @@ def load(path: Path, *, trust: bool, backend: str = "tensorflow") -> tuple[Any, 
     except Exception as error:  # Keras raises whatever it likes for what it does not take
         if _is_refused_code(error):
             raise _untrusted(path) from error
+        if own := _own_classes(path):
+            raise Unsupported(
+                f"{path.name} has classes of your own, whose code is not here: {', '.join(own)}",
+                wanted="a model of Keras' own layers",
+                mend="load it where their code is, and export it: model.export(folder) writes a SavedModel, which "
+                "dlconv takes",
+            ) from error
         if backend != "tensorflow":
             raise Unsupported(
                 f"Keras {module.__version__} cannot load {path.name} on {backend}: {_line(error)}",
@@ -118,6 +128,27 @@ def _load_old(path: Path, refused: Exception, *, trust: bool) -> tuple[Any, str]
             wanted="a model of Keras' own layers",
             mend="load it where its code is, and export it: model.export(folder) writes a SavedModel",
         ) from error
+
+
+def _own_classes(path: Path) -> list[str]:
+    """The classes in a Keras 3 file that come from no module of Keras', by name; none where it cannot be read."""
+    import json
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return []
+    found, pending = set[str](), [config]
+    while pending:
+        each = pending.pop()
+        pending += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        if isinstance(each, dict) and isinstance(each.get("class_name"), str) and "registered_name" in each:
+            module = str(each.get("module") or "").partition(".")[0]
+            if module not in _KERAS_MODULES and (module or each["registered_name"]):
+                found.add(each["class_name"])
+    return sorted(found)
 
 
 def _has_code(path: Path) -> bool:

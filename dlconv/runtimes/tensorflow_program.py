@@ -28,8 +28,8 @@ class Program:
 
     call: the outputs by name, in the framework's own way. frozen: the same as a graph without variables;
     with `lower_control_flow` its loops and branches are TensorFlow 1's, else While and If.
-    function: what TensorFlow calls, taking and giving tensors by name: for timing. operators: those of the graph before
-    it was frozen.
+    function: what TensorFlow calls, by name: for timing. operators: those of the graph before it was frozen.
+    state: what the model keeps from call to call where this program answers as on a first call alone.
     """
 
     signature: Signature
@@ -38,6 +38,7 @@ class Program:
     function: Callable[..., Any]
     operators: frozenset[str]
     framework: str
+    state: tuple[str, ...] = ()
 
 
 def open_program(
@@ -90,8 +91,7 @@ def _open_saved_model(path: Path, entry: str) -> Program:
             wanted="one of " + ", ".join(keys),
             mend=f"--signature {keys[0]}",
         )
-    concrete = loaded.signatures[chosen]
-    program = of_function(concrete, f"tensorflow {tf.__version__}", entry=chosen)
+    program = of_function(loaded.signatures[chosen], f"tensorflow {tf.__version__}", entry=chosen)
     keep(program, loaded)
     return program
 
@@ -189,7 +189,7 @@ def _frozen(concrete: Any, taken: list[str], given: list[str], *, lower_control_
         raise Unsupported(
             f"the model holds what is neither a variable nor a constant: {', '.join(strange)}",
             wanted="variables and constants alone: no lookup tables, iterators or queues",
-            mend="save the model without them: from after the look-up",
+            mend="save the model without them: from behind the look-up (of Keras: IntegerLookup, StringLookup)",
         )
     return Frozen(
         made.graph.as_graph_def(),

@@ -260,6 +260,36 @@ def keras_lambda() -> keras.Model:
     return keras.Model(x, LAYERS.Dense(3)(LAYERS.Lambda(lambda y: y * y + 1.0)(x)))
 
 
+def keras_pixels() -> keras.Model:
+    x = keras.Input((8, 8, 3), name="image")
+    y = LAYERS.Rescaling(1 / 127.5, offset=-1)(LAYERS.ZeroPadding2D(1)(x))
+    return keras.Model(x, LAYERS.Dense(2)(LAYERS.Flatten()(LAYERS.Conv2D(4, 3)(y))))
+
+
+def keras_dropout() -> keras.Model:
+    """In inference too it moves the seed of its dropout on."""
+    x = keras.Input((6, 3), name="sequence")
+    return keras.Model(x, LAYERS.Dense(2)(LAYERS.LSTM(5, dropout=0.2, recurrent_dropout=0.2)(x)))
+
+
+def keras_stateful() -> keras.Model:
+    x = keras.Input(batch_shape=(2, 6, 3), name="sequence")
+    return keras.Model(x, LAYERS.Dense(2)(LAYERS.LSTM(5, stateful=True, name="memory")(x)))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Doubled(keras.layers.Layer):
+    """A layer whose code is nowhere but here."""
+
+    def call(self, x: Any) -> Any:
+        return x * 2.0
+
+
+def keras_own_layer() -> keras.Model:
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, Doubled()(LAYERS.Dense(3)(x)))
+
+
 def shaken(model: Any) -> Any:
     """Weights that were at rest, biases and statistics, are drawn too, so that a lost one shows."""
     for variable in model.weights:
@@ -281,6 +311,10 @@ def keras_files(folder: Path) -> None:
         "lstm_unrolled": keras_recurrent("LSTM", True, 6),
         "gru_unrolled": keras_recurrent("GRU", True, 6),
         "lambda": keras_lambda(),
+        "pixels": keras_pixels(),
+        "dropout": keras_dropout(),
+        "stateful": keras_stateful(),
+        "own_layer": keras_own_layer(),
     }
     for name, model in made.items():
         shaken(model).save(folder / f"keras_{name}.keras")

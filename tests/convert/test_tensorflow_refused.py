@@ -41,6 +41,7 @@ def run_edge(worker: Worker, module: str, path: Path, out_dir: Path, signature: 
         ("nameless", Unsupported, "has no signature: it cannot be called by name"),
         ("several", RequestError, "has 2 signatures"),
         ("thawed.pb", Unsupported, "not frozen: its variables' values lie in a checkpoint"),
+        ("keras_own_layer.keras", Unsupported, "has classes of your own, whose code is not here: Doubled"),
         ("keras_lambda.keras", Unsupported, r"holds Python code \(a Lambda layer\)"),
     ],
 )
@@ -167,3 +168,33 @@ def test_the_study_tells_tables_state_and_chance(
     assert not noisy["deterministic"] and "RandomStandardNormal" in noisy["notes"][-1]
     plain = read(tensorflow_worker, tensorflow_models / "two")
     assert (plain["stateful"], plain["deterministic"], plain["bounds"]) == (False, True, {})
+
+
+def test_pixels_are_drawn_for_what_scales_them(tensorflow_worker: Worker, tensorflow_models: Path) -> None:
+    assert read(tensorflow_worker, tensorflow_models / "keras_pixels.keras")["bounds"] == {"image": [0, 255]}
+    assert read(tensorflow_worker, tensorflow_models / "keras_pool.keras")["bounds"] == {}
+
+
+def test_a_seed_that_no_answer_hangs_on_is_no_state(tensorflow_worker: Worker, tensorflow_models: Path) -> None:
+    idle = read(tensorflow_worker, tensorflow_models / "keras_dropout.keras")
+    assert (idle["stateful"], idle["state"]) == (False, [])
+
+
+def test_a_stateful_layer_answers_as_on_a_first_call_and_says_so(
+    tensorflow_worker: Worker, tensorflow_models: Path
+) -> None:
+    path = tensorflow_models / "keras_stateful.keras"
+    told = read(tensorflow_worker, path)
+    assert (told["stateful"], told["state"]) == (True, ["memory/rnn_state"])
+    sample = {"sequence": np.random.default_rng(1).standard_normal((2, 6, 3)).astype(np.float32)}
+    answers = tensorflow_worker.call(
+        "dlconv.workers.tasks:answer",
+        runtime="dlconv.runtimes.tensorflow",
+        path=str(path),
+        signature=told["signature"],
+        settings={},
+        samples=[sample, sample],
+    )
+    assert isinstance(answers, dict)
+    first, second = answers["outputs"]
+    np.testing.assert_array_equal(*(next(iter(each.values())) for each in (first, second)))
