@@ -63,7 +63,7 @@ def test_no_more_than_the_model_and_the_target_is_needed(
 ) -> None:
     ran = dlconv("export", digits / "digits.pt", "--to", "openvino", "-o", tmp_path)
     assert ran.code == 0, ran.err
-    assert "--input image:1x1x8x8:float32" in ran.err
+    assert "--input image:2x1x8x8:float32" in ran.err
     assert "PASS" in ran.out
     receipt = receipt_of(tmp_path / "digits-openvino-fp32")
     assert receipt["reference"]["samples"] | {"digest": ""} == {"count": 8, "origin": "drawn", "seed": 0, "digest": ""}
