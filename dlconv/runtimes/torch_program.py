@@ -107,6 +107,8 @@ def _read(path: Path | str) -> Any:
     handler.emit = lambda record: causes.extend(_chain(record))  # type: ignore[method-assign]
     logger = logging.getLogger("torch.export")
     logger.addHandler(handler)
+    silenced = logging.root.manager.disable
+    logging.disable(logging.NOTSET)  # else, where another adapter has silenced warnings, nothing would be heard
     try:
         return torch.export.load(str(path))
     except RuntimeError as error:
@@ -114,6 +116,7 @@ def _read(path: Path | str) -> Any:
             raise
         raise RuntimeError(str(causes[-1])) from error
     finally:
+        logging.disable(silenced)
         logger.removeHandler(handler)
 
 

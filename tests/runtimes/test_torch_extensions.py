@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from dlconv.runtimes.torch_program import load_exported
 from dlconv.runtimes.torchscript import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
 
@@ -36,6 +37,15 @@ x = torch.ones(2)
 torch.jit.trace(Model(), x).save("model.pt")
 torch.export.save(torch.export.export(Model(), (x,)), "model.pt2")
 """
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Warnings are switched off, as some frameworks' adapters do."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    yield
+    logging.disable(before)
 
 
 def saved(folder: Path, name: str) -> Path:
