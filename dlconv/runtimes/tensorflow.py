@@ -9,8 +9,8 @@ import numpy as np
 
 from dlconv.errors import Unsupported
 from dlconv.model import Signature
-from dlconv.runtimes.tensorflow_double import widened
-from dlconv.runtimes.tensorflow_graph import GraphSession
+from dlconv.runtimes.tensorflow_double import has_halves, widened
+from dlconv.runtimes.tensorflow_graph import GraphSession, to_numpy
 from dlconv.runtimes.tensorflow_import import tensorflow
 from dlconv.runtimes.tensorflow_program import Program, open_program
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _EXPLAINED = 1e-3
 """How far, in units of an output's largest value, float32 may lie from float64: beyond that the graph in float64 is no
 witness of the same model (or the model is so ill-conditioned that its float32 answers are none)."""
+_EXPLAINED_OF_HALVES = 0.1
+"""The same of a graph that holds float16 or bfloat16, whose steps are 2 ** -11 and 2 ** -8 of a value."""
 
 
 def probe() -> dict[str, Any]:
@@ -63,19 +65,22 @@ class TensorFlowSession:
     def __init__(self, program: Program, signature: Signature, *, double: bool) -> None:
         self._program = program
         self._names = [spec.name for spec in signature.outputs] or [spec.name for spec in program.signature.outputs]
-        self._wide = GraphSession(widened(program.frozen(False))) if double else None
+        self._wide: GraphSession | None = None
+        self._explained = _EXPLAINED
+        if double:
+            frozen = program.frozen(False)
+            self._wide = GraphSession(widened(frozen))
+            self._explained = _EXPLAINED_OF_HALVES if has_halves(frozen) else _EXPLAINED
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name. In float64 the floating ones are float64, or Unsupported is raised."""
         single = self._program.call(inputs)
         if self._wide is None:
             return {name: single[name] for name in self._names}
-        wide = {
-            name: array.astype(np.float64) if array.dtype == np.float32 else array for name, array in inputs.items()
-        }
+        wide = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in inputs.items()}
         double = self._wide.run(wide)
         for name in self._names:
-            _check(name, single[name], double[name])
+            _check(name, single[name], double[name], self._explained)
         return {name: double[name] for name in self._names}
 
     def bound(self, inputs: Tensors) -> tuple[Callable[[], Any], Callable[[Any], Tensors]]:
@@ -87,7 +92,7 @@ class TensorFlowSession:
         function = self._program.function
 
         def read(answer: Any) -> Tensors:
-            return {name: np.asarray(answer[name]) for name in self._names}
+            return {name: to_numpy(answer[name]) for name in self._names}
 
         return lambda: function(**tensors), read
 
@@ -97,8 +102,9 @@ class TensorFlowSession:
         return {"device": "CPU", "precision": precision, "framework": self._program.framework}
 
 
-def _check(name: str, single: np.ndarray[Any, Any], double: np.ndarray[Any, Any]) -> None:
-    """Raises Unsupported where the answer in float64 is none, or is not of the same model."""
+def _check(name: str, single: np.ndarray[Any, Any], double: np.ndarray[Any, Any], explained: float) -> None:
+    """Raises Unsupported where the answer in float64 is none, or is not of the same model: more than the `explained`
+    share of its scale away."""
     if single.dtype.kind not in "fc":
         return
     if double.dtype not in (np.float64, np.complex128):
@@ -112,7 +118,7 @@ def _check(name: str, single: np.ndarray[Any, Any], double: np.ndarray[Any, Any]
         raise Unsupported(f"in float64 {name} is finite where in float32 it is not, or the other way about")
     distance = np.abs(single.astype(double.dtype) - double)[known].max(initial=0.0)
     scale = np.abs(double)[known].max(initial=0.0)
-    if not distance <= _EXPLAINED * scale:
+    if not distance <= explained * scale:
         raise Unsupported(
             f"{name} in float64 lies {distance:.3g} from float32, of at most {scale:.3g}: that is more than rounding",
             mend="the model's own precision serves as the reference",

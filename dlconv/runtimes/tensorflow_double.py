@@ -1,4 +1,4 @@
-"""A frozen TensorFlow graph in float64: every float32 in it made a float64, exactly.
+"""A frozen TensorFlow graph in float64: every float32, float16 and bfloat16 in it made a float64, exactly.
 
 Types, constants and the signatures of functions are rewritten; batch normalisation, whose kernel knows no float64, is
 replaced by arithmetic that is the same by its definition. What can be neither is refused, and named.
@@ -34,7 +34,7 @@ _BATCH_NORMALISATIONS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3
 
 
 def widened(frozen: Frozen) -> Frozen:
-    """The same graph in float64; its float32 inputs and outputs become float64. Raises Unsupported."""
+    """The same graph in float64; its floating inputs and outputs become float64. Raises Unsupported."""
     tf = tensorflow()
     graph_def = tf.compat.v1.GraphDef()
     graph_def.CopyFrom(frozen.graph_def)
@@ -53,6 +53,13 @@ def widened(frozen: Frozen) -> Frozen:
         if node.name not in flows:
             _widen(node.attr)
     return Frozen(graph_def, frozen.inputs, frozen.outputs)
+
+
+def has_halves(frozen: Frozen) -> bool:
+    """Whether something in the graph is in float16 or bfloat16."""
+    tf = tensorflow()
+    halves = {tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
+    return any(each.type in halves for node in nodes_of(frozen.graph_def) for each in node.attr.values())
 
 
 def _flows(graph_def: Proto) -> set[str]:
@@ -83,7 +90,7 @@ def _refusal(where: str) -> Unsupported:
 def _wide(kind: int) -> int:
     tf = tensorflow()
     wide = {
-        tf.float32.as_datatype_enum: tf.float64.as_datatype_enum,
+        **{kind.as_datatype_enum: tf.float64.as_datatype_enum for kind in (tf.float32, tf.float16, tf.bfloat16)},
         tf.complex64.as_datatype_enum: tf.complex128.as_datatype_enum,
     }
     return int(wide.get(kind, kind))

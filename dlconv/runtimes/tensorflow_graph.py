@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlconv.errors import SignatureError
 from dlconv.runtimes.tensorflow_import import tensorflow
 
@@ -99,3 +101,9 @@ def cut(graph_def: Proto, inputs: dict[str, Any], outputs: list[str]) -> Proto:
                     mend=f"--input {node.name}:SHAPE",
                 )
     return part
+
+
+def to_numpy(tensor: Any) -> np.ndarray[Any, Any]:
+    """The tensor as an array; bfloat16, which NumPy lacks, comes as float32 of the same values."""
+    array: np.ndarray[Any, Any] = tensor.numpy()
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

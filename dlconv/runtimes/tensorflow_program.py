@@ -144,7 +144,7 @@ def of_function(
 
     def call(values: Tensors) -> Tensors:
         got = function(**{name: tf.constant(value) for name, value in values.items()})
-        return {name: tensor.numpy() for name, tensor in got.items()}
+        return {name: graphs.to_numpy(tensor) for name, tensor in got.items()}
 
     def frozen(lower_control_flow: bool) -> Frozen:
         return _frozen(concrete, taken, given, lower_control_flow=lower_control_flow)

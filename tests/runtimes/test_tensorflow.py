@@ -113,6 +113,35 @@ def test_the_graph_in_float64_is_the_model_and_its_distance_the_noise_floor(
     assert all(0 < floor < 2e-6 for floor in floors), floors
 
 
+HALVES = """
+import keras
+
+for kind in ("float16", "bfloat16"):
+    keras.utils.set_random_seed(1)
+    keras.mixed_precision.set_global_policy(f"mixed_{{kind}}")
+    layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    layers += [keras.layers.Flatten(), keras.layers.Dense(5)]
+    keras.Sequential(layers).save(f"{folder}/{{kind}}.keras")
+"""
+
+
+def test_halves_are_made_float64_too(tensorflow_worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "make.py").write_text(HALVES.format(folder=tmp_path))
+    made = tensorflow_worker.call("dlconv.workers.tasks:script", path=str(tmp_path / "make.py"))
+    assert made["status"] == 0, made["said"]
+    for kind, least, most in (("float16", 1e-5, 4e-3), ("bfloat16", 1e-4, 3e-2)):
+        path = tmp_path / f"{kind}.keras"
+        signature = study(tensorflow_worker, path)
+        sample = drawn(signature)
+        (single,), (double,) = (
+            answer(tensorflow_worker, path, signature, [sample], double=wide)["outputs"] for wide in (False, True)
+        )
+        (name,) = double
+        assert (single[name].dtype, double[name].dtype) == (np.dtype("f2" if kind == "float16" else "f4"), np.float64)
+        floor = float(np.abs(single[name] - double[name]).max() / np.abs(double[name]).max())
+        assert least < floor < most
+
+
 def test_what_has_no_float64_is_refused_by_name(tensorflow_worker: Worker, tensorflow_models: Path) -> None:
     path = tensorflow_models / "narrow"
     signature = study(tensorflow_worker, path)
