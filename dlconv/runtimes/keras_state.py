@@ -18,10 +18,14 @@ def answers_alone(model: Any, answer: Callable[..., Any], specs: list[Any], trac
     one to the next.
 
     traced: `answer` with the model's own writes; it is given back as it is where there are none, where an answer hangs
-    on a seed (then it draws random numbers, which two runs have to show), and for what Keras 2 opened.
+    on a seed (then it draws random numbers, which two runs have to show), where a loop or a branch writes (to which
+    variable is not looked for), and for what Keras 2 opened.
     A recurrent layer with dropout moves its seed on in inference too, where nothing is dropped: that is no state.
     """
-    if not operators(traced.graph.as_graph_def()) & WRITES or not hasattr(model, "stateless_call"):
+    graph = traced.graph.as_graph_def()
+    if not operators(graph) & WRITES or not hasattr(model, "stateless_call"):
+        return traced, ()
+    if any(node.op in WRITES for function in graph.library.function for node in function.node_def):
         return traced, ()
     read, written = _read(traced), _written(traced)
     ours = {str(each.name).removesuffix(":0") for each in traced.graph.variables if id(each.handle) in read & written}

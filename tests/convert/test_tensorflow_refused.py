@@ -180,6 +180,35 @@ def test_a_seed_that_no_answer_hangs_on_is_no_state(tensorflow_worker: Worker, t
     assert (idle["stateful"], idle["state"]) == (False, [])
 
 
+WRITES_IN_A_LOOP = """
+import keras
+import tensorflow as tf
+from dlconv.runtimes.keras_state import answers_alone
+
+class Counting(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.seen = self.add_weight(shape=(), trainable=False, name="seen")
+
+    def call(self, x):
+        def body(step):
+            self.seen.value.assign_add(1.0)
+            return [step + 1]
+
+        tf.while_loop(lambda step: step < 3, body, [tf.constant(0)])
+        return x + self.seen.value
+
+model, specs = Counting(), [tf.TensorSpec((None, 4))]
+traced = tf.function(model, autograph=False).get_concrete_function(*specs)
+alone, kept = answers_alone(model, model, specs, traced)
+assert alone is traced or kept, "its state would be lost, and nobody told"
+"""
+
+
+def test_state_that_a_loop_writes_is_not_lost(tensorflow_worker: Worker) -> None:
+    tensorflow_worker.call("timeit:timeit", stmt="exec(code, {})", setup=f"code = {WRITES_IN_A_LOOP!r}", number=1)
+
+
 def test_a_stateful_layer_answers_as_on_a_first_call_and_says_so(
     tensorflow_worker: Worker, tensorflow_models: Path
 ) -> None:
