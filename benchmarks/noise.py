@@ -33,7 +33,7 @@ from zoo_models import Built, built, entries
 from dlconv import opening
 from dlconv.asked.options import ExportOptions, SourceOptions
 from dlconv.candidate import RUNTIMES
-from dlconv.convert.graph import GRAPH
+from dlconv.convert.edges import GRAPH
 from dlconv.errors import DlconvError
 from dlconv.events import Silence
 from dlconv.making.cache import Cache

@@ -35,8 +35,10 @@ def best(attempts: list[Attempt]) -> Attempt:
     return min(judged or attempts, key=lambda attempt: _error(attempt.candidate))
 
 
-def not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner) -> list[dict[str, Any]]:
-    """The receipt's entries of the routes that are left, each with the reason."""
+def not_tried(
+    goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner, *, is_half: bool
+) -> list[dict[str, Any]]:
+    """The receipt's entries of the routes that are left, each with the reason. is_half: of the source's answers."""
     done = [entry["edges"] for entry in tried]
     entries = []
     for planned in goal.routes:
@@ -46,6 +48,8 @@ def not_tried(goal: TargetPlan, tried: list[dict[str, Any]], runner: StepRunner)
         failed = runner.known_failure(planned.route.edges)
         enough = f"{MAX_ATTEMPTS} routes were tried before it"
         reason = enough if len(tried) == MAX_ATTEMPTS else "a route before it was taken"
+        if planned.is_for_halves and not is_half:
+            reason = "the source computes in float32"
         if failed:
             reason = f"{failed} had failed"
         if planned.lacks:

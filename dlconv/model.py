@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dlconv.formats import Format
+
+BFLOAT16: Final = "bfloat16"
+"""No dtype of NumPy's: arrays of such tensors are float32, of values that bfloat16 has."""
 
 Dim = int | str
 """A dimension: its size, or the name of a size that is free."""
@@ -28,7 +33,7 @@ class TensorSpec:
     scale and zero_point: of a tensor that its model quantises. An integer q stands for scale * (q - zero_point); a
     float is rounded to steps of scale inside the model, 0.0 where each call finds its own step ("dynamic range").
     scale is None where nothing is quantised.
-    boundary: the source's dtype, where this tensor has another since that was asked for: what goes in is rounded to
+    boundary: the source's dtype, where this tensor has another on purpose: what goes in is rounded to
     it (to the integers of scale and zero_point, where it has them), what comes out is read by it. "" where it is the
     same.
     """
@@ -45,6 +50,11 @@ class TensorSpec:
     @property
     def source_name(self) -> str:
         return self.source or self.name
+
+    @property
+    def array_dtype(self) -> np.dtype[Any]:
+        """Of the arrays that hold such a tensor. Raises TypeError for a dtype that NumPy lacks ("string")."""
+        return np.dtype("float32" if self.dtype == BFLOAT16 else self.dtype)
 
     @property
     def is_dynamic(self) -> bool:

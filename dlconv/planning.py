@@ -7,7 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from dlconv.convert import tensorrt_operators
-from dlconv.convert.graph import Route, whole_graph
+from dlconv.convert.edges import whole_graph
+from dlconv.convert.graph import Route
 from dlconv.errors import FormatError, RequestError, ToolchainMissing
 from dlconv.files import protobuf
 from dlconv.formats import Format
@@ -56,6 +57,11 @@ class PlannedRoute:
     @property
     def is_possible(self) -> bool:
         return not self.lacks
+
+    @property
+    def is_for_halves(self) -> bool:
+        """Whether it is of use for a source that computes in float16 or bfloat16 alone."""
+        return any(edge.for_halves for edge in self.route.edges)
 
     def to_dict(self) -> dict[str, Any]:
         return {

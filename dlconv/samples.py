@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.errors import SamplesError, SignatureError
+from dlconv.model import BFLOAT16
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -192,9 +193,9 @@ def _fits(shape: Sequence[int | None], spec: TensorSpec) -> bool:
 
 
 def _cast(array: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
-    wanted = np.dtype(spec.dtype)
+    wanted = spec.array_dtype
     if array.dtype == wanted:
-        return array
+        return to_bfloat16(array) if spec.dtype == BFLOAT16 else array
     if array.dtype.kind in "iu" and wanted.kind in "iu":
         bounds = np.iinfo(wanted)
         if array.size and (int(array.min()) < bounds.min or int(array.max()) > bounds.max):
@@ -266,7 +267,7 @@ def _draw_one(
         )
     shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape)
     try:
-        dtype = np.dtype(spec.dtype)
+        dtype = spec.array_dtype
     except TypeError as error:
         raise SignatureError(
             f"the input '{spec.name}' is of dtype {spec.dtype}: nothing can be drawn for it", mend="give --samples FILE"
@@ -277,7 +278,8 @@ def _draw_one(
     if dtype.kind == "f" and spec.name in bounds:  # rows of a table: Keras takes such numbers as floats
         return random.integers(*bounds[spec.name], size=shape, endpoint=True).astype(dtype)
     if dtype.kind == "f":
-        return random.standard_normal(shape).astype(dtype)
+        drawn = random.standard_normal(shape).astype(dtype)
+        return to_bfloat16(drawn) if spec.dtype == BFLOAT16 else drawn
     if dtype.kind == "b":
         return random.integers(0, 2, size=shape).astype(dtype)
     if dtype.kind in "iu":
@@ -287,6 +289,13 @@ def _draw_one(
     raise SignatureError(
         f"the input '{spec.name}' is of dtype {spec.dtype}: nothing can be drawn for it", mend="give --samples FILE"
     )
+
+
+def to_bfloat16(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """float32 rounded to the values that bfloat16 has, to the nearest and ties to even; NaN stays NaN."""
+    bits = np.asarray(array, dtype=np.float32).view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return np.where(np.isnan(array), np.float32(np.nan), rounded)
 
 
 def to_arrays(samples: Sequence[Sample]) -> dict[str, np.ndarray[Any, Any]]:

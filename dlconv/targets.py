@@ -75,6 +75,8 @@ def make(goal: TargetPlan, place: Path, run: Run) -> Outcome:
             # The first is tried even where another target saw it fail: its error is this target's too.
             if not planned.is_possible or (tried and run.runner.known_failure(planned.route.edges)):
                 continue
+            if planned.is_for_halves and not run.reference().answers.is_half:
+                continue
             attempt = _attempt(goal.target, planned.route.edges, run)
             tried.append(attempt)
             if len(tried) == MAX_ATTEMPTS:
@@ -85,7 +87,7 @@ def make(goal: TargetPlan, place: Path, run: Run) -> Outcome:
         if taken.candidate is None:
             raise attempts.no_route(goal.target, tried)
         entries = [{**attempt.entry, "outcome": "taken" if attempt is taken else "failed"} for attempt in tried]
-        entries += attempts.not_tried(goal, entries, run.runner)
+        entries += attempts.not_tried(goal, entries, run.runner, is_half=run.reference().answers.is_half)
         receipt = bundle.publish(
             place,
             goal.target,

@@ -11,7 +11,8 @@ import pytest
 
 from dlconv import pipeline, planning
 from dlconv.asked.options import ExportOptions
-from dlconv.convert.graph import GRAPH, ConversionGraph, Converter
+from dlconv.convert.edges import GRAPH
+from dlconv.convert.graph import ConversionGraph, Converter
 from dlconv.errors import SourceError
 from dlconv.records.outcome import Report
 

@@ -11,7 +11,8 @@ import pytest
 from dlconv import plugins
 from dlconv.asked.options import parse_targets
 from dlconv.candidate import RUNTIMES, find_runtime, runtime_for
-from dlconv.convert.graph import GRAPH, Converter, whole_graph
+from dlconv.convert.edges import GRAPH, whole_graph
+from dlconv.convert.graph import Converter
 from dlconv.errors import PluginError, RequestError
 from dlconv.formats import Format
 from dlconv.judging import judge_again

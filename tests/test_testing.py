@@ -12,7 +12,7 @@ import pytest
 
 from dlconv.asked.bars import Bars
 from dlconv.candidate import RUNTIMES
-from dlconv.convert.graph import GRAPH
+from dlconv.convert.edges import GRAPH
 from dlconv.model import Signature, TensorSpec
 from dlconv.testing import check_converter, check_runtime, check_validator, evidence_of
 from dlconv.validators.verdict import Check, Verdict

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import onnx_layout
+from dlconv.convert import onnx_layout, onnx_widened
 from dlconv.convert.edge import Made, Step, inherited
 from dlconv.convert.onnx_signature import apply_inputs, inferred_signature
 from dlconv.errors import InternalError, StepError, Unsupported
@@ -29,12 +29,18 @@ def convert(step: Step) -> Made:
     """The clean ONNX model of an ONNX model, as "model.onnx" (and "model.onnx.data" over 1.9 GB).
 
     settings: "simplifier" ("onnxsim", "onnxslim" or "none"), "freeze" (give every named dimension the sample's size),
-    "layout" ("nchw" or "nhwc": of the image inputs). Raises FormatError for an invalid source, StepError if the
-    simplifier changes what the model takes or gives, Unsupported where no input has a layout to turn.
+    "layout" ("nchw" or "nhwc": of the image inputs), "widen" (float32 in place of float16 and bfloat16). Raises
+    FormatError for an invalid source, StepError if the simplifier changes what the model takes or gives, Unsupported
+    where no input has a layout to turn.
     """
+    notes: list[str] = []
+    if step.settings.get("widen"):
+        source, signature, note = onnx_widened.write(step.source, step.out_dir / "widened", step.signature)
+        step = replace(step, source=source, signature=signature)
+        notes.append(note)
     source = step.source
     model = onnx_graph.read_model(source)
-    notes = list(onnx_graph.check(source))
+    notes += onnx_graph.check(source)
     before = len(list(onnx_graph.nodes_of(model.graph)))
     if onnx_graph.STALE_SHAPES in notes:
         onnx_clean.drop_inner_shapes(model)
@@ -54,7 +60,8 @@ def convert(step: Step) -> Made:
     del model
     simplifier = step.settings.get("simplifier", "onnxsim")
     _SIMPLIFIERS[simplifier](source, step.out_dir / ENTRY)
-    shutil.rmtree(scratch, ignore_errors=True)
+    for aside in (scratch, step.out_dir / "widened"):
+        shutil.rmtree(aside, ignore_errors=True)
     model, pools = _finished(step.out_dir / ENTRY)
     made, after = _inspected(model, step.out_dir / ENTRY, wanted)
     made = replace(

@@ -17,7 +17,7 @@ from dlconv.errors import SignatureError
 from dlconv.files.traced_inputs import Traced
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes.torch_state import may_change_state
-from dlconv.runtimes.torchscript import Argument, Scalar, arguments_of, dtype_name, load
+from dlconv.runtimes.torchscript import Argument, Scalar, arguments_of, dtype_name, load, stored_tensors
 
 
 def infer(
@@ -39,7 +39,7 @@ def infer(
     """
     module = load(path)
     notes: list[str] = []
-    training = bool(module.training)
+    training = bool(getattr(module, "training", False))  # freezing, which is for evaluation, removes it
     if training:
         module.eval()
         notes.append("the module was saved in training mode; it is converted in evaluation mode")
@@ -115,7 +115,7 @@ def _member(name: str, argument: Argument) -> int | str:
 
 def _float_dtype(module: Any) -> str:
     counts: dict[str, int] = {}
-    for tensor in [*module.parameters(), *module.buffers()]:
+    for tensor in stored_tensors(module):
         if tensor.is_floating_point():
             counts[dtype_name(tensor.dtype)] = counts.get(dtype_name(tensor.dtype), 0) + tensor.numel()
     return max(counts, key=lambda name: counts[name]) if counts else "float32"

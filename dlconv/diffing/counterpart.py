@@ -10,7 +10,7 @@ from dlconv import opening
 from dlconv.asked.options import ExportOptions, SourceOptions
 from dlconv.asked.precisions import dtype_of
 from dlconv.candidate import takes
-from dlconv.convert.graph import whole_graph
+from dlconv.convert.edges import whole_graph
 from dlconv.errors import MachineError, RequestError, SamplesError
 from dlconv.formats import Format
 from dlconv.making.steps import Product, StepRunner

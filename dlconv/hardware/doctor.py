@@ -19,7 +19,8 @@ import psutil
 from dlconv import plugins
 from dlconv.asked.precisions import CALIBRATED
 from dlconv.convert.edge import Step
-from dlconv.convert.graph import Converter, whole_graph
+from dlconv.convert.edges import whole_graph
+from dlconv.convert.graph import Converter
 from dlconv.errors import DlconvError, HardwareMissing, PackagesMissing, ToolchainMissing
 from dlconv.hardware.probes import PROBES, Kind, Probe
 from dlconv.samples import save_npz, to_arrays

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.asked.precisions import CALIBRATED
 from dlconv.convert.edge import Made, Step
-from dlconv.errors import FormatError, OutputError, StepError
+from dlconv.errors import FormatError, OutputError, SamplesError, StepError
 from dlconv.events import Event
 from dlconv.files.jsonfile import read_json, write_json
 from dlconv.making import tensorrt_asked
@@ -233,6 +233,11 @@ def _made(worker: Worker, edge: Converter, step: Step, *, is_source: bool) -> di
             raise
         # The step before made the file, not the user: this route is at its end, and no more.
         raise StepError(f"what the step before {edge.name} made cannot be read: {error.met}", log=error.log) from error
+    except SamplesError as error:
+        if is_source:
+            raise
+        # The user's samples are known to fit the source: what was made takes others, and another route may not.
+        raise StepError(error.met, wanted=error.wanted, log=error.log) from error
     return done
 
 

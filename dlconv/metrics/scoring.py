@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dlconv.asked.bars import Bars
     from dlconv.model import Signature
     from dlconv.samples import Sample
-    from dlconv.validators.parity import Answers
+    from dlconv.validators.answers import Answers
 
 NEWCOMBE: Final = "Newcombe's paired method 10"
 BOOTSTRAP: Final = "paired bootstrap"

@@ -15,7 +15,7 @@ from dlconv.asked.bars import EVERY
 from dlconv.asked.precisions import Precision, dtype_of, rounds_stored_alone
 from dlconv.asked.preprocess import parse
 from dlconv.candidate import WIDEST_NOISE
-from dlconv.convert.graph import whole_graph
+from dlconv.convert.edges import whole_graph
 from dlconv.errors import ConversionError, StepError
 from dlconv.files.jsonfile import read_json, write_json
 from dlconv.making.cache import key_of

@@ -20,9 +20,9 @@ from dlconv.files.jsonfile import read_json, write_json
 from dlconv.model import Signature, digest_of, files_of
 from dlconv.records import kept_task
 from dlconv.records.receipt import SCHEMA, made
+from dlconv.reference import kept
 from dlconv.reference.source import Reference
 from dlconv.samples import SampleSet, from_arrays, read_npz, save_npz, to_arrays
-from dlconv.validators.parity import Answers, noise_floors
 from dlconv.validators.quantised import grids_of
 
 if TYPE_CHECKING:
@@ -105,13 +105,10 @@ class Bundle:
         samples = SampleSet(
             from_arrays(read_npz(self.place / SAMPLES)), told["samples"]["origin"], told["samples"]["seed"]
         )
-        arrays = read_npz(self.place / REFERENCE)
-        y32 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y32.")})
-        y64 = from_arrays({key[4:]: array for key, array in arrays.items() if key.startswith("y64.")}) or None
+        answers = kept.from_arrays(read_npz(self.place / REFERENCE), grids_of(self.source_signature.outputs))
         outputs = self.receipt["evidence"]["outputs"]
         measured = {output["name"]: float(output["floor"]) for output in outputs if output["kind"] != "exact"}
-        floors = measured if y64 is None else noise_floors(y64, [y32])
-        answers = Answers(y32, y64, grids_of(self.source_signature.outputs))
+        floors = measured if answers.floors is None else answers.floors
         reference = Reference(
             samples, answers, floors, told["runtime"], told["precision"], told["reason"], told["versions"]
         )
@@ -252,10 +249,7 @@ def publish(
             shutil.copyfile(file, to)
         deployed = [path.relative_to(aside) for path in files_of(aside)]
         save_npz(aside / SAMPLES, to_arrays(reference.samples.samples))
-        answers = {f"y32.{key}": value for key, value in to_arrays(reference.answers.y32).items()}
-        if reference.answers.y64 is not None:
-            answers |= {f"y64.{key}": value for key, value in to_arrays(reference.answers.y64).items()}
-        save_npz(aside / REFERENCE, answers)
+        save_npz(aside / REFERENCE, kept.to_arrays(reference.answers))
         (aside / LOGS).mkdir()
         for log in candidate.product.logs:
             shutil.copyfile(log, aside / LOGS / log.name)

@@ -10,16 +10,17 @@ import numpy as np
 from dlconv import samples as sampling
 from dlconv.errors import SourceError, StepError, cause_of
 from dlconv.files.jsonfile import read_json, write_json
-from dlconv.making.cache import key_of
+from dlconv.making.cache import digest_of_code, key_of
+from dlconv.reference import kept
 from dlconv.reference.kinds import KINDS, Kind
 from dlconv.reference.source import Reference, Source, versions_of
 from dlconv.samples import Sample
-from dlconv.validators.moved import floors_of_moved
-from dlconv.validators.parity import Answers, noise_floors
+from dlconv.validators.answers import Answers
+from dlconv.validators.moved import answers_of_moved, floors_of_moved
 from dlconv.validators.quantised import grids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dlconv.asked.options import SourceOptions
     from dlconv.making.cache import Cache
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _RANDOM = 1e-3
 """Of the scale. Threads that sum in another order differ by some 1e-6."""
+_HALVES = ("float16", "bfloat16")
 
 
 def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache, *, behind: bool = False) -> Reference:
@@ -43,23 +45,21 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache, *, 
         samples=source.samples.digest,
         versions=versions,
         sequence=bool(source.facts.get("sequence")),
+        measured=digest_of_code(("reference", "validators")),
     )
-    kept = cache.get(key) if options.use_cache else None
-    if kept is None:
-        made = _ask(source, kind, crew, trust=options.trust, behind=behind)
+    entry = cache.get(key) if options.use_cache else None
+    if entry is None:
+        made, answers = _ask(source, kind, crew, trust=options.trust, behind=behind)
         folder = cache.begin()
-        sampling.save_npz(folder / "answers.npz", made.pop("arrays"))
+        sampling.save_npz(folder / "answers.npz", kept.to_arrays(answers))
         write_json(folder / "reference.json", made)
-        kept = cache.put(key, folder, f"reference of {source.artifact.path.name}")
-    told = read_json(kept / "reference.json")
-    arrays = sampling.read_npz(kept / "answers.npz")
-    count = len(told["taken"])
-    y32 = _gather(arrays, "y32", count, told["outputs"])
-    y64 = _gather(arrays, "y64", count, told["outputs"]) if told["precision"] == "float64" else None
+        entry = cache.put(key, folder, f"reference of {source.artifact.path.name}")
+    told = read_json(entry / "reference.json")
+    answers = kept.from_arrays(sampling.read_npz(entry / "answers.npz"), grids_of(source.signature.outputs))
     taken = tuple(source.samples.samples[index] for index in told["taken"])
     return Reference(
         replace(source.samples, samples=taken),
-        Answers(y32, y64, grids_of(source.signature.outputs)),
+        answers,
         {name: float(floor) for name, floor in told["floors"].items()},
         told["runtime"],
         told["precision"],
@@ -69,7 +69,7 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache, *, 
     )
 
 
-def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool, behind: bool) -> dict[str, Any]:
+def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool, behind: bool) -> tuple[dict[str, Any], Answers]:
     samples = list(source.samples.samples)
     is_sequence = bool(source.facts.get("sequence"))
 
@@ -110,26 +110,26 @@ def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool, behind: bool) -
     y32 = tuple(single["outputs"][index] for index in taken)
     if not source.facts.get("deterministic", True):
         _refuse_random(y32, run("the reference once more", samples, double=False)["outputs"])
-    y64, reason = _double(kind, lambda: run("the reference in float64", samples, double=True))
-    if y64 is not None:
-        floors = noise_floors(y64, [y32])
-    else:
-        floors = floors_of_moved(
-            source.signature, samples, y32, lambda inputs: run("the noise floor", inputs, double=False)["outputs"]
-        )
-    arrays = {f"y32.{key}": value for key, value in sampling.to_arrays(y32).items()}
-    if y64 is not None:
-        arrays |= {f"y64.{key}": value for key, value in sampling.to_arrays(y64).items()}
+    y64, reason, widened = _double(kind, lambda: run("the reference in float64", samples, double=True))
+
+    def once_more(inputs: list[Sample]) -> list[Sample]:
+        answered: list[Sample] = run("the noise floor", inputs, double=False)["outputs"]
+        return answered
+
+    is_half = _is_half(single["placement"]) or _is_half(widened)
+    further = answers_of_moved(source.signature, samples, once_more) if is_half else ()
+    answers = Answers(y32, y64, grids_of(source.signature.outputs), further)
+    floors = answers.floors
+    if floors is None:
+        floors = floors_of_moved(source.signature, samples, y32, once_more)
     return {
-        "arrays": arrays,
-        "outputs": list(y32[0]),
         "taken": taken,
         "floors": {name: str(floor) for name, floor in floors.items()},
         "runtime": kind.runtime.rpartition(".")[2],
         "precision": "float32" if y64 is None else "float64",
         "reason": reason,
         "notes": notes,
-    }
+    }, answers
 
 
 def _refuse_random(once: tuple[Sample, ...], again: list[Sample]) -> None:
@@ -147,21 +147,23 @@ def _refuse_random(once: tuple[Sample, ...], again: list[Sample]) -> None:
                 )
 
 
-def _double(kind: Kind, run: Callable[[], dict[str, Any]]) -> tuple[tuple[Sample, ...] | None, str]:
-    """The answers in float64, or None and the reason: then float32 is the reference, and the receipt says why."""
+def _double(kind: Kind, run: Callable[[], dict[str, Any]]) -> tuple[tuple[Sample, ...] | None, str, Mapping[str, Any]]:
+    """The answers in float64, or None and the reason: then float32 is the reference, and the receipt says why. Last the
+    session's account of itself."""
     if not kind.has_double:
-        return None, "its runtime has no float64"
+        return None, "its runtime has no float64", {}
     try:
         double = run()
     except StepError as error:
-        return None, error.met
+        return None, error.met, {}
     reason = next((cause_of(error) for error in double["errors"] if error), "")
-    return (None, reason) if reason else (tuple(double["outputs"]), "")
+    return (None, reason, {}) if reason else (tuple(double["outputs"]), "", double["placement"])
+
+
+def _is_half(placement: Mapping[str, Any]) -> bool:
+    """Whether the source computes in float16 or bfloat16, by its runtime's account."""
+    return bool(placement.get("halves")) or any(half in placement.get("precision", "") for half in _HALVES)
 
 
 def _shapes(sample: Sample) -> str:
     return ", ".join(f"{name} {'x'.join(map(str, array.shape)) or 'scalar'}" for name, array in sample.items())
-
-
-def _gather(arrays: dict[str, np.ndarray[Any, Any]], which: str, count: int, names: list[str]) -> tuple[Sample, ...]:
-    return tuple({name: arrays[f"{which}.{index:03d}.{name}"] for name in names} for index in range(count))

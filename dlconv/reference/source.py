@@ -17,7 +17,7 @@ from dlconv.making.cache import key_of
 from dlconv.model import Signature
 from dlconv.reference.kinds import KINDS, Kind
 from dlconv.samples import SampleSet
-from dlconv.validators.parity import Answers
+from dlconv.validators.answers import Answers
 from dlconv.workers import toolchains
 
 if TYPE_CHECKING:

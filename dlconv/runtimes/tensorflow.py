@@ -66,11 +66,12 @@ class TensorFlowSession:
         self._program = program
         self._names = [spec.name for spec in signature.outputs] or [spec.name for spec in program.signature.outputs]
         self._wide: GraphSession | None = None
-        self._explained = _EXPLAINED
+        self._explained, self._is_half = _EXPLAINED, False
         if double:
             frozen = program.frozen(False)
             self._wide = GraphSession(widened(frozen))
-            self._explained = _EXPLAINED_OF_HALVES if has_halves(frozen) else _EXPLAINED
+            self._is_half = has_halves(frozen)
+            self._explained = _EXPLAINED_OF_HALVES if self._is_half else _EXPLAINED
 
     def run(self, inputs: Tensors) -> Tensors:
         """The outputs by name. In float64 the floating ones are float64, or Unsupported is raised."""
@@ -97,9 +98,10 @@ class TensorFlowSession:
         return lambda: function(**tensors), read
 
     def placement(self) -> dict[str, Any]:
-        """The device, the precision, and what opened the file."""
-        precision = "float32" if self._wide is None else "float64"
-        return {"device": "CPU", "precision": precision, "framework": self._program.framework}
+        """The device, the precision, and what opened the file; of a session in float64 also "halves", whether something
+        in the model is in float16 or bfloat16."""
+        told = {"device": "CPU", "precision": "float32", "framework": self._program.framework}
+        return told if self._wide is None else {**told, "precision": "float64", "halves": self._is_half}
 
 
 def _check(name: str, single: np.ndarray[Any, Any], double: np.ndarray[Any, Any], explained: float) -> None:

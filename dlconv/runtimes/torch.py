@@ -9,7 +9,7 @@ from dlconv.errors import Unsupported
 from dlconv.model import Signature
 from dlconv.runtimes.torch_double import in_double, widen_module
 from dlconv.runtimes.torch_program import Program, open_program
-from dlconv.runtimes.torchscript import dtype_name, named_tensors, to_numpy, to_torch
+from dlconv.runtimes.torchscript import dtype_name, named_tensors, stored_tensors, to_numpy, to_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,8 +114,8 @@ class TorchSession:
         """The device, the precision of the weights, and the threads."""
         import torch
 
-        weights = self._program.module.parameters()
-        dtypes = sorted({dtype_name(tensor.dtype) for tensor in weights if tensor.is_floating_point()})
+        stored = [tensor for tensor in stored_tensors(self._program.module) if tensor.is_floating_point()]
+        dtypes = sorted({dtype_name(tensor.dtype) for tensor in stored})
         precision = "float64" if self._double else "+".join(dtypes) or "float32"
         threads = torch.get_num_threads()
         return {"device": "CPU", "precision": precision, "threads": threads, "version": torch.__version__}

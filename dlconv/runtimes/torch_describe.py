@@ -32,7 +32,7 @@ def _scripted(path: str) -> dict[str, Any]:
         "parameters": _weights(module.parameters()),
         "buffers": _weights(module.buffers()),
         "state": written_attributes(module),
-        "training": bool(module.training),
+        "training": bool(getattr(module, "training", False)),
         "signature": None,
     }
 

@@ -57,6 +57,16 @@ def load(path: Path | str) -> Any:
     return module
 
 
+def stored_tensors(module: Any) -> list[Any]:
+    """Parameters, buffers, and the arrays that freezing (or tracing) made constants of the code: its weights."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if not hasattr(getattr(module, "graph", None), "findAllNodes"):  # a program of torch.export
+        return tensors
+    nodes = [node for node in module.graph.findAllNodes("prim::Constant") if "value" in node.attributeNames()]
+    constants = [node.t("value") for node in nodes if node.kindOf("value") == "t"]
+    return [*tensors, *(tensor for tensor in constants if tensor.dim())]
+
+
 def schema_of(module: Any) -> Any:
     """forward's schema; SignatureError where the archive has no forward."""
     if not module._c._has_method("forward"):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from dlconv.asked.bars import Bars, OutputBars
+from dlconv.validators.answers import Answers
 from dlconv.validators.judging import bar_of, judge
-from dlconv.validators.parity import Answers, measure
+from dlconv.validators.parity import measure
 from dlconv.validators.quantised import coarsened, shifted
 
 if TYPE_CHECKING:
@@ -86,10 +87,7 @@ def with_controls(
 
 
 def _only(answers: Answers, names: Mapping[str, Any]) -> Answers:
-    def cut(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        return tuple({name: sample[name] for name in names} for sample in samples)
-
-    return Answers(cut(answers.y32), None if answers.y64 is None else cut(answers.y64), answers.grids)
+    return answers.mapped(lambda samples: tuple({name: sample[name] for name in names} for sample in samples))
 
 
 def _nan(arrays: Arrays) -> Arrays | None:
@@ -144,10 +142,12 @@ def _stale(arrays: Arrays) -> Arrays | None:
 
 def _coarse(arrays: Arrays) -> Arrays | None:
     """What a runtime answers that lowers the precision on its own. No fault where every value is a bfloat16 anyway."""
-    if arrays[0].dtype != np.float32:
+    dtype = arrays[0].dtype
+    if dtype not in (np.float32, np.float16):
         return None
     rounded = [
-        (np.ascontiguousarray(array).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for array in arrays
+        (array.astype(np.float32, order="C").view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32).astype(dtype)
+        for array in arrays
     ]
     unchanged = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(arrays, rounded, strict=True))
     return None if unchanged else rounded

@@ -77,7 +77,8 @@ class TaskEvidence:
 class OutputEvidence:
     """What was measured of one output. Errors are relative to scale; a figure is None where it is undefined.
 
-    kind is "float", "exact", or "quantised": of integers that stand for numbers, or a float that the model quantises.
+    kind is "float", "half" (a float whose floor is the noise of the source's own float16 or bfloat16), "exact", or
+    "quantised": of integers that stand for numbers, or a float that the model quantises.
     mismatches counts unequal elements of an exact output, undetermined those of them
     where the reference's own float32 and float64 answers differ. varies: the reference's answers are not the same
     for all samples. nans: elements of the reference that are NaN. problems are faults of form (name, shape, dtype,

@@ -29,8 +29,18 @@ RESOLUTION: Final = 2.0**-23
 WIDEST_BAR: Final = 1e-2
 """A bar of the model's own that is wider judges nothing: its float32 answers are too far from its float64 ones."""
 
+HALF_FACTOR: Final = 3.0
+"""Bar of an output whose noise is that of the source's own float16 or bfloat16, in units of it, in every runtime. See
+"Models in float16" in docs/parity.md."""
+
 WIDEST_REDUCED_BAR: Final = 0.3
 """The same below fp32, where the floor is the precision's own noise: three times the widest that is built for."""
+
+_NOISE: Final = {
+    "float": "the model's own float32 noise is",
+    "half": "the noise of the model's own float16 or bfloat16 is",
+    "quantised": "a step of its quantisation moves its answers by",
+}
 
 CONFIDENCE_Z: Final = 1.959963984540054
 """The standard normal's 97.5th percentile: intervals of accuracy hold with 95%."""
@@ -99,7 +109,7 @@ def bar_of(output: OutputEvidence, runtime_factor: float, bars: Bars | None = No
         return own.max_error
     if output.kind == "exact":  # below fp32 the floor is the share of elements that the precision itself turns
         return (runtime_factor if asked.factor is None else asked.factor) * output.floor
-    usual = QUANTISED_FACTOR if output.kind == "quantised" else runtime_factor
+    usual = {"quantised": QUANTISED_FACTOR, "half": HALF_FACTOR}.get(output.kind, runtime_factor)
     return (usual if asked.factor is None else asked.factor) * max(output.floor, RESOLUTION)
 
 
@@ -122,7 +132,8 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
     failures = [f"{output.name}: {problem}" for problem in output.problems]
     doubts: list[str] = []
     if output.kind != "exact":
-        widest = WIDEST_BAR if evidence.precision == "fp32" else WIDEST_REDUCED_BAR
+        is_float32 = evidence.precision == "fp32" and output.kind != "half"
+        widest = WIDEST_BAR if is_float32 else WIDEST_REDUCED_BAR
         _judge_float(output, bar, own, widest, failures, doubts)
     else:
         _judge_exact(output, bar, own, failures, doubts)
@@ -156,14 +167,9 @@ def _parity(output: OutputEvidence, evidence: Evidence, asked: Bars) -> Check:
 def _judge_float(
     output: OutputEvidence, bar: float, own: OutputBars, widest: float, failures: list[str], doubts: list[str]
 ) -> None:
-    is_quantised = output.kind == "quantised"
-    if own.max_error is None and not (bar <= (WIDEST_QUANTISED_BAR if is_quantised else widest)):
-        noise = (
-            "a step of its quantisation moves its answers by" if is_quantised else "the model's own float32 noise is"
-        )
-        doubts.append(
-            f"{output.name}: {noise} {output.floor:.1e} of the output's scale; a bar of {bar:.1e} would judge nothing"
-        )
+    if own.max_error is None and not (bar <= (WIDEST_QUANTISED_BAR if output.kind == "quantised" else widest)):
+        noise = f"{_NOISE[output.kind]} {output.floor:.1e} of the output's scale"
+        doubts.append(f"{output.name}: {noise}; a bar of {bar:.1e} would judge nothing")
         return
     if not (output.error <= bar) and not output.problems:
         needed = f"a factor of {output.error / max(output.floor, RESOLUTION):.3g} would have been needed"
@@ -243,7 +249,7 @@ def _determinism(evidence: Evidence) -> Check:
 
 
 def _may_differ(output: OutputEvidence) -> float:
-    return max(output.floor, RESOLUTION) if output.kind == "float" else 0.0
+    return max(output.floor, RESOLUTION) if output.kind in ("float", "half") else 0.0
 
 
 def _controls(evidence: Evidence) -> Check:

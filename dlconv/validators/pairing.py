@@ -24,7 +24,7 @@ def to_artifact(sample: Sample, signature: Signature) -> Sample:
         array = sample[spec.source_name]
         if spec.permutation:
             array = np.transpose(array, spec.permutation)
-        wanted = np.dtype(spec.dtype)
+        wanted = spec.array_dtype
         if spec.boundary:
             array = _rounded(array, spec)
         elif array.dtype != wanted and array.dtype.kind in "iu" and wanted.kind in "iu":
@@ -71,12 +71,12 @@ def to_source(outputs: Sample, signature: Signature) -> Sample:
 
 def narrowing(source: Signature, artifact: Signature) -> dict[str, str]:
     """Integer outputs whose dtype the artifact states as another integer's: TFLite's int32 for int64."""
-    wanted = {spec.name: spec.dtype for spec in source.outputs}
+    wanted = {spec.name: spec for spec in source.outputs}
     return {
         spec.source_name: spec.dtype
         for spec in artifact.outputs
         if spec.source_name in wanted
-        and spec.dtype != wanted[spec.source_name]
-        and np.dtype(spec.dtype).kind in "iu"
-        and np.dtype(wanted[spec.source_name]).kind in "iu"
+        and spec.dtype != wanted[spec.source_name].dtype
+        and spec.array_dtype.kind in "iu"
+        and wanted[spec.source_name].array_dtype.kind in "iu"
     }

@@ -9,18 +9,20 @@ one is judged by what its integers stand for, with a floor and a factor of its o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from dlconv.validators.answers import Answers
 from dlconv.validators.classes import accuracy, agreement
+from dlconv.validators.distances import TINY, distance, largest_gap, plain, relative, scale_of, ulp
 from dlconv.validators.evidence import Accuracy, Evidence, OutputEvidence, Worst
 from dlconv.validators.quantised import Grid
 from dlconv.validators.spread import spread_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from dlconv.samples import Sample
 
@@ -38,29 +40,9 @@ in ONNX Runtime and in OpenVINO (6.0 floors in both, over 194 artifacts), to the
 in another order: three times the 27 floors of an earlier measurement; TensorRT, of which nothing was measured, has the
 same. See "The rule" in docs/parity.md."""
 
-_TINY: Final = float(np.finfo(np.float64).tiny)
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The reference's answers, a tensor set a sample. y64 is None where the source cannot run in float64. grids: of
-    the quantised outputs."""
-
-    y32: tuple[Sample, ...]
-    y64: tuple[Sample, ...] | None
-    grids: Mapping[str, Grid] = field(default_factory=dict)
-
-    def at(self, indices: Sequence[int]) -> Answers:
-        """The answers to some of the samples."""
-        return Answers(
-            tuple(self.y32[index] for index in indices),
-            None if self.y64 is None else tuple(self.y64[index] for index in indices),
-            self.grids,
-        )
-
-    @property
-    def best(self) -> tuple[Sample, ...]:
-        return self.y32 if self.y64 is None else self.y64
+HALF_NOISE: Final = 2.0**-14
+"""The least noise of an output that float16 had a part in: a quarter of half a step near the scale. Of float32 models
+nine in ten have a hundredth of it."""
 
 
 def measure(
@@ -114,34 +96,6 @@ def measure(
     return Evidence(measured, len(answers.y32), factor, tuple(found), doubts=(*doubts, *unsure))
 
 
-def noise_floors(
-    reference: Sequence[Sample], others: Sequence[Sequence[Sample]], grids: Mapping[str, Grid] | None = None
-) -> dict[str, float]:
-    """The distance between answers of equal right, per float or quantised output: the largest over `others`."""
-    known = grids or {}
-
-    def distance(name: str, other: Sequence[Sample]) -> float:
-        grid = known.get(name)
-        return _distance([_plain(s[name], grid) for s in reference], [_plain(s[name], grid) for s in other])[0]
-
-    return {
-        name: max(distance(name, other) for other in others)
-        for name, array in reference[0].items()
-        if _plain(array, known.get(name)).dtype.kind == "f"
-    }
-
-
-def _plain(array: Any, grid: Grid | None = None) -> np.ndarray[Any, Any]:
-    """Numbers that NumPy can compare one by one: a complex one as two, a bfloat16 as the float32 that it is, a
-    quantised one as what it stands for."""
-    if grid is not None:
-        return grid.real(array)
-    known = np.asarray(array)
-    if known.dtype.kind == "c":
-        return np.stack([np.real(known), np.imag(known)], axis=-1)
-    return known.astype(np.float32) if known.dtype.name == "bfloat16" else known
-
-
 def _is_of_one_form(name: str, answers: Answers) -> bool:
     """Whether the source's answers in both precisions have the same shapes: what counts things can differ in them."""
     pairs = zip(answers.best, answers.y32, strict=True)
@@ -158,10 +112,12 @@ def _measure_one(
     dtype = y32[0].dtype
     grid = answers.grids.get(name)
     kind = "quantised" if grid else "float" if dtype.kind in "fc" or dtype.name == "bfloat16" else "exact"
+    if kind == "float" and answers.is_half and floor > HALF_NOISE:
+        kind = "half"
     problems = _form_problems(y, y32, narrowed or dtype.name)
-    best, y32 = [_plain(sample[name], grid) for sample in sure], [_plain(array, grid) for array in y32]
+    best, y32 = [plain(sample[name], grid) for sample in sure], [plain(array, grid) for array in y32]
     if grid:
-        floor = max(floor, grid.step(_scale(best)) / max(_scale(best), _TINY))
+        floor = max(floor, grid.step(scale_of(best)) / max(scale_of(best), TINY))
     common: dict[str, Any] = {
         "name": name,
         "dtype": dtype.name,
@@ -172,11 +128,11 @@ def _measure_one(
         "problems": tuple(problems),
     }
     if problems:
-        return OutputEvidence(**common, scale=_scale(best), floor=floor, error=math.inf)
-    whole = [_plain(array, grid) for array in y if array is not None]
+        return OutputEvidence(**common, scale=scale_of(best), floor=floor, error=math.inf)
+    whole = [plain(array, grid) for array in y if array is not None]
     if kind == "exact":
         return OutputEvidence(**common, scale=1.0, floor=floor, **_exact(best, y32, whole))
-    return OutputEvidence(**common, scale=_scale(best), floor=floor, **_float(best, whole), **agreement(best, whole))
+    return OutputEvidence(**common, scale=scale_of(best), floor=floor, **_float(best, whole), **agreement(best, whole))
 
 
 def _form_problems(
@@ -190,11 +146,6 @@ def _form_problems(
         if got.shape != wanted.shape:
             return [f"shape {list(got.shape)} for sample {index}, wanted {list(wanted.shape)}"]
     return []
-
-
-def _scale(arrays: Sequence[np.ndarray[Any, Any]]) -> float:
-    finite = [np.abs(array[np.isfinite(array)].astype(np.float64)) for array in arrays if array.dtype.kind in "f"]
-    return max((float(part.max()) for part in finite if part.size), default=0.0)
 
 
 def _varies(arrays: Sequence[np.ndarray[Any, Any]]) -> bool:
@@ -221,7 +172,7 @@ def _exact(
 
 
 def _float(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]) -> dict[str, Any]:
-    error, worst = _distance(best, y)
+    error, worst = distance(best, y)
     a = np.concatenate([array.astype(np.float64).ravel() for array in best])
     b = np.concatenate([array.astype(np.float64).ravel() for array in y])
     finite = np.isfinite(a) & np.isfinite(b)
@@ -234,28 +185,9 @@ def _float(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any
         "rms_error": math.sqrt(noise / signal) if signal > 0 else None,
         "sqnr_db": 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None,
         "cosine": float(a @ b) / size if size > 0 else None,
-        "max_ulp": _ulp(best, y) if y[0].dtype == np.float32 else None,
-        "spread": spread_of(_relative(best, y)),
+        "max_ulp": ulp(best, y) if y[0].dtype == np.float32 else None,
+        "spread": spread_of(relative(best, y)),
     }
-
-
-def _ulp(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]) -> float:
-    """Largest number of float32s between the two, infinity where only one is finite."""
-    largest = 0.0
-    for sure, got in zip(best, y, strict=True):
-        with np.errstate(over="ignore"):
-            single = sure.astype(np.float32)
-        same = (single == got) | (np.isnan(single) & np.isnan(got))
-        gap = np.abs(_ordinal(single) - _ordinal(got)).astype(np.float64)
-        gap = np.where(same, 0.0, np.where(np.isfinite(single) & np.isfinite(got), gap, np.inf))
-        largest = max(largest, float(gap.max(initial=0.0)))
-    return largest
-
-
-def _ordinal(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """float32s as integers in the same order, one apart where they are neighbours; both zeros are 0."""
-    bits = np.asarray(array, order="C").view(np.int32).astype(np.int64)
-    return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
 def _scored(
@@ -282,48 +214,7 @@ def _repeat(
         if two is None or one.shape != two.shape or one.dtype != two.dtype:
             return math.inf
         if output.kind != "exact":
-            largest = max(largest, _gap(_plain(one, grid), _plain(two, grid)) / max(output.scale, _TINY))
+            largest = max(largest, largest_gap(plain(one, grid), plain(two, grid)) / max(output.scale, TINY))
         else:
             largest = max(largest, float(not np.array_equal(one, two)))
     return largest
-
-
-def _distance(best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]) -> tuple[float, Worst | None]:
-    """Largest error relative to the scale, and where. Non-finite elements have to be the same: else infinity."""
-    scale = _scale(best)
-    largest = 0.0
-    worst: Worst | None = None
-    for sample, (sure, got) in enumerate(zip(best, y, strict=True)):
-        if sure.shape != got.shape:
-            return math.inf, None
-        if sure.size == 0:
-            continue
-        a, b = sure.astype(np.float64), got.astype(np.float64)
-        gap = _gaps(a, b)
-        index = np.unravel_index(int(np.argmax(gap)), gap.shape)
-        error = float(gap[index]) / max(scale, _TINY)
-        if worst is None or error > largest:
-            largest = max(largest, error)
-            worst = Worst(sample, tuple(int(axis) for axis in index), float(a[index]), float(b[index]))
-    return largest, worst
-
-
-def _relative(
-    best: Sequence[np.ndarray[Any, Any]], y: Sequence[np.ndarray[Any, Any]]
-) -> Iterator[np.ndarray[Any, Any]]:
-    """The errors of each sample's elements, relative to the output's scale."""
-    scale = max(_scale(best), _TINY)
-    for sure, got in zip(best, y, strict=True):
-        yield _gaps(sure.astype(np.float64), got.astype(np.float64)) / scale
-
-
-def _gaps(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """|a - b|, zero where both are the same non-finite value, infinity where only one is finite."""
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(a - b)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    return np.where(same, 0.0, np.where(np.isfinite(gap), gap, np.inf))
-
-
-def _gap(one: np.ndarray[Any, Any], two: np.ndarray[Any, Any]) -> float:
-    return float(_gaps(one.astype(np.float64), two.astype(np.float64)).max(initial=0.0))

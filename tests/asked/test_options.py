@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dlconv.asked.inputs import DTYPES, parse_input, parse_inputs
 from dlconv.asked.options import TARGETS, ExportOptions, parse_targets
-from dlconv.convert.graph import GRAPH
+from dlconv.convert.edges import GRAPH
 from dlconv.errors import RequestError
 from dlconv.model import TensorSpec
 

@@ -12,7 +12,8 @@ import pytest
 from dlconv.asked import providers
 from dlconv.convert import onnx_to_tensorrt_provider
 from dlconv.convert.edge import Step
-from dlconv.convert.graph import GRAPH, MAX_ATTEMPTS
+from dlconv.convert.edges import GRAPH
+from dlconv.convert.graph import MAX_ATTEMPTS
 from dlconv.errors import StepError, Unsupported
 from dlconv.formats import Format
 from dlconv.model import Signature, TensorSpec

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlconv.candidate import RUNTIMES
-from dlconv.convert.graph import GRAPH
+from dlconv.convert.edges import GRAPH
 from dlconv.model import Signature, TensorSpec
 from dlconv.testing import check_converter
 

@@ -23,9 +23,10 @@ from dlconv.cli import main as door
 from dlconv.hardware.here import cpu_features
 from dlconv.making.cache import Cache
 from dlconv.records.bundle import open_bundle
+from dlconv.validators.answers import Answers, noise_floors
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import judge
-from dlconv.validators.parity import Answers, measure, noise_floors
+from dlconv.validators.parity import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dlconv.convert.graph import GRAPH
+from dlconv.convert.edges import GRAPH
 from dlconv.hardware.doctor import Check, Diagnosis, examine
 from dlconv.hardware.probes import PROBES, Probe
 from dlconv.reports.diagnosis import lines

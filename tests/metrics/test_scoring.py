@@ -13,7 +13,7 @@ from dlconv.asked.metric import parse
 from dlconv.errors import RequestError, SamplesError
 from dlconv.metrics.scoring import Task, class_labels, open_task
 from dlconv.model import Signature, TensorSpec
-from dlconv.validators.parity import Answers
+from dlconv.validators.answers import Answers
 
 SCORES = Signature((), (TensorSpec("y", "float32", ("N", 10)),))
 BOXES = Signature((), tuple(TensorSpec(name, "float32", None) for name in ("B", "S", "C")))

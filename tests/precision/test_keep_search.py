@@ -21,7 +21,7 @@ from dlconv.precision.noise import emulate
 from dlconv.precision.reducing import in_units
 from dlconv.reference.source import Reference
 from dlconv.samples import SampleSet
-from dlconv.validators.parity import Answers
+from dlconv.validators.answers import Answers
 from dlconv.workers.crew import Crew
 
 if TYPE_CHECKING:

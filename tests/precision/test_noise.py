@@ -17,7 +17,7 @@ from dlconv.model import Signature, TensorSpec
 from dlconv.precision.noise import PRECISIONS, emulate
 from dlconv.reference.source import Reference
 from dlconv.samples import SampleSet
-from dlconv.validators.parity import Answers
+from dlconv.validators.answers import Answers
 from dlconv.workers.crew import Crew
 
 if TYPE_CHECKING:

@@ -16,10 +16,11 @@ from dlconv.asked.bars import Bars
 from dlconv.tuning.contender import Contender, Setting, Timing
 from dlconv.tuning.front import Wish
 from dlconv.tuning.tuned import Tuned
+from dlconv.validators.answers import Answers, noise_floors
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import bar_of, judge
 from dlconv.validators.latency import LatencyEvidence, SideEvidence, WarmUp
-from dlconv.validators.parity import Answers, measure, noise_floors
+from dlconv.validators.parity import measure
 from dlconv.validators.percentiles import percentiles
 from dlconv.validators.ratios import Ratio
 from dlconv.validators.spread import PER_DECADE_OF_TIMES, spread_of

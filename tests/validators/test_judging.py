@@ -16,11 +16,12 @@ from scipy import stats
 
 from dlconv.asked.bars import Bars, OutputBars
 from dlconv.errors import SamplesError
+from dlconv.validators.answers import Answers, noise_floors
 from dlconv.validators.classes import accuracy, agreement
 from dlconv.validators.controls import with_controls
 from dlconv.validators.evidence import Accuracy, Evidence, OutputEvidence, Worst
 from dlconv.validators.judging import RESOLUTION, bar_of, checks, judge, wilson
-from dlconv.validators.parity import Answers, measure, noise_floors
+from dlconv.validators.parity import measure
 
 FACTOR = 40.0
 RIGHT = OutputEvidence("y", "float32", "float", 10, 1.0, 1e-7, 2e-7, 1e-8, 140.0, 1.0, 3.0, repeat=0.0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from dlconv.validators.answers import Answers
 from dlconv.validators.controls import with_controls
 from dlconv.validators.judging import judge
-from dlconv.validators.parity import Answers, measure
+from dlconv.validators.parity import measure
 
 FLOORS = {"y": 1e-7}
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dlconv.validators.answers import Answers, noise_floors
 from dlconv.validators.controls import with_controls
 from dlconv.validators.evidence import Evidence
 from dlconv.validators.judging import RESOLUTION, judge
-from dlconv.validators.parity import Answers, measure, noise_floors
+from dlconv.validators.parity import measure
 from dlconv.validators.verdict import Verdict
 
 FACTOR = 40.0

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from dlconv.asked.bars import Bars
 from dlconv.model import Signature, TensorSpec
+from dlconv.validators.answers import Answers
 from dlconv.validators.controls import with_controls
 from dlconv.validators.judging import checks, judge
-from dlconv.validators.moved import floors_of_moved, moved
-from dlconv.validators.parity import Answers, measure
+from dlconv.validators.moved import floors_of_moved, moved_samples
+from dlconv.validators.parity import measure
 from dlconv.validators.quantised import Grid, clipped, coarsened, grids_of, shifted
 
 if TYPE_CHECKING:
@@ -162,7 +163,8 @@ def test_a_planted_shift_moves_every_value_that_has_room(
 def test_inputs_are_moved_by_a_step_at_most(dtype: str, seed: int) -> None:
     limits = np.iinfo(dtype)
     array = np.random.default_rng(seed).integers(limits.min, limits.max, 50, endpoint=True).astype(dtype)
-    got = moved({"x": array, "mask": array}, {"x": Grid(0.5, 3)}, seed)
+    taken = (TensorSpec("x", dtype, (50,), scale=0.5, zero_point=3), TensorSpec("mask", dtype, (50,)))
+    (got,) = moved_samples([{"x": array, "mask": array}], Signature(taken, ()), seed)
     apart = np.abs(got["x"].astype(np.int64) - array.astype(np.int64))
     assert got["x"].dtype == array.dtype and apart.max() <= 1 and apart.any()
     assert got["mask"] is array, "an integer that is not quantised is an index or a mask: it stays"

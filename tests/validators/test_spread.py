@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlconv.validators.parity import Answers, measure
+from dlconv.validators.answers import Answers
+from dlconv.validators.parity import measure
 from dlconv.validators.spread import MOST_BINS, Spread, spread_of
 
 FIGURES = st.lists(st.floats(0, 1e12) | st.just(math.inf) | st.just(math.nan), max_size=60)
