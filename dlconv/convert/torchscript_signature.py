@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from dlconv.convert import torchscript_quantised
 from dlconv.convert.torchscript_behaviour import observe
 from dlconv.convert.torchscript_guess import Guess, scalar_guesses, tensor_guesses
 from dlconv.convert.torchscript_hints import Hints, read_hints
@@ -17,7 +18,7 @@ from dlconv.errors import SignatureError
 from dlconv.files.traced_inputs import Traced
 from dlconv.model import Signature, TensorSpec
 from dlconv.runtimes.torch_state import may_change_state
-from dlconv.runtimes.torchscript import Argument, Scalar, arguments_of, dtype_name, load, stored_tensors
+from dlconv.runtimes.torchscript import Argument, Scalar, arguments_of, call, dtype_name, load, stored_tensors
 
 
 def infer(
@@ -43,6 +44,7 @@ def infer(
     if training:
         module.eval()
         notes.append("the module was saved in training mode; it is converted in evaluation mode")
+    torchscript_quantised.refuse_dynamic(module)
     arguments = arguments_of(module)
     given = _given(arguments, inputs, samples)
     fixed = _fixed_constants(arguments, constants or {})
@@ -196,12 +198,15 @@ def _told(
     )
     behaviour = observe(trial.module, trial.arguments, found.inputs(), found.constants)
     signature = Signature(specs, outputs, tuple(found.constants.items()))
+    values = {**found.constants, **draw(found.inputs(), trial.seed)}
+    signature = torchscript_quantised.with_grids(
+        signature, trial.module, values, lambda them: call(trial.module, trial.arguments, them)
+    )
     notes += _notes(found, given, names, scalars, fixed)
     sequence = False
     if behaviour.stateful:
         notes.append(f"the model keeps state from call to call ({', '.join(behaviour.state) or 'in lists'})")
-        inputs = {**found.constants, **draw(found.inputs(), seed=trial.seed)}
-        unlifted = why_unlifted(trial.module, trial.arguments, signature, inputs)
+        unlifted = why_unlifted(trial.module, trial.arguments, signature, values)
         sequence = not unlifted
         notes += [f"its state cannot be made inputs and outputs: {unlifted}"] if unlifted else []
     if not behaviour.deterministic:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Reading a lower precision out of bits or quantised integers is exact: the values, not the format, are the model's.
 _EXACT = ("aten.dequantize", "aten.lift_fresh", "quantized_decomposed.dequantize")
+_INTEGER = ("quantized.", "aten.quantize_per")
+"""Operators that compute in integers, whatever they are given."""
 
 
 def widen_module(module: Any) -> None:
@@ -63,6 +65,8 @@ def in_double() -> Iterator[set[str]]:
             name = str(func)
             if name == "aten.view.dtype":
                 bottlenecks.add(name)  # the bits of a float32 are not those of a float64
+            if name.startswith(_INTEGER):
+                bottlenecks.add(name)
             if func._schema.is_mutable and any(_narrow_tensor(item) for item in args[:1]):
                 bottlenecks.add(name)  # a cast copy would lose what is written into it
                 return func(*args, **(kwargs or {}))
