@@ -108,6 +108,11 @@ def test_rounding_to_bfloat16_is_that_of_ml_dtypes(values: list[float]) -> None:
     np.testing.assert_array_equal(to_bfloat16(array), array.astype(ml_dtypes.bfloat16).astype(np.float32))
 
 
+def test_ties_go_to_the_even_neighbour() -> None:
+    got = to_bfloat16(np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8], np.float32))
+    np.testing.assert_array_equal(got, [1, 1 + 2**-6, -1])
+
+
 def test_what_is_no_number_stays_so_in_bfloat16() -> None:
     got = to_bfloat16(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0], np.float32))
     np.testing.assert_array_equal(got, [np.nan, np.inf, -np.inf, 0.0, -0.0])
