@@ -59,17 +59,19 @@ def not_tried(
 
 
 def no_route(target: str, attempts: list[Attempt]) -> DlconvError:
-    """The error where none made a candidate: of one its own, of several all of them together."""
+    """The error where none made a candidate: of one its own, of several all of them together, each reason once."""
     errors = [attempt.error for attempt in attempts if attempt.error is not None]
     if len(errors) == 1:
         return errors[0]
-    told = tuple(
-        dict.fromkeys(f"{' -> '.join(a.entry['edges'])}: {a.error.met}" for a in attempts if a.error is not None)
-    )
+    routes: dict[str, list[str]] = {}
+    for attempt in attempts:
+        if attempt.error is not None:
+            routes.setdefault(attempt.error.met, []).append(" -> ".join(attempt.entry["edges"]))
+    told = tuple(f"{first}{f' and {len(more)} more' if more else ''}: {met}" for met, (first, *more) in routes.items())
     return ConversionError(
         f"none of {len(attempts)} routes to {target} succeeded: {errors[0].met}",
         mend=next((error.mend for error in errors if error.mend), ""),
-        problems=told,
+        problems=told if len(told) > 1 else (),
         log=errors[0].log,
     )
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _WHERE = re.compile(
-    r"Exception from |FrontEnd API failed|Model wasn't fully converted|-- .* with a message:|\[ONNX Frontend\]|"
-    r"While validating|Check '.*' failed at |Traceback |  File "
+    r"(?:\w[\w.]*: )?(?:Exception from |FrontEnd API failed|Model wasn't fully converted|-- .* with a message:|"
+    r"\[ONNX Frontend\]|While validating|(?:\[\w+\] .* )?Check '.*' failed at |Traceback |  File |Summary:$)"
 )
 
 
 def cause_of(message: str) -> str:
-    """The one line of a foreign message that tells the cause: the first that does not only tell a place in a source."""
+    """The one line of a foreign message that tells the cause: more than an exception's class or a place in a source."""
     lines = [line.strip() for line in _COLOURS.sub("", message).splitlines() if line.strip()]
     telling = [line for line in lines if not _WHERE.match(line)]
     return (telling or lines or ["(no message)"])[0][:300]

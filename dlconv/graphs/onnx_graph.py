@@ -28,6 +28,8 @@ DTYPES = {
 }  # fmt: skip
 """NumPy's names of ONNX element types."""
 
+_NAMELESS = {"", "?", "*", "-1", "None"}
+"""What exporters write in place of a free dimension's name."""
 _EXTERNAL = 1
 _SMALL_ELEMENTS = 64
 _GRAPH_ATTRIBUTE, _GRAPHS_ATTRIBUTE = 5, 10
@@ -241,7 +243,7 @@ def opset_of(model: Proto) -> int:
 def signature_of(model: Proto) -> Signature:
     """The declared inputs and outputs. A free dimension without a name is called "dim_N", each by a name of its own."""
     values = [*inputs_of(model.graph), *model.graph.output]
-    taken = {dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim if dim.dim_param}
+    taken = {dim.dim_param for value in values for dim in value.type.tensor_type.shape.dim}
     fresh = (name for number in range(1 << 30) if (name := f"dim_{number}") not in taken)
     return Signature(
         inputs=tuple(_spec_of(value, fresh) for value in inputs_of(model.graph)),
@@ -265,10 +267,10 @@ def _spec_of(value: Proto, fresh: Iterator[str]) -> TensorSpec:
 
 
 def _dim_of(dim: Proto, fresh: Iterator[str]) -> Dim:
-    # Some exporters write a free size as -1.
+    # Some exporters write a free size as -1, others name every one alike: such sizes need not be equal.
     if dim.HasField("dim_value") and dim.dim_value >= 0:
         return int(dim.dim_value)
-    return str(dim.dim_param) or next(fresh)
+    return next(fresh) if dim.dim_param in _NAMELESS else str(dim.dim_param)
 
 
 def set_shapes(graph: Proto, specs: tuple[TensorSpec, ...]) -> bool:

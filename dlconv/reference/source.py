@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from dlconv.asked.options import SourceOptions
     from dlconv.making.cache import Cache
-    from dlconv.model import Artifact
+    from dlconv.model import Artifact, TensorSpec
     from dlconv.samples import Sample
     from dlconv.workers.crew import Crew
 
 
 ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"
+ONNX_OTHER_SIZES = "dlconv.convert.onnx_sizes:explore"
 FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "training", "opset")
 
 
@@ -115,9 +116,16 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
     else:
         sizes |= {dim: min(max(sizes[dim], least), most) for dim, (least, most) in ranges.items()}
         chosen = sampling.draw(signature, options.draws, options.seed, sizes, bounds)
-    chosen = _with_other_sizes(chosen, signature, options.seed, bounds, ranges)
     facts = {name: found[name] for name in FACTS if name in found}
     notes = tuple(found.get("notes", ()))
+    traced = sampling.sizes_of(signature, chosen.samples)
+    others = _other_sizes(traced, ranges)
+    if artifact.format is Format.ONNX and traced:
+        asked = {"signature": signature.to_dict(), "bounds": found.get("bounds", {}), "sizes": traced, "ranges": ranges}
+        seen = _kept_call(ONNX_OTHER_SIZES, artifact, asked, options.use_cache, crew, cache)
+        others, notes = seen["others"], (*notes, *seen["notes"])
+        signature = _of_ranks(signature, seen["ranks"])
+    chosen = _with_other_sizes(chosen, signature, options.seed, bounds, others)
     return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts, bounds)
 
 
@@ -228,23 +236,36 @@ def _require_within(signature: Signature, samples: Sequence[Sample], ranges: Map
         )
 
 
+def _other_sizes(traced: dict[str, int], ranges: Mapping[str, tuple[int, int]]) -> list[dict[str, int]]:
+    """All free dimensions at size one, and all at more than the traced size; where they have a range, at its ends."""
+    if not traced:
+        return []
+    ends = {dim: ranges.get(dim, (1, size + max(1, size // 2))) for dim, size in traced.items()}
+    return [{dim: least for dim, (least, _) in ends.items()}, {dim: most for dim, (_, most) in ends.items()}]
+
+
+def _of_ranks(signature: Signature, ranks: Mapping[str, int]) -> Signature:
+    """`signature` with outputs of as many dimensions as the model was seen to give, where its file says otherwise."""
+
+    def seen(spec: TensorSpec) -> TensorSpec:
+        if spec.name not in ranks:
+            return spec
+        return replace(spec, shape=tuple(f"{spec.name}_{axis}" for axis in range(ranks[spec.name])))
+
+    return replace(signature, outputs=tuple(map(seen, signature.outputs)))
+
+
 def _with_other_sizes(
     chosen: SampleSet,
     signature: Signature,
     seed: int,
     bounds: dict[str, tuple[int, int]],
-    ranges: dict[str, tuple[int, int]],
+    others: Sequence[dict[str, int]],
 ) -> SampleSet:
-    """Two more where dimensions are free: all at size one, and all at more than the traced size; where they have a
-    range, at its ends.
+    """One more for each of the other sizes of free dimensions.
 
     Of the user's samples they are made; random numbers beside them would be judged, and are what no user ever gives.
     """
-    traced = sampling.sizes_of(signature, chosen.samples)
-    if not traced:
-        return chosen
-    ends = {dim: ranges.get(dim, (1, size + max(1, size // 2))) for dim, size in traced.items()}
-    others = ({dim: least for dim, (least, _) in ends.items()}, {dim: most for dim, (_, most) in ends.items()})
     if chosen.origin == "user":
         more = [sampling.resized(chosen.samples, signature, sizes) for sizes in others]
     else:

@@ -25,22 +25,32 @@ Inputs = Sequence[Any]
 Operator = Callable[[Attributes, Inputs], Sequence[Any]]
 
 _SQRT_HALF = math.sqrt(0.5)
+_CACHED_BYTES = 1 << 23
 
 
 def conv(attributes: Attributes, inputs: Inputs) -> Sequence[Array]:
-    """Convolution over any number of axes, as one matrix product an offset of the kernel."""
+    """Convolution over any number of axes: matrix products of rows of the output, as many as stay in a cache."""
     x, w, bias = filled(inputs, 3)
-    groups = attributes.get("group", 1)
-    window = _Window(attributes, x.shape[2:], w.shape[2:])
-    padded = np.pad(x, [(0, 0), (0, 0), *window.pads])
-    batch, channels = x.shape[:2]
-    weights = w.reshape(groups, w.shape[0] // groups, channels // groups, *w.shape[2:])
-    out = np.zeros((batch, groups, weights.shape[1], math.prod(window.out)))
-    for offset in product(*map(range, w.shape[2:])):
-        seen = padded[_last_axes(window.at(offset))].reshape(batch, groups, channels // groups, -1)
-        kernel = weights[_last_axes(offset)]
-        # A product over one channel is a multiplication: depthwise convolutions live here.
-        out += kernel[None] * seen if kernel.shape[2] == 1 else np.matmul(kernel, seen)
+    groups, kernel = attributes.get("group", 1), w.shape[2:]
+    window = _Window(attributes, x.shape[2:], kernel)
+    padded = np.pad(x, [(0, 0), (0, 0), *window.pads]) if any(map(any, window.pads)) else x
+    batch, channels = x.shape[0], x.shape[1] // groups
+    seen = padded.reshape(batch, groups, channels, *padded.shape[2:])
+    out = np.zeros((batch, groups, w.shape[0] // groups, *window.out))
+    if channels == 1 < groups:  # depthwise: a product over one channel is a multiplication
+        scales = w.reshape(groups, -1, *kernel)
+        for offset in product(*map(range, kernel)):
+            scale = scales[_last_axes(offset)].reshape(groups, -1, *[1] * len(kernel))
+            out += scale * seen[_last_axes(window.at(offset))]
+    else:
+        weights = w.reshape(groups, w.shape[0] // groups, -1)
+        row_bytes = x.shape[1] * math.prod(kernel) * math.prod(window.out[1:]) * x.itemsize
+        step = max(1, _CACHED_BYTES // max(row_bytes, 1))
+        for sample, first in product(range(batch), range(0, window.out[0], step)):
+            rows = slice(first, min(first + step, window.out[0]))
+            parts = [seen[sample][_last_axes(window.at(offset, rows))] for offset in product(*map(range, kernel))]
+            columns = np.stack(parts, 2).reshape(groups, weights.shape[2], -1)
+            out[sample, :, :, rows] = np.matmul(weights, columns).reshape(groups, -1, *parts[0].shape[2:])
     out = out.reshape(batch, w.shape[0], *window.out)
     return [out if bias is None else out + bias.reshape(-1, *[1] * len(window.out))]
 
@@ -146,11 +156,17 @@ class _Window:
         given = attributes.get("pads", [0] * 2 * len(sizes)) if mode == "NOTSET" else [0] * 2 * len(sizes)
         return list(zip(given[: len(sizes)], given[len(sizes) :], strict=True))
 
-    def at(self, offset: Sequence[int]) -> tuple[slice, ...]:
-        """What the kernel's element at `offset` sees of the padded data, for every position of the window."""
+    def at(self, offset: Sequence[int], rows: slice | None = None) -> tuple[slice, ...]:
+        """What the kernel's element at `offset` sees of the padded data, for every position of the window; along the
+        first axis for those of `rows` alone."""
+        ranges = [(0, count) for count in self.out]
+        if rows is not None:
+            ranges[0] = (rows.start, rows.stop)
         return tuple(
-            slice(place * dilation, place * dilation + stride * (count - 1) + 1, stride)
-            for place, dilation, stride, count in zip(offset, self._dilations, self._strides, self.out, strict=True)
+            slice(place * dilation + stride * first, place * dilation + stride * (last - 1) + 1, stride)
+            for place, dilation, stride, (first, last) in zip(
+                offset, self._dilations, self._strides, ranges, strict=True
+            )
         )
 
 

@@ -169,7 +169,8 @@ def _judge_float(
 ) -> None:
     if own.max_error is None and not (bar <= (WIDEST_QUANTISED_BAR if output.kind == "quantised" else widest)):
         noise = f"{_NOISE[output.kind]} {output.floor:.1e} of the output's scale"
-        doubts.append(f"{output.name}: {noise}; a bar of {bar:.1e} would judge nothing")
+        mend = "give --samples that it answers with more than its noise, or a bar of your own: --max-error"
+        doubts.append(f"{output.name}: {noise}; a bar of {bar:.1e} would judge nothing; {mend}")
         return
     if not (output.error <= bar) and not output.problems:
         needed = f"a factor of {output.error / max(output.floor, RESOLUTION):.3g} would have been needed"
