@@ -173,6 +173,12 @@ class Unsupported(StepError):
     code = "unsupported"
 
 
+class Unreachable(Unsupported):
+    """No route to the target can do this model: no other is tried."""
+
+    code = "unreachable"
+
+
 class WorkerCrashed(StepError):
     """The worker process was ended by a signal or left without an answer."""
 

@@ -12,7 +12,7 @@ from dlconv import attempts, blame, candidate
 from dlconv.attempts import Attempt
 from dlconv.candidate import Candidate, Wanted
 from dlconv.convert.graph import MAX_ATTEMPTS
-from dlconv.errors import DlconvError, StepError
+from dlconv.errors import DlconvError, StepError, Unreachable
 from dlconv.events import Event, Listener
 from dlconv.hardware import provided
 from dlconv.metrics.scoring import class_labels
@@ -79,7 +79,7 @@ def make(goal: TargetPlan, place: Path, run: Run) -> Outcome:
                 continue
             attempt = _attempt(goal.target, planned.route.edges, run)
             tried.append(attempt)
-            if len(tried) == MAX_ATTEMPTS:
+            if len(tried) == MAX_ATTEMPTS or isinstance(attempt.error, Unreachable):
                 break
             if attempt.candidate is not None and attempt.candidate.trial.verdict.word != "FAIL":
                 break

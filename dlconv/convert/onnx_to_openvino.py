@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlconv.convert import openvino_attention
+from dlconv.convert import onnx_classic, openvino_attention
 from dlconv.convert.edge import Made, Step, inherited
 from dlconv.errors import StepError, Unsupported
-from dlconv.graphs import onnx_graph
+from dlconv.graphs import onnx_clean, onnx_graph
 from dlconv.model import Dim, Signature, TensorSpec
 from dlconv.runtimes.openvino_ports import import_openvino, spec_of
 
@@ -23,21 +24,25 @@ def convert(step: Step) -> Made:
     """The IR of an ONNX model, "model.xml" and "model.bin"; its signature is read back from what was saved.
 
     settings: "freeze" gives every free dimension the sample's size; "compress" stores weights in float16.
-    Raises Unsupported for strings and for nodes without inputs, which end OpenVINO's process.
+    Raises Unsupported for strings and for nodes without inputs, which end OpenVINO's process, Unreachable for operators
+    of ai.onnx.ml that cannot be written in ONNX's own.
     """
     ov = import_openvino()
     model = onnx_graph.read_model(step.source)
     _refuse_deadly(model)
     outputs = [value.name for value in model.graph.output]
     wanted = onnx_graph.signature_of(model)
+    spelled = onnx_classic.spell_out(model, "OpenVINO")
+    source = onnx_clean.save_cleaned(model, step.source, step.out_dir / "spelled") if spelled else step.source
     del model
-    converted = ov.convert_model(str(step.source))
+    converted = ov.convert_model(str(source))
     _name_ports(converted.outputs, outputs)
     if step.settings.get("freeze", False):
         converted.reshape({spec.name: list(step.sample[spec.name].shape) for spec in wanted.inputs})
-    notes = openvino_attention.guard(converted)
+    notes = (*spelled, *openvino_attention.guard(converted))
     ov.save_model(converted, str(step.out_dir / ENTRY), compress_to_fp16=step.settings.get("compress", False))
     del converted
+    shutil.rmtree(step.out_dir / "spelled", ignore_errors=True)
     return Made(ENTRY, _read_back(step.out_dir / ENTRY, wanted, step.signature), notes)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlconv.convert import onnx2tf_attempts as attempts
-from dlconv.convert import onnx2tf_lowering
+from dlconv.convert import onnx2tf_lowering, onnx_classic
 from dlconv.convert.edge import Made, Step
 from dlconv.model import Signature
 from dlconv.runtimes import tflite
@@ -27,13 +27,16 @@ def convert(step: Step) -> Made:
     settings: "passes": "none" (the default: operators as they are, exact rewritings alone) or "layout" (onnx2tf's own).
     Free dimensions stay free where the file then answers as the source does at another size; else they are
     frozen to the sample's, the batch the last of them, and a note says so.
-    Raises Unsupported for an operator that cannot be converted, and for a model too large for the format.
+    Raises Unsupported for an operator that cannot be converted, and for a model too large for the format; Unreachable
+    for operators of ai.onnx.ml that cannot be written in ONNX's own.
     """
     onnx: Any = import_module("onnx")
     attempts.check_size(step.source)
     model = onnx.load(str(step.source))
+    spelled = onnx_classic.spell_out(model, "TFLite")
     fed = attempts.fed_of(model, step)
-    return attempts.first_that_holds(step.signature, fed, lambda attempt: _attempted(model, step, attempt, fed))
+    made = attempts.first_that_holds(step.signature, fed, lambda attempt: _attempted(model, step, attempt, fed))
+    return replace(made, notes=(*spelled, *made.notes))
 
 
 def _attempted(model: Proto, step: Step, attempt: attempts.Attempt, fed: Tensors) -> Made:

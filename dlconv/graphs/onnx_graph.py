@@ -254,10 +254,13 @@ def signature_of(model: Proto) -> Signature:
 def _spec_of(value: Proto, fresh: Iterator[str]) -> TensorSpec:
     kind = value.type.WhichOneof("value")
     if kind not in (None, "tensor_type"):
+        holds = "export the model so that it takes and gives tensors"
+        if kind == "sequence_type" and value.type.sequence_type.elem_type.WhichOneof("value") == "map_type":
+            holds += ": skl2onnx's to_onnx(..., options={'zipmap': False}), onnxmltools' convert_...(..., zipmap=False)"
         raise Unsupported(
             f"{value.name!r} is a {kind.removesuffix('_type')}, not a tensor",
             wanted="inputs and outputs that are tensors",
-            mend="export the model so that it takes and gives tensors",
+            mend=holds,
         )
     tensor = value.type.tensor_type
     dtype = DTYPES.get(tensor.elem_type, f"type{tensor.elem_type}")
