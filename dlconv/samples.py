@@ -6,6 +6,7 @@ A sample is a tensor a name. All of a model's samples are kept in one .npz whose
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Sample = dict[str, "np.ndarray[Any, Any]"]
 
+_LENGTH = re.compile(r"(?<![a-z])len(s|gths?)?(?![a-z])")
 _INTEGER_RANGE = (0, 8)
 """Drawn integers lie in this half-open range where nobody knows a better one: small enough for most tables."""
 
@@ -247,15 +249,30 @@ def draw(
 ) -> SampleSet:
     """`count` samples from a seed: floats from the standard normal distribution, integers (and floats that have bounds)
     uniform in `bounds` (inclusive, an input's name each), booleans even; masks (integers or booleans so named) are
-    ones with a ragged end.
+    ones with a ragged end, lengths (integers so named, one a row) from half of the other inputs' length to all of it.
 
     sizes gives each free dimension's size. SignatureError where a dtype cannot be drawn.
     """
     random = np.random.default_rng(seed)
+    bounds = {**_lengths(signature, sizes), **bounds}
     samples = tuple(
         {spec.name: _draw_one(spec, random, sizes, bounds) for spec in signature.inputs} for _ in range(count)
     )
     return SampleSet(samples, "drawn", seed)
+
+
+def _lengths(signature: Signature, sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """The least and the most of inputs that say how long the rows of others are: none is empty, none longer than it is.
+
+    How long those are is the least of their free dimensions but for the batch, or of their second ones.
+    """
+    rows = [spec.shape for spec in signature.inputs if spec.shape is not None and len(spec.shape) > 1]
+    free = [sizes[dim] for shape in rows for dim in shape[1:] if isinstance(dim, str)]
+    known = [shape[1] for shape in rows if isinstance(shape[1], int)]
+    whole = min(free or known, default=0)
+    named = (spec for spec in signature.inputs if _LENGTH.search(spec.name.lower()) and len(spec.shape or ()) <= 1)
+    ends = (max(1, whole // 2), whole)
+    return {spec.name: ends for spec in named if whole and spec.dtype.startswith(("int", "uint"))}
 
 
 def _draw_one(

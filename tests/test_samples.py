@@ -50,6 +50,19 @@ def test_masks_are_ones_with_a_ragged_end() -> None:
     assert (np.diff(masks, axis=1) <= 0).all()
 
 
+@pytest.mark.parametrize(
+    ("rows", "name", "least", "most"),
+    [(("N", "S"), "input_lengths", 8, 16), (("N", 80, "T"), "x_len", 5, 10), (("N", 6), "length", 3, 6)],
+)
+def test_lengths_are_of_rows_that_are_there(rows: tuple[Any, ...], name: str, least: int, most: int) -> None:
+    signature = Signature((TensorSpec("x", "float32", rows), TensorSpec(name, "int64", ("N",))))
+    made = sampling.draw(signature, 40, 0, {"N": 2, "S": 16, "T": 10}, {})
+    lengths = np.concatenate([sample[name] for sample in made.samples])
+    assert (lengths.min(), lengths.max()) == (least, most)
+    assert sampling.draw(signature, 1, 0, {"N": 2, "S": 1, "T": 1}, {}).samples[0][name].min() >= 1
+    assert (sampling.draw(signature, 1, 0, {"N": 2, "S": 16, "T": 10}, {name: (7, 7)}).samples[0][name] == 7).all()
+
+
 def test_nothing_is_drawn_for_strings_or_an_unknown_rank() -> None:
     for spec in (TensorSpec("s", "string", (1,)), TensorSpec("x", "float32", None)):
         with pytest.raises(SignatureError):

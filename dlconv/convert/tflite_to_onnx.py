@@ -8,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert import tflite_fourier
 from dlconv.convert.edge import Made, Step
 from dlconv.convert.tflite_readable import fused_of, readable, refuse_fused, whole_signature
 from dlconv.errors import StepError, Unsupported
@@ -40,6 +41,12 @@ def convert(step: Step) -> Made:
             wanted="activations of 8 bits, or floats",
             mend="another route is tried; or convert the model that the file was made from",
         )
+    if any(each.name == "DENSIFY" for each in model.operators):
+        raise Unsupported(
+            "the file's weights are sparse, which tf2onnx does not unpack (DENSIFY)",
+            wanted="dense weights",
+            mend="leave onnx and onnxruntime out: OpenVINO and TFLite read it; or convert a dense file of the model",
+        )
     with _Complaints() as complaints:
         try:
             made, _ = tf2onnx.convert.from_tflite(str(path), opset=step.settings.get("opset", OPSET))
@@ -50,9 +57,13 @@ def convert(step: Step) -> Made:
         finally:
             if path != step.source:
                 path.unlink()
+    if tflite_fourier.spell_out(made, model):
+        complaints.operators -= tflite_fourier.OPERATORS
     known = {item.domain for item in made.opset_import}
     foreign = {
-        node.op_type for node in _nodes(made.graph) if node.op_type.startswith("TFL_") or node.domain not in known
+        node.op_type
+        for node in _nodes(made.graph)
+        if node.domain not in known or not onnx.defs.has(node.op_type, node.domain)
     }
     if foreign or complaints.operators:
         raise _unread(complaints.operators | {name.removeprefix("TFL_") for name in foreign}, model)

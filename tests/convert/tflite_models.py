@@ -121,6 +121,19 @@ def determined(x: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"y": tf.linalg.det(x) * tf.ones((2,)) + x[0, :2]}
 
 
+@tf.function(input_signature=[tf.TensorSpec((None, 3, 16), tf.float32, name="x")])
+def transformed(x: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A Fourier transform, of which a part and both parts are taken."""
+    whole = tf.signal.rfft(x)
+    return {"part": tf.cast(whole, tf.float32), "both": tf.math.real(whole) * tf.math.imag(whole)}
+
+
+@tf.function(input_signature=[tf.TensorSpec((2, 4, 8), tf.float32, name="x")])
+def transformed_over_two(x: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A Fourier transform over two axes."""
+    return {"size": tf.abs(tf.signal.rfft2d(x))}
+
+
 def recurrent(folder: Path) -> None:
     """An LSTM that the converter fuses, as Keras 2 writes one."""
     sequence = tf_keras.Input((7, 3), name="sequence", batch_size=1)
@@ -147,6 +160,9 @@ def main(folder: Path) -> None:
     write(folder, "counter", {"serving_default": counter.add}, counter)
     plain = tf.Module()
     plain.embedded, plain.determined = embedded, determined
+    plain.transformed, plain.over_two = transformed, transformed_over_two
+    write(folder, "fourier", {"serving_default": transformed}, plain)
+    write(folder, "fourier_two", {"serving_default": transformed_over_two}, plain)
     write(folder, "tokens", {"serving_default": embedded}, plain)
     write(folder, "flex", {"serving_default": determined}, plain, flex=True)
 
