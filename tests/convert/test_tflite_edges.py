@@ -64,11 +64,13 @@ MODELS = (
     Model("two", f"code:batchx3:{_F}", f"rows:batchx4:{_F}", "decode", "decode"),
     Model("tokens", "tokens:batchx6:int32", f"mean:batchx4:{_F}"),
     Model("lstm", f"sequence:1x7x3:{_F}", f"dense:1x2:{_F}"),
+    Model("sparse", f"x:1x8x8x16:{_F}", f"y:1x8x8x32:{_F}"),
     Model("fourier", f"x:batchx3x16:{_F}", f"both:batchx3x9:{_F} part:batchx3x9:{_F}"),
     Model("fourier_two", f"x:2x4x8:{_F}", f"size:2x4x5:{_F}"),
 )
 REFUSED: dict[tuple[str, str], str] = {
     ("int16", ONNX): "computes in 16 bits with biases of 64",
+    ("sparse", ONNX): "weights are sparse",
     ("fourier", OPENVINO): "No translator found for|RFFT2D",
     ("fourier_two", OPENVINO): "RFFT2D",
     ("lstm", ONNX): "does not read the operator UNIDIRECTIONAL_SEQUENCE_LSTM",

@@ -134,6 +134,14 @@ def transformed_over_two(x: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"size": tf.abs(tf.signal.rfft2d(x))}
 
 
+@tf.function(input_signature=[tf.TensorSpec((1, 8, 8, 16), tf.float32, name="x")])
+def thinned(x: tf.Tensor) -> dict[str, tf.Tensor]:
+    """A convolution, most of whose weights are nothing: the converter stores the others alone."""
+    drawn = np.random.default_rng(5).standard_normal((1, 1, 16, 32))
+    weights = np.where(np.random.default_rng(6).random(drawn.shape) < 0.1, drawn, 0.0)
+    return {"y": tf.nn.conv2d(x, tf.constant(weights, tf.float32), 1, "SAME")}
+
+
 def recurrent(folder: Path) -> None:
     """An LSTM that the converter fuses, as Keras 2 writes one."""
     sequence = tf_keras.Input((7, 3), name="sequence", batch_size=1)
@@ -147,6 +155,8 @@ def write(folder: Path, name: str, functions: dict[str, object], owner: object, 
     made = tf.lite.TFLiteConverter.from_saved_model(path, signature_keys=list(functions))
     if flex:
         made.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    if name == "sparse":
+        made.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]
     if name == "counter":
         made.experimental_enable_resource_variables = True
     (folder / f"{name}.tflite").write_bytes(made.convert())
@@ -161,6 +171,8 @@ def main(folder: Path) -> None:
     plain = tf.Module()
     plain.embedded, plain.determined = embedded, determined
     plain.transformed, plain.over_two = transformed, transformed_over_two
+    plain.thinned = thinned
+    write(folder, "sparse", {"serving_default": thinned}, plain)
     write(folder, "fourier", {"serving_default": transformed}, plain)
     write(folder, "fourier_two", {"serving_default": transformed_over_two}, plain)
     write(folder, "tokens", {"serving_default": embedded}, plain)
