@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlconv.drawing import draw
 from dlconv.errors import DlconvError
 from dlconv.formats import Format
 from dlconv.model import Signature
 from dlconv.opening import digest, identify
 from dlconv.runtimes.tensorrt_plan import PlanFacts
-from dlconv.samples import draw
 
 if TYPE_CHECKING:
     from dlconv.opening import Found

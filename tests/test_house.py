@@ -36,7 +36,7 @@ FRAMEWORKS = {
 
 # Imports point to the same line or to one above. A new room is given its place here.
 LAYERS = (
-    ("values", "asked errors events files formats images model opening plugins progress samples"),
+    ("values", "asked drawing errors events files formats images model opening plugins progress samples"),
     ("ONNX graphs", "graphs"),
     ("runtimes", "runtimes"),
     ("edges", "convert"),

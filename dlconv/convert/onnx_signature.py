@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert.onnx_features import features_of
 from dlconv.errors import SignatureError
 from dlconv.graphs import onnx_graph
 from dlconv.model import Dim, Signature, TensorSpec
@@ -27,8 +28,9 @@ _KEEPS_VALUES = {
 def read(path: str) -> dict[str, Any]:
     """What the checked model at `path` takes and gives; runs in a worker that has onnx.
 
-    Returns signature (a Signature as data), notes for the user, opset (a number), and bounds: for integer inputs the
-    range of values [low, high] that the model's tables and comparisons allow, where it can be derived.
+    Returns signature (a Signature as data), notes for the user, opset (a number), bounds: for integer inputs the
+    range of values [low, high] that the model's tables and comparisons allow, where it can be derived; and features: of
+    inputs that are rows of a table, where its columns lie (`onnx_features`).
     Raises FormatError where the file is no valid model, Unsupported for inputs that are no tensors.
     """
     source = Path(path)
@@ -36,11 +38,13 @@ def read(path: str) -> dict[str, Any]:
     stale = onnx_graph.check(source)
     notes = [*stale, *_notes_on(model)]
     bounds = _bounds_of(model)
+    features = features_of(model)
     return {
         "signature": inferred_signature(model).to_dict(),
         "notes": notes,
         "opset": onnx_graph.opset_of(model),
         "bounds": bounds,
+        "features": features,
     }
 
 

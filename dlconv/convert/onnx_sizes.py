@@ -73,7 +73,7 @@ def explore(
 
     ranges: the least and the most of free dimensions that have them. Returns others (smaller sizes and larger ones, as
     far as it runs at any, of all dimensions at once or of the batch alone), notes on what it does not run at, and
-    ranks: of the outputs that have another number of dimensions than the signature says.
+    outputs: the shapes of those that are none such as the signature says.
     """
     model = _Model(path, Signature.from_dict(signature), bounds)
     others: list[dict[str, int]] = []
@@ -91,7 +91,7 @@ def explore(
             refusals.append(f"{_text(at)}: {error or is_narrow}")
         else:
             notes += [f"no {word} size is judged, for the source runs at none ({refusals[0]})"] if refusals else []
-    return {"others": others, "notes": notes, "ranks": model.strange_ranks(sizes)}
+    return {"others": others, "notes": notes, "outputs": model.strange_outputs(sizes)}
 
 
 class _Model:
@@ -119,18 +119,26 @@ class _Model:
             return cause_of(str(error)), ""
         return "", self._windows.too_narrow(self.signature, sizes)
 
-    def strange_ranks(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """The number of dimensions of outputs that have another than is declared."""
+    def strange_outputs(self, sizes: Mapping[str, int]) -> dict[str, list[Any]]:
+        """The shapes of outputs that have another number of dimensions, or a size elsewhere, than is declared."""
         answers = self._run(sizes)
-        declared = {spec.name: len(spec.shape) for spec in self.signature.outputs if spec.shape is not None}
-        return {
-            name: answers[name].ndim
-            for name, rank in declared.items()
-            if name in answers and answers[name].ndim != rank
-        }
+        found: dict[str, list[Any]] = {}
+        for spec in self.signature.outputs:
+            seen = answers[spec.name].shape
+            named = [f"{spec.name}_{axis}" for axis in range(len(seen))]
+            if spec.shape is None:
+                continue
+            if len(spec.shape) != len(seen):
+                found[spec.name] = named
+            elif any(isinstance(dim, int) and dim != size for dim, size in zip(spec.shape, seen, strict=True)):
+                found[spec.name] = [
+                    name if isinstance(dim, int) and dim != size else dim
+                    for dim, size, name in zip(spec.shape, seen, named, strict=True)
+                ]
+        return found
 
     def _run(self, sizes: Mapping[str, int]) -> Tensors:
-        from dlconv.samples import draw
+        from dlconv.drawing import draw
 
         return self._session.run(draw(self.signature, 1, 0, sizes, self._bounds).samples[0])
 

@@ -109,21 +109,26 @@ def _finished(path: Path) -> tuple[Proto, tuple[str, ...]]:
 def _wanted(declared: Signature, step: Step) -> Signature:
     """The model's signature with the step's sizes and names of dimensions; with "freeze" the sample's sizes."""
     given = tuple(replace(spec, source="", permutation=()) for spec in step.signature.inputs)
-    named = _of_step_ranks(apply_inputs(declared, given), step.signature)
+    named = _as_seen(apply_inputs(declared, given), step.signature)
     if not step.settings.get("freeze", False):
         return named
     frozen = tuple(replace(spec, shape=tuple(step.sample[spec.name].shape)) for spec in named.inputs)
     return apply_inputs(named, frozen)
 
 
-def _of_step_ranks(declared: Signature, seen: Signature) -> Signature:
-    """`declared` with the step's shape of each output that the file declares with another number of dimensions."""
-    ranked = {spec.source_name: spec.shape for spec in seen.outputs if spec.shape is not None}
+def _as_seen(declared: Signature, seen: Signature) -> Signature:
+    """`declared` with the step's shape of each output that has more dimensions, or a free one, where the file says
+    otherwise."""
+    shapes = {spec.source_name: spec.shape for spec in seen.outputs}
 
     def of(spec: TensorSpec) -> TensorSpec:
-        shape = ranked.get(spec.name)
-        wrong = shape is not None and spec.shape is not None and len(shape) != len(spec.shape)
-        return replace(spec, shape=shape) if wrong else spec
+        shape = shapes.get(spec.name)
+        if shape is None or spec.shape is None:
+            return spec
+        is_right = len(shape) == len(spec.shape) and not any(
+            isinstance(size, int) and isinstance(dim, str) for size, dim in zip(spec.shape, shape, strict=True)
+        )
+        return spec if is_right else replace(spec, shape=shape)
 
     return replace(declared, outputs=tuple(map(of, declared.outputs)))
 

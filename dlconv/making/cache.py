@@ -21,8 +21,8 @@ from dlconv.model import digest_of, files_of
 
 DEFAULT_LIMIT_BYTES = 10 << 30
 WORKER_SIDE = (
-    "asked", "convert", "errors", "files", "formats", "graphs", "model", "opening", "plugins", "progress", "runtimes",
-    "samples", "workers",
+    "asked", "convert", "drawing", "errors", "files", "formats", "graphs", "model", "opening", "plugins", "progress",
+    "runtimes", "samples", "workers",
 )  # fmt: skip
 """The rooms whose code runs in workers, by which the results of steps come about."""
 

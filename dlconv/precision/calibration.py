@@ -11,6 +11,7 @@ from dlconv import images
 from dlconv import samples as sampling
 from dlconv.asked import named_function, preprocess
 from dlconv.asked.precisions import CALIBRATED
+from dlconv.drawing import draw
 from dlconv.errors import RequestError, SamplesError
 from dlconv.samples import SampleSet
 
@@ -57,7 +58,7 @@ def of(options: ExportOptions, source: Source) -> SampleSet | None:
         return SampleSet((first, *alike), "user")
     sizes = sampling.sizes_of(source.signature, source.samples.samples)
     # Other numbers than the samples' own, or the judge would be shown what the ranges were fitted to.
-    return sampling.draw(source.signature, RECOMMENDED, options.seed + 1000, sizes, source.bounds)
+    return draw(source.signature, RECOMMENDED, options.seed + 1000, sizes, source.bounds, source.features)
 
 
 def notes_on(chosen: SampleSet, options: ExportOptions) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from dlconv import samples as sampling
 from dlconv.asked.inputs import ranges_of
 from dlconv.convert.onnx_signature import apply_inputs
+from dlconv.drawing import draw
 from dlconv.errors import RequestError, SamplesError, SignatureError
 from dlconv.files.jsonfile import read_json, write_json
 from dlconv.formats import Format
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dlconv.asked.options import SourceOptions
+    from dlconv.drawing import Features
     from dlconv.making.cache import Cache
-    from dlconv.model import Artifact, TensorSpec
+    from dlconv.model import Artifact
     from dlconv.samples import Sample
     from dlconv.workers.crew import Crew
 
@@ -39,7 +41,8 @@ FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "tra
 class Source:
     """A studied source. facts are what the study found besides: stateful, state, deterministic, opset, ...
 
-    flag is the `--input` that says what was inferred ("" where nothing was). bounds: of what is drawn for its inputs.
+    flag is the `--input` that says what was inferred ("" where nothing was). bounds and features: of what is drawn for
+    its inputs.
     """
 
     artifact: Artifact
@@ -49,6 +52,7 @@ class Source:
     flag: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    features: Features = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
     if artifact.format is not Format.TORCHSCRIPT:
         signature = apply_inputs(signature, options.inputs)
     bounds = {name: (int(low), int(high)) for name, (low, high) in found.get("bounds", {}).items()}
+    features: Features = found.get("features", {})
     ranges = {dim: ends for dim, ends in ranges_of(options.inputs).items() if dim in _free(signature)}
     sizes = _sizes(signature, {dim: _traced_size(ran) for dim, ran in found.get("sizes", {}).items()})
     if artifact.format is Format.ONNX and sizes and given is None:
@@ -115,7 +120,7 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
         _require_within(signature, user, ranges)
     else:
         sizes |= {dim: min(max(sizes[dim], least), most) for dim, (least, most) in ranges.items()}
-        chosen = sampling.draw(signature, options.draws, options.seed, sizes, bounds)
+        chosen = draw(signature, options.draws, options.seed, sizes, bounds, features)
     facts = {name: found[name] for name in FACTS if name in found}
     notes = tuple(found.get("notes", ()))
     traced = sampling.sizes_of(signature, chosen.samples)
@@ -124,9 +129,9 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
         asked = {"signature": signature.to_dict(), "bounds": found.get("bounds", {}), "sizes": traced, "ranges": ranges}
         seen = _kept_call(ONNX_OTHER_SIZES, artifact, asked, options.use_cache, crew, cache)
         others, notes = seen["others"], (*notes, *seen["notes"])
-        signature = _of_ranks(signature, seen["ranks"])
-    chosen = _with_other_sizes(chosen, signature, options.seed, bounds, others)
-    return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts, bounds)
+        signature = _as_seen(signature, seen["outputs"])
+    chosen = _with_other_sizes(chosen, signature, options.seed, bounds, features, others)
+    return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts, bounds, features)
 
 
 def _refuse_strange_words(artifact: Artifact, options: SourceOptions) -> None:
@@ -244,15 +249,12 @@ def _other_sizes(traced: dict[str, int], ranges: Mapping[str, tuple[int, int]]) 
     return [{dim: least for dim, (least, _) in ends.items()}, {dim: most for dim, (_, most) in ends.items()}]
 
 
-def _of_ranks(signature: Signature, ranks: Mapping[str, int]) -> Signature:
-    """`signature` with outputs of as many dimensions as the model was seen to give, where its file says otherwise."""
-
-    def seen(spec: TensorSpec) -> TensorSpec:
-        if spec.name not in ranks:
-            return spec
-        return replace(spec, shape=tuple(f"{spec.name}_{axis}" for axis in range(ranks[spec.name])))
-
-    return replace(signature, outputs=tuple(map(seen, signature.outputs)))
+def _as_seen(signature: Signature, shapes: Mapping[str, list[Any]]) -> Signature:
+    """`signature` with the shapes of outputs that the model was seen to give, where its file says otherwise."""
+    outputs = (
+        replace(spec, shape=tuple(shapes[spec.name])) if spec.name in shapes else spec for spec in signature.outputs
+    )
+    return replace(signature, outputs=tuple(outputs))
 
 
 def _with_other_sizes(
@@ -260,6 +262,7 @@ def _with_other_sizes(
     signature: Signature,
     seed: int,
     bounds: dict[str, tuple[int, int]],
+    features: Features,
     others: Sequence[dict[str, int]],
 ) -> SampleSet:
     """One more for each of the other sizes of free dimensions.
@@ -270,7 +273,7 @@ def _with_other_sizes(
         more = [sampling.resized(chosen.samples, signature, sizes) for sizes in others]
     else:
         more = [
-            sampling.draw(signature, 1, seed + number, sizes, bounds).samples[0]
+            draw(signature, 1, seed + number, sizes, bounds, features).samples[0]
             for number, sizes in enumerate(others, start=1)
         ]
     return replace(chosen, samples=(*chosen.samples, *more))

@@ -255,5 +255,6 @@ def _may_differ(output: OutputEvidence) -> float:
 
 def _controls(evidence: Evidence) -> Check:
     missed = [name for name, found in evidence.controls.items() if not found]
-    doubts = [f"these samples could not show a planted fault: {', '.join(missed)}"] if missed else []
+    told = f"these samples could not show a planted fault: {', '.join(missed)}; give --samples that exercise the model"
+    doubts = [told] if missed else []
     return Check("controls", _verdict((), doubts), figures=dict(evidence.controls))

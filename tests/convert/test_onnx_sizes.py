@@ -111,4 +111,16 @@ def test_an_output_of_more_dimensions_than_the_file_says_is_told(tmp_path: Path)
         ("Reshape", ["x", "whole"], ["y"], {}),
     ]
     path = _saved(tmp_path, nodes, [1, "T"], [1, "T"], one=np.array([1]))
-    assert _explored(path, {"T": 16})["ranks"] == {"y": 3}
+    assert _explored(path, {"T": 16})["outputs"] == {"y": ["y_0", "y_1", "y_2"]}
+
+
+def test_an_output_of_another_size_than_the_file_says_is_told(tmp_path: Path) -> None:
+    nodes: list[tuple[str, list[str], list[str], dict[str, Any]]] = [
+        ("Greater", ["x", "zero"], ["above"], {}),
+        ("NonZero", ["above"], ["places"], {}),
+        ("Gather", ["places", "first"], ["rows"], {}),
+        ("Gather", ["x", "rows"], ["y"], {}),
+    ]
+    one = {"zero": np.array(-100, np.float32), "first": np.array(0)}
+    path = _saved(tmp_path, nodes, ["N", 3], [1, 3], **one)
+    assert _explored(path, {"N": 2})["outputs"] == {"y": ["y_0", 3]}
