@@ -10,6 +10,7 @@ from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dlconv.graphs import onnx_invariants
 from dlconv.graphs.onnx_graph import graphs_of, inputs_of, locations_of, nodes_of, subgraphs_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def clean(model: Proto) -> tuple[str, ...]:
     counts = {
         "trailing empty inputs stripped": _strip_trailing_inputs(model),
         "initializers taken off the list of inputs": _free_weights(model),
+        "values that loops carry unchanged taken from outside": onnx_invariants.lift(model.graph),
         "nodes without effect removed": _remove_dead_nodes(model.graph),
         "repeated initializers merged": _merge_initializers(model),
         "unused initializers removed": _remove_unused_initializers(model.graph),

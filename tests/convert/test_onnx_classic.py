@@ -191,6 +191,14 @@ def test_elements_are_picked(is_list: bool) -> None:
     _same(helper.make_model(graph, opset_imports=sets, ir_version=8), _rows())
 
 
+def test_a_tree_whose_root_does_not_come_first_is_left_to_onnx_runtime() -> None:
+    told = {**_trees("BRANCH_LEQ"), **_leaves("target", [0] * 5, [1.0, -2.0, 3.5, 0.25, 7.0]), "n_targets": 1}
+    turned = {name: [values[1], values[0], *values[2:]] if name.startswith("nodes_") else values
+              for name, values in told.items() if isinstance(values, list)}  # fmt: skip
+    with pytest.raises(Unreachable):
+        onnx_classic.spell_out(_model("TreeEnsembleRegressor", {"y": FLOAT}, **{**told, **turned}), "TFLite")
+
+
 def test_what_cannot_be_written_so_is_refused_for_the_target() -> None:
     model = _model("LabelEncoder", {"y": INT64}, keys_floats=[1.0, 2.0], values_int64s=[1, 2])
     with pytest.raises(Unreachable, match=r"OpenVINO has nothing for .* LabelEncoder") as caught:
