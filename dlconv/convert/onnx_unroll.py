@@ -97,6 +97,8 @@ class _Writer:
         names = {name: f"{self._stem}/{number}/{name}" for node in copy.node for name in node.output if name}
         names |= {value.name: name for value, name in zip(copy.input, given, strict=True)}
         rename(copy, names)
+        for node in copy.node:  # ONNX Runtime refuses two nodes of one name
+            node.name = node.name and f"{self._stem}/{number}/{node.name}"
         self.nodes += copy.node
         return [value.name for value in copy.output]
 

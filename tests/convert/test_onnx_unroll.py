@@ -91,6 +91,39 @@ def assert_written_out(model: Any, count: int = 1) -> Any:
     return made
 
 
+def test_a_loop_as_long_as_what_another_gives_is_written_out_too() -> None:
+    """Its nodes have names, which ONNX Runtime, that computes the length, takes once each."""
+    from onnx import parser, shape_inference
+
+    first, rest = COUNTED.split("{\n  counter, total, rows", 1)
+    again = """
+      halves = Sigmoid(rows)
+      whole = Shape(halves)
+      axis = Constant <value_int = 0> ()
+      many = Gather(whole, axis)
+      index, end, others = Loop (most, go, zero, none) <body = more (int64 turn, bool still, int64 at, float[3] state)
+        => (bool on, int64 after, float[3] grown, float[3] seen)
+        {
+          taken = Gather <axis = 0> (halves, at)
+          grown = Add(state, taken)
+          seen = Tanh(grown)
+          after = Add(at, one)
+          on = Less(after, many)
+        }>
+    }
+    """
+    text = first.replace("rows)", "rows, float[3] end, float[l, 3] others)") + "{\n  counter, total, rows" + rest
+    model = parser.parse_model(text.rstrip().removesuffix("}") + again)
+    for node in model.graph.node:
+        for body in (attribute.g for attribute in node.attribute if attribute.name == "body"):
+            for number, inner in enumerate(body.node):
+                inner.name = f"node {number}"
+    model = onnx_fold.fold(shape_inference.infer_shapes(model))
+    made = assert_written_out(model, 2)
+    names = [node.name for node in made.graph.node if node.name]
+    assert len(set(names)) == len(names) > 8
+
+
 def test_a_scan_over_two_axes_forward_and_back() -> None:
     text = SCAN.replace("float[5, 2, 3] x", "float[4, 2, 3] x")
     assert_written_out(parsed(text, scale=2.0))
