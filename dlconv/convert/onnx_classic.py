@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlconv.graphs.onnx_graph import Proto
 
 DOMAIN = "ai.onnx.ml"
+_STRING = 8
 _FIRST_OPSET = 13
 """Of those written here: comparisons of all numbers, GatherElements, Softmax along one axis."""
 _FIRST_OPSET_OF_NORM_AXES = 18  # reductions take them as an attribute before it
@@ -44,12 +45,17 @@ def spell_out(model: Proto, target: str) -> tuple[str, ...]:
         raise Unreachable(
             f"{target} has nothing for the classic machine learning operators {', '.join(left)} ({DOMAIN})",
             wanted="operators of ONNX's own domain, or " + ", ".join(sorted((*_MENDS, *TREES))) + " of numbers",
-            mend=f"leave {target} out: ONNX Runtime runs the model (--to onnxruntime)",
+            mend=f"leave {target} out: ONNX Runtime runs the model (--to onnxruntime)"
+            + ("; or train it on whole numbers as classes" if _gives_strings(model) else ""),
         )
     del model.graph.value_info[:]
     for place in reversed([at for at, entry in enumerate(model.opset_import) if entry.domain == DOMAIN]):
         del model.opset_import[place]
     return (f"{count} operators of {DOMAIN} written in ONNX's own",)
+
+
+def _gives_strings(model: Proto) -> bool:
+    return any(value.type.tensor_type.elem_type == _STRING for value in model.graph.output)
 
 
 def _spelled(node: Proto, known: Rewriting) -> list[Proto]:

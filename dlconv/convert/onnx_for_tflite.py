@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dlconv.graphs.onnx_graph import Proto
     from dlconv.model import Dim
 
+_INT32, _BOOL = 6, 9
 _KERNEL_RANK = 5  # TFLite's SLICE, SPLIT and reductions end here
 
 
@@ -160,6 +161,18 @@ def _spell_out_integer_abs(node: Proto, known: Rewriting) -> list[Proto]:
     return [negate, known.node("Max", [node.input[0], turned], [node.output[0]])]
 
 
+def _reverse_as_numbers(node: Proto, known: Rewriting) -> list[Proto]:
+    """ReverseSequence of truth values on numbers: TFLite's takes no others."""
+    if node.op_type != "ReverseSequence" or node.input[0] not in known.booleans:
+        return []
+    numbers, turned = known.name("numbers"), known.name("turned")
+    return [
+        known.node("Cast", [node.input[0]], [numbers], to=_INT32),
+        known.node("ReverseSequence", [numbers, node.input[1]], [turned], **attributes_of(node)),
+        known.node("Cast", [turned], list(node.output), to=_BOOL),
+    ]
+
+
 def _spread_condition(node: Proto, known: Rewriting) -> list[Proto]:
     """Where with a single condition for many values: TFLite's SELECT wants one for each."""
     result = known.shapes.get(node.output[0]) if node.op_type == "Where" else None
@@ -192,6 +205,7 @@ _MENDS: dict[str, Mend] = {
     "recurrent layers' last states and starts spelled out": spell_out_recurrent,
     "grouped convolutions over one axis written as over two": _lift_grouped_conv1d,
     "Einsums written as matrix products": spell_out_einsum,
+    "reversals of truth values done on numbers": _reverse_as_numbers,
     "single conditions spread over what they choose": _spread_condition,
     "absolute values of integers spelled out": _spell_out_integer_abs,
     "operators on tensors of more than five axes written on three": _flatten_high_rank,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Mend = Callable[[Proto, "Rewriting"], list[Proto]]
     """The nodes that stand for one node; none where it stays as it is."""
 
-_INT64 = 7
+_INT64, _BOOL = 7, 9
 _FIRST_OPSET_OF_AXES_AS_INPUT = 13  # ReduceSum takes them as an attribute before it
 _FIRST_OPSET_OF_SPLIT_COUNTS = 18
 
@@ -38,6 +38,7 @@ class Rewriting:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     constants: dict[str, Array] = field(default_factory=dict)
     integers: set[str] = field(default_factory=set)
+    booleans: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     free_axes: Mapping[str, set[int]] = field(default_factory=dict[str, set[int]])
     count: int = 0
@@ -94,6 +95,8 @@ def apply(graph: Proto, mend: Mend, opset: int, free_axes: Mapping[str, set[int]
         tensor = value.type.tensor_type
         if tensor.elem_type == _INT64:
             known.integers.add(value.name)
+        if tensor.elem_type == _BOOL:
+            known.booleans.add(value.name)
         if tensor.HasField("shape") and all(dim.dim_value > 0 for dim in tensor.shape.dim):
             known.shapes[value.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
     for tensor in graph.initializer:

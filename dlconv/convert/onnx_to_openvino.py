@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.convert import onnx_classic, openvino_attention
 from dlconv.convert.edge import Made, Step, inherited
-from dlconv.errors import StepError, Unsupported
+from dlconv.errors import StepError, Unreachable
 from dlconv.graphs import onnx_clean, onnx_graph
 from dlconv.model import Dim, Signature, TensorSpec
 from dlconv.runtimes.openvino_ports import import_openvino, spec_of
@@ -24,8 +24,8 @@ def convert(step: Step) -> Made:
     """The IR of an ONNX model, "model.xml" and "model.bin"; its signature is read back from what was saved.
 
     settings: "freeze" gives every free dimension the sample's size; "compress" stores weights in float16.
-    Raises Unsupported for strings and for nodes without inputs, which end OpenVINO's process, Unreachable for operators
-    of ai.onnx.ml that cannot be written in ONNX's own.
+    Raises Unreachable for strings, which end OpenVINO's process, and for operators of ai.onnx.ml that cannot be written
+    in ONNX's own.
     """
     ov = import_openvino()
     model = onnx_graph.read_model(step.source)
@@ -51,10 +51,10 @@ def _refuse_deadly(model: Proto) -> None:
                if value.type.tensor_type.elem_type == _STRING]  # fmt: skip
     strings += [tensor.name for tensor in onnx_graph.tensors_of(model) if tensor.data_type == _STRING]
     if strings:
-        raise Unsupported(
+        raise Unreachable(
             f"the model has string tensors: {', '.join(sorted(set(strings))[:5])}",
             wanted="numbers and booleans: OpenVINO's CPU plugin has no strings",
-            mend="take the text processing out of the model",
+            mend="take the text processing out of the model; train a classifier on whole numbers as its classes",
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,7 @@ class OnnxRuntimeSession:
         for name, answer in zip(self._outputs, answers, strict=True):
             if isinstance(answer, (list, dict)):
                 raise Unsupported(f"output {name!r} is a sequence or a map", wanted="outputs that are tensors")
-        return {name: np.asarray(answer) for name, answer in zip(self._outputs, answers, strict=True)}
+        return {name: _numbered(np.asarray(answer)) for name, answer in zip(self._outputs, answers, strict=True)}
 
     def placement(self) -> dict[str, Any]:
         """What the first run's trace tells: the provider and floating precision of every operator that ran.
@@ -178,6 +179,15 @@ class OnnxRuntimeSession:
             "threads": max((_threads(event) for event in trace), default=0),
             **({} if self._account is None else {"account": {**self._account, "ran": _ran(trace)}}),
         }
+
+
+def _numbered(answer: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Strings (the classes of a classifier) as int64, a number for each: 56 bits of its digest. Others as they are."""
+    if answer.dtype != object:
+        return answer
+    codes = [int.from_bytes(sha256(str(word).encode()).digest()[:7], "big") for word in answer.ravel()]
+    numbers: np.ndarray[Any, Any] = np.array(codes, np.int64).reshape(answer.shape)
+    return numbers
 
 
 def start(model: Path | bytes, options: Any, provider: providers.Provider) -> Any:

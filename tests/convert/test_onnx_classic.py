@@ -206,6 +206,15 @@ def test_what_cannot_be_written_so_is_refused_for_the_target() -> None:
     assert "leave OpenVINO out" in caught.value.mend and "TreeEnsembleRegressor" in caught.value.wanted
 
 
+def test_classes_that_are_strings_are_refused_with_what_would_do() -> None:
+    leaves = _leaves("class", [0, 1, 2, 1, 0], [1.0, 2.0, 3.5, 0.25, 0.75])
+    told = {**_trees("BRANCH_LEQ"), **leaves, "classlabels_strings": ["a", "b", "c"]}
+    model = _model("TreeEnsembleClassifier", {"label": 8, "scores": FLOAT}, **told)
+    with pytest.raises(Unreachable) as caught:
+        onnx_classic.spell_out(model, "TFLite")
+    assert "whole numbers as classes" in caught.value.mend
+
+
 def test_maps_are_refused_with_the_word_that_leaves_them_out() -> None:
     from onnx import helper
 

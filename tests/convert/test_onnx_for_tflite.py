@@ -188,3 +188,21 @@ def test_branches_of_other_shapes_are_refused() -> None:
 
     with pytest.raises(Unsupported, match="branches of a condition give shapes"):
         prepared(conditional("ReduceMax"), {"x": [2, 3], "flag": []})
+
+
+def test_a_reversal_of_truth_values_is_done_on_numbers() -> None:
+    inputs = {"x": [4, 3]}
+    nodes = [
+        node("Greater", "x zero", "above"),
+        node("ReverseSequence", "above lengths", "turned", batch_axis=1, time_axis=0),
+        node("Cast", "turned", "y", to=FLOAT),
+    ]
+    source = model(nodes, inputs, ["y"], {"zero": np.float32(0), "lengths": np.array([4, 2, 3])})
+    made, fed = prepared(source, inputs), drawn(inputs)
+    np.testing.assert_array_equal(answers(made, fed)["y"], answers(source, fed)["y"])
+    turned = next(each for each in made.graph.node if each.op_type == "ReverseSequence")
+    makers = {name: each for each in made.graph.node for name in each.output}
+    assert makers[turned.input[0]].op_type == "Cast" and {item.name: item.i for item in turned.attribute} == {
+        "batch_axis": 1,
+        "time_axis": 0,
+    }

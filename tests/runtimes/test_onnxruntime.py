@@ -73,6 +73,26 @@ def test_a_scalar_stays_a_scalar_and_a_bool_a_bool(tmp_path: Path) -> None:
     assert (got["more"].shape, got["more"].dtype, bool(got["more"])) == ((), np.bool_, True)
 
 
+def test_strings_are_answered_as_a_number_each(tmp_path: Path) -> None:
+    import onnx
+    from onnx import helper, numpy_helper
+
+    words = numpy_helper.from_array(np.array(["setosa", "versicolor", "virginica"], dtype=object), "words")
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["words", "x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", 7, ["N"])],
+        [helper.make_tensor_value_info("y", 8, ["N"])],
+        [words],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    signature = Signature((TensorSpec("x", "int64", ("N",)),), (TensorSpec("y", "string", ("N",)),))
+    session = onnxruntime.open(tmp_path / "m.onnx", signature, {})
+    got = session.run({"x": np.array([2, 0, 1, 0])})["y"]
+    assert got.dtype == np.int64 and len(set(got.tolist())) == 3 and got[1] == got[3]
+    assert (session.run({"x": np.array([0, 1])})["y"] == got[[1, 2]]).all()
+
+
 def test_other_inputs_than_the_models_are_refused(tmp_path: Path) -> None:
     path, signature = _half_and_single(tmp_path)
     session = onnxruntime.open(path, signature, {})
