@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.onnx_features import features_of
+from dlconv.convert.onnx_trees import TREES
 from dlconv.errors import SignatureError
 from dlconv.graphs import onnx_graph
 from dlconv.model import Dim, Signature, TensorSpec
@@ -30,7 +31,7 @@ def read(path: str) -> dict[str, Any]:
 
     Returns signature (a Signature as data), notes for the user, opset (a number), bounds: for integer inputs the
     range of values [low, high] that the model's tables and comparisons allow, where it can be derived; and features: of
-    inputs that are rows of a table, where its columns lie (`onnx_features`).
+    inputs that are rows of a table, where its columns lie (`onnx_features`); and trees: the operators that hold them.
     Raises FormatError where the file is no valid model, Unsupported for inputs that are no tensors.
     """
     source = Path(path)
@@ -45,6 +46,7 @@ def read(path: str) -> dict[str, Any]:
         "opset": onnx_graph.opset_of(model),
         "bounds": bounds,
         "features": features,
+        "trees": sorted({node.op_type for node in model.graph.node if node.op_type in TREES}),
     }
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 BATCHES = (2, 1)
 """A batch of more than one first: an exporter may take one for a constant."""
+ROWS = (16, 2, 1)
+"""Of tables, whose rows cost little, and of which few may be of another class."""
+MOST_COLUMNS = 2048
 SIDES = (
     (64, 128), (64, 64), (128, 256), (128, 128), (224, 224), (256, 256), (320, 320), (512, 512), (640, 640), (48, 320),
     (32, 128), (32, 32), (96, 96),
@@ -148,12 +151,12 @@ def _suppositions(signature: Signature) -> Iterator[dict[str, int]]:
     free = list(dict.fromkeys(dim for spec in signature.inputs for dim in spec.shape or () if isinstance(dim, str)))
     batches = [dim for dim in free if dim in firsts and _is_batch(dim, signature)]
     others = [dim for dim in free if dim not in batches]
-    sides = _sides(signature)
+    sides, counts = _sides(signature), ROWS if _is_table(signature) else BATCHES
     for pair in SIDES if sides else ():
         for batch in BATCHES if batches else BATCHES[:1]:
             yield {**dict.fromkeys(batches, batch), **dict.fromkeys(others, LENGTHS[0]), **_paired(sides, pair)}
     for size in LENGTHS if others else LENGTHS[:1]:
-        for batch in BATCHES if batches else BATCHES[:1]:
+        for batch in counts if batches else counts[:1]:
             yield {**dict.fromkeys(batches, batch), **dict.fromkeys(others, size)}
     for dim in others if len(others) > 1 else ():
         # A state's batch often stands behind its layers: as large as the inputs' batch.
@@ -163,6 +166,19 @@ def _suppositions(signature: Signature) -> Iterator[dict[str, int]]:
     for dim in others if len(others) > 1 else ():
         for size in LENGTHS:
             yield {**dict.fromkeys(batches, 1), **dict.fromkeys(others, LENGTHS[0]), dim: size}
+
+
+def _is_table(signature: Signature) -> bool:
+    """Whether all inputs are a free number of rows of a few columns of floats."""
+    return all(
+        spec.dtype.startswith("float")
+        and spec.shape is not None
+        and len(spec.shape) == 2
+        and isinstance(spec.shape[0], str)
+        and isinstance(spec.shape[1], int)
+        and spec.shape[1] <= MOST_COLUMNS
+        for spec in signature.inputs
+    )
 
 
 def _sides(signature: Signature) -> list[tuple[int, str]]:

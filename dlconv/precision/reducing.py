@@ -107,9 +107,11 @@ def reduce(
     """The precision's noise on the source's ONNX form, and with `options.search` what has to stay in float32 for it.
 
     ConversionError where there is no such form, where nothing was found, and where the precision cannot hold the model:
-    an overflow, named by its node, or answers that are lost in noise. tell is told of each step of the search. task: a
-    metric that the search has to hold too. share: of the noise that a search may leave otherwise, what this one may.
+    an overflow, named by its node, answers that are lost in noise, or trees, which compute nothing. tell is told of
+    each step of the search. task: a metric that the search has to hold too. share: of the noise that a search may leave
+    otherwise, what this one may.
     """
+    _refuse_trees(source, options.precision)
     model = as_onnx(source, runner)
     precision, keep, left = options.precision, options.keep, 1.0
 
@@ -173,6 +175,16 @@ def reduce(
                 names=list(keep),
             )  # fmt: skip
     return Reduction(precision, tuple(keep), calibration, noise, preprocess, covered, tensors, left)
+
+
+def _refuse_trees(source: Source, precision: str) -> None:
+    if trees := source.facts.get("trees"):
+        raise ConversionError(
+            f"a model of decision trees ({', '.join(trees)}) has nothing to compute in {precision}: it compares its "
+            "inputs with thresholds, and would decide otherwise on rounded ones",
+            wanted="float32",
+            mend=f"leave --{precision} out; fewer or shallower trees make the model smaller",
+        )
 
 
 def in_units(noise: PrecisionNoise, options: ExportOptions) -> float:

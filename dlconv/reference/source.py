@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 ONNX_SIZES = "dlconv.convert.onnx_sizes:settle"
 ONNX_OTHER_SIZES = "dlconv.convert.onnx_sizes:explore"
-FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "training", "opset")
+FACTS: tuple[str, ...] = ("stateful", "state", "sequence", "deterministic", "training", "opset", "trees")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A studied source. facts are what the study found besides: stateful, state, deterministic, opset, ...
+    """A studied source. facts are what the study found besides: stateful, state, deterministic, opset, trees, ...
 
     flag is the `--input` that says what was inferred ("" where nothing was). bounds and features: of what is drawn for
     its inputs.

@@ -56,6 +56,14 @@ def test_pictures_are_of_a_size_that_pictures_have_and_no_squares(tmp_path: Path
     assert _settled(path) == {"N": 2, "T": 16}
 
 
+def test_tables_have_more_rows(tmp_path: Path) -> None:
+    assert _settled(_saved(tmp_path, [("Relu", ["x"], ["y"], {})], ["N", 30], ["N", 30])) == {"N": 16}
+    assert _settled(_saved(tmp_path, [("Relu", ["x"], ["y"], {})], ["N", 16000], ["N", 16000])) == {"N": 2}
+    pair = np.array([2, 30])
+    path = _saved(tmp_path, [("Reshape", ["x", "pair"], ["y"], {})], ["N", 30], ["N", 30], pair=pair)
+    assert _settled(path) == {"N": 2}
+
+
 def test_names_that_are_none_stand_for_sizes_of_their_own(tmp_path: Path) -> None:
     path = _saved(tmp_path, [("Relu", ["x"], ["y"], {})], ["?", 3, "?", "?"], ["?", 3, "?", "?"])
     assert len({size for size in read(path)["signature"]["inputs"][0]["shape"] if size != 3}) == 3
