@@ -310,7 +310,9 @@ class Worker:
 
 def _environment(interpreter: Path) -> dict[str, str]:
     env = dict(os.environ) if Path(sys.executable) == interpreter else environment_of_another()
-    return env | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+    # Threads of one product of NumPy's wait for each other, and where other workers hold the cores they wait long.
+    threads = env.get("OPENBLAS_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // 2))
+    return env | {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", "OPENBLAS_NUM_THREADS": threads}
 
 
 def _tail(path: Path, size: int = 4096) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -62,6 +63,15 @@ def test_arrays_of_every_dtype_travel_both_ways(start: Callable[..., Worker]) ->
     for name, array in sent.items():
         assert got[name].dtype == array.dtype
         np.testing.assert_array_equal(got[name], array)
+
+
+def test_numpys_products_leave_cores_to_the_workers_beside(
+    start: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert start().call("os:getenv", key="OPENBLAS_NUM_THREADS") == str(max(1, (os.cpu_count() or 1) // 2))
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    assert start().call("os:getenv", key="OPENBLAS_NUM_THREADS") == "7"
 
 
 @pytest.mark.parametrize("ending", ["", "; raise RuntimeError('no')", "; os._exit(3)"])
