@@ -41,7 +41,7 @@ def one_scored(
     known: Rewriting, score: str, labels: Sequence[int], after: bytes, is_share: bool, outputs: Sequence[str]
 ) -> list[Proto]:
     """Two classes by one score, float32 [N, 1]: of the second class the share, or how much speaks for it."""
-    bound, chosen = known.tensor(np.float32(0.5 if is_share else 0.0), "bound"), known.name("chosen")
+    bound, chosen = known.tensor(np.array(0.5 if is_share else 0.0, np.float32), "bound"), known.name("chosen")
     whether, other = known.name("whether"), known.name("other")
     made = [
         known.node("Greater", [score, bound], [whether]),

@@ -145,13 +145,13 @@ def _imputer(node: Proto, known: Rewriting) -> list[Proto]:
     if np.isnan(replaced):  # a NaN alone is not itself
         made.append(known.node("Equal", [x, x], [same]))
         return [*made, known.node("Where", [same, x, imputed], [node.output[0]])]
-    made.append(known.node("Equal", [x, known.tensor(np.float32(replaced), "replaced")], [same]))
+    made.append(known.node("Equal", [x, known.tensor(np.array(replaced, np.float32), "replaced")], [same]))
     return [*made, known.node("Where", [same, imputed, x], [node.output[0]])]
 
 
 def _binarizer(node: Proto, known: Rewriting) -> list[Proto]:
     made, above = _none(), known.name("above")
-    bound = known.tensor(np.float32(attributes_of(node).get("threshold", 0.0)), "threshold")
+    bound = known.tensor(np.array(attributes_of(node).get("threshold", 0.0), np.float32), "threshold")
     made.append(known.node("Greater", [numbers(node, known, made), bound], [above]))
     return [*made, known.node("Cast", [above], [node.output[0]], to=FLOAT)]
 

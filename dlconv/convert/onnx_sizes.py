@@ -185,7 +185,8 @@ def _sides(signature: Signature) -> list[tuple[int, str]]:
     """Free heights (0) and widths (1) of inputs that look like pictures: a few channels before them or behind."""
     found: list[tuple[int, str]] = []
     for spec in signature.inputs:
-        shape, channels = (spec.shape or ())[-3:], CHANNELS.get(len(spec.shape or ()))
+        shape = list(spec.shape or ())[-3:]
+        channels = CHANNELS.get(len(spec.shape or ()))
         if channels is None or spec.dtype not in ("float32", "float16", "uint8"):
             continue
         where = (1, 2) if shape[0] in channels else (0, 1) if shape[2] in channels else ()

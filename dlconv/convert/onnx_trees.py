@@ -6,7 +6,7 @@ threshold, and the next node looked up. Leaves lead to themselves, so that short
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def _classifier(node: Proto, known: Rewriting, told: dict[str, Any], labels: lis
     if scored != {0} or after == b"SOFTMAX" or (is_share and after != b"NONE"):
         return []
     values = told.get("base_values") or [0.0]
-    single = _Forest(**{**vars(forest), "weights": forest.weights[:, :1]})
+    single = replace(forest, weights=forest.weights[:, :1])
     made = _summed(node, known, single, np.array([values[-1]], np.float32), scores)
     return [*made, *one_scored(known, scores, labels, after, is_share, node.output)]
 
