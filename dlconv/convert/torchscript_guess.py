@@ -87,6 +87,8 @@ def _high(bound: int | None) -> int | None:
 def _by_name(name: str, float_dtype: str) -> list[Guess]:
     for pattern, dtype, shapes, low, high in _NAMED:
         if re.search(pattern, name.lower()):
+            if re.search(r"\.\d+$", name):  # a list of images is a batch, whose members may have none of their own
+                shapes = (*(shape[1:] for shape in shapes if shape[:1] == ("batch",)), *shapes)
             return [Guess(dtype or float_dtype, shape, high, low, "its name") for shape in shapes]
     return []
 
@@ -137,5 +139,5 @@ def domain(variable: str, sizes: list[int]) -> tuple[int, ...]:
     if role in {"batch", "depth"}:
         return usual
     own = [size for size in sizes if size <= 4096 or role == "audio"]
-    near = [size for size in own if size in usual] if role in {"side", "audio"} else []
+    near = [size for size in usual if size in own] if role in {"side", "audio"} else []
     return tuple(dict.fromkeys([*near, *usual, *own[:24]] if role != "feature" else [*own[:12], *usual]))

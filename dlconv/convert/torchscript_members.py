@@ -10,7 +10,10 @@ from dlconv.runtimes.torchscript import Argument
 
 
 def members_of(module: Any, argument: Argument) -> list[int | str]:
-    """The indices or keys that forward reads; SignatureError where they cannot be told from the program."""
+    """The indices or keys that forward reads; none of a list that it goes through, of whatever length.
+
+    SignatureError for keys that cannot be told from the program, and for indices from the end.
+    """
     graph = module.inlined_graph
     names = [item.name for item in module.forward.schema.arguments]
     unique = list(graph.inputs())[names.index(argument.name)].unique()
@@ -23,6 +26,8 @@ def members_of(module: Any, argument: Argument) -> list[int | str]:
             found.update(range(node.outputsSize()))
         elif node.kind() == "aten::__getitem__" and inputs[1].node().kind() == "prim::Constant":
             found.add(inputs[1].toIValue())
+    if not found and argument.kind == "ListType":
+        return []
     if not found or any(isinstance(key, int) and key < 0 for key in found):
         raise SignatureError(
             f"forward's argument {argument.name!r} is a {argument.text}, and its length is not told in the program",

@@ -58,7 +58,7 @@ def record(flat: Flat) -> Any:
     with torch.no_grad(), fold_constants(LARGEST_CONSTANT) as folding:
         graph = make_fx(run, plain_operators(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
     if folding.wrote:
-        with torch.no_grad(), fold_constants(1):
+        with torch.no_grad(), fold_constants(1, folding.filled()):
             graph = make_fx(run, plain_operators(), tracing_mode="real", pre_dispatch=True)(*flat.tensors)
     _name_weights(graph, flat.source)
     _use_known_operators(graph)

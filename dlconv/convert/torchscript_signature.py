@@ -48,7 +48,7 @@ def infer(
     arguments = arguments_of(module)
     given = _given(arguments, inputs, samples)
     fixed = _fixed_constants(arguments, constants or {})
-    leaves = _leaves(arguments, given, module)
+    leaves = _leaves(arguments, given, module, notes)
     hints = read_hints(module, leaves)
     trial = Trial(module, arguments, stateful=may_change_state(module), seed=seed)
     search = Search(trial, hints.sizes, seconds=seconds)
@@ -92,7 +92,7 @@ def _fixed_constants(arguments: list[Argument], constants: dict[str, Scalar]) ->
     return constants
 
 
-def _leaves(arguments: list[Argument], given: dict[str, TensorSpec], module: Any) -> dict[str, Any]:
+def _leaves(arguments: list[Argument], given: dict[str, TensorSpec], module: Any, notes: list[str]) -> dict[str, Any]:
     """Tensor leaves -> (argument, member). Optional tensors only where they are given."""
     leaves: dict[str, Any] = {}
     for argument in arguments:
@@ -106,7 +106,14 @@ def _leaves(arguments: list[Argument], given: dict[str, TensorSpec], module: Any
         elif not (argument.is_tensor or argument.is_scalar or argument.has_default or argument.optional):
             from dlconv.convert.torchscript_members import members_of
 
-            leaves.update({f"{argument.name}.{key}": (argument.name, key) for key in members_of(module, argument)})
+            members = members_of(module, argument)
+            if not members:
+                name = argument.name
+                notes.append(
+                    f"the list {name} may be of any length and was supposed to hold one tensor; "
+                    f"for two: --input {name}.0:SHAPE --input {name}.1:SHAPE"
+                )
+            leaves.update({f"{argument.name}.{key}": (argument.name, key) for key in members or [0]})
     return leaves
 
 

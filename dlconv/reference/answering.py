@@ -56,7 +56,8 @@ def answer(source: Source, options: SourceOptions, crew: Crew, cache: Cache, *, 
         entry = cache.put(key, folder, f"reference of {source.artifact.path.name}")
     told = read_json(entry / "reference.json")
     answers = kept.from_arrays(sampling.read_npz(entry / "answers.npz"), grids_of(source.signature.outputs))
-    taken = tuple(source.samples.samples[index] for index in told["taken"])
+    every = (*source.samples.samples, *source.spare)
+    taken = tuple(every[index] for index in told["taken"])
     return Reference(
         replace(source.samples, samples=taken),
         answers,
@@ -101,6 +102,11 @@ def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool, behind: bool) -
             mend="give inputs that it takes: --input NAME:SHAPE, or --samples FILE.npz",
             log=single["log"],
         )
+    if source.spare and single["errors"][-1]:
+        more = run("the reference at twice the size", list(source.spare), double=False)
+        samples += source.spare
+        single |= {name: [*single[name], *more[name]] for name in ("outputs", "errors")}
+        taken += [index for index in range(len(source.samples.samples), len(samples)) if not single["errors"][index]]
     notes = [
         f"the source does not take {_shapes(samples[index])}, so that size is not judged: {cause_of(error)}"
         for index, error in enumerate(single["errors"])

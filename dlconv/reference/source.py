@@ -43,6 +43,7 @@ class Source:
 
     flag is the `--input` that says what was inferred ("" where nothing was). bounds and features: of what is drawn for
     its inputs.
+    spare: a sample at twice the traced sizes, asked of a source that does not take the larger one of `samples`.
     """
 
     artifact: Artifact
@@ -53,6 +54,7 @@ class Source:
     facts: dict[str, Any] = field(default_factory=dict)
     bounds: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     features: Features = field(default_factory=dict)
+    spare: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,14 @@ def study(artifact: Artifact, options: SourceOptions, crew: Crew, cache: Cache) 
         seen = _kept_call(ONNX_OTHER_SIZES, artifact, asked, options.use_cache, crew, cache)
         others, notes = seen["others"], (*notes, *seen["notes"])
         signature = _as_seen(signature, seen["outputs"])
-    chosen = _with_other_sizes(chosen, signature, options.seed, bounds, features, others)
-    return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts, bounds, features)
+    doubled = _doubled(traced, ranges)
+    has_spare = bool(others) and artifact.format is not Format.ONNX and doubled not in others
+    has_spare &= not facts.get("sequence")  # a step at another size would be a first call
+    wanted = [*others, doubled] if has_spare else others
+    more = _at_other_sizes(chosen, signature, options.seed, bounds, features, wanted)
+    spare = more[len(others) :]
+    chosen = replace(chosen, samples=(*chosen.samples, *more[: len(others)]))
+    return Source(artifact, signature, chosen, notes, found.get("flag", ""), facts, bounds, features, spare)
 
 
 def _refuse_strange_words(artifact: Artifact, options: SourceOptions) -> None:
@@ -249,6 +257,12 @@ def _other_sizes(traced: dict[str, int], ranges: Mapping[str, tuple[int, int]]) 
     return [{dim: least for dim, (least, _) in ends.items()}, {dim: most for dim, (_, most) in ends.items()}]
 
 
+def _doubled(traced: dict[str, int], ranges: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    """Twice the traced sizes, within their ranges: for models that take multiples alone, such as pictures whose sides
+    are halved and joined again."""
+    return {dim: min(2 * size, ranges[dim][1]) if dim in ranges else 2 * size for dim, size in traced.items()}
+
+
 def _as_seen(signature: Signature, shapes: Mapping[str, list[Any]]) -> Signature:
     """`signature` with the shapes of outputs that the model was seen to give, where its file says otherwise."""
     outputs = (
@@ -257,23 +271,21 @@ def _as_seen(signature: Signature, shapes: Mapping[str, list[Any]]) -> Signature
     return replace(signature, outputs=tuple(outputs))
 
 
-def _with_other_sizes(
+def _at_other_sizes(
     chosen: SampleSet,
     signature: Signature,
     seed: int,
     bounds: dict[str, tuple[int, int]],
     features: Features,
     others: Sequence[dict[str, int]],
-) -> SampleSet:
-    """One more for each of the other sizes of free dimensions.
+) -> tuple[Sample, ...]:
+    """A sample for each of the other sizes of free dimensions.
 
     Of the user's samples they are made; random numbers beside them would be judged, and are what no user ever gives.
     """
     if chosen.origin == "user":
-        more = [sampling.resized(chosen.samples, signature, sizes) for sizes in others]
-    else:
-        more = [
-            draw(signature, 1, seed + number, sizes, bounds, features).samples[0]
-            for number, sizes in enumerate(others, start=1)
-        ]
-    return replace(chosen, samples=(*chosen.samples, *more))
+        return tuple(sampling.resized(chosen.samples, signature, sizes) for sizes in others)
+    return tuple(
+        draw(signature, 1, seed + number, sizes, bounds, features).samples[0]
+        for number, sizes in enumerate(others, start=1)
+    )

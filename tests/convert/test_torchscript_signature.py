@@ -122,6 +122,29 @@ def test_size_that_is_not_usual_is_solved_for(tmp_path: Path) -> None:
     assert told(found)[0] == ["picture:1x3x72x72:float32"]
 
 
+class Detector(nn.Module):
+    """Goes through a list of pictures, each without a batch of its own, as torchvision's detectors do."""
+
+    def forward(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
+        found: list[torch.Tensor] = []
+        for image in images:
+            if image.dim() != 3 or int(image.shape[0]) != 3:
+                raise ValueError("3d tensors of shape [C, H, W]")
+            found.append(image.mean((1, 2)))
+        return found
+
+
+def test_a_list_of_any_length_is_supposed_to_hold_one(tmp_path: Path) -> None:
+    found = infer(saved(Detector().eval(), tmp_path))
+    assert told(found) == (["images.0:3x224x224:float32"], ["output_0:3:float32"])
+    assert any("was supposed to hold one tensor; for two: --input images.0:SHAPE" in note for note in found["notes"])
+    two = infer(
+        saved(Detector().eval(), tmp_path),
+        [{"name": f"images.{place}", "dtype": "float32", "shape": [3, 8, 8]} for place in (0, 1)],
+    )
+    assert told(two)[1] == ["output_0:3:float32", "output_1:3:float32"]
+
+
 class Windows(nn.Module):
     """Cuts a picture into windows, whose number the trace has as a constant: only the traced side runs."""
 

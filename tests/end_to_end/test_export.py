@@ -92,6 +92,27 @@ def test_a_free_dimension_is_checked_at_more_than_the_traced_size(
         assert 1 in {samples[name].shape[0] for name in samples.files}
 
 
+def test_sides_that_are_halved_and_joined_again_are_checked_at_twice_the_size(
+    dlconv: Callable[..., Any], tmp_path: Path
+) -> None:
+    import torch
+
+    class Pyramid(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            small = torch.nn.functional.max_pool2d(image, 32)
+            return torch.cat([image, torch.nn.functional.interpolate(small, scale_factor=32.0)], 1)
+
+    torch.jit.script(Pyramid().eval()).save(str(tmp_path / "p.pt"))
+    ran = dlconv(
+        *("export", tmp_path / "p.pt", "--to", "onnx", "--input", "image:1x2xHxW", "--draws", "2", "-o", tmp_path)
+    )
+    assert ran.code == 0, ran.err
+    with np.load(tmp_path / "p-onnx-fp32" / "samples.npz") as samples:
+        sides = [samples[name].shape[2] for name in samples.files]
+    assert sides == [sides[0], sides[0], 2 * sides[0]]
+    assert f"does not take image 1x2x{sides[0] * 3 // 2}" in ran.err, "half more is no multiple of 32"
+
+
 def test_a_repeat_is_answered_from_the_cache_and_judged_again(
     dlconv: Callable[..., Any], digits: Path, tmp_path: Path
 ) -> None:
