@@ -16,6 +16,7 @@ from dlconv.convert.onnx_einsum import spell_out_einsum
 from dlconv.convert.onnx_followers import Followers, sized
 from dlconv.convert.onnx_recurrent import spell_out_recurrent
 from dlconv.convert.onnx_rewriting import apply, attributes_of
+from dlconv.convert.onnx_roi_align import spell_out_roi_align
 from dlconv.graphs import onnx_graph
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ _MENDS: dict[str, Mend] = {
     "grouped convolutions over one axis written as over two": _lift_grouped_conv1d,
     "Einsums written as matrix products": spell_out_einsum,
     "reversals of truth values done on numbers": _reverse_as_numbers,
+    "RoiAligns written as gathers and averages": spell_out_roi_align,
     "single conditions spread over what they choose": _spread_condition,
     "absolute values of integers spelled out": _spell_out_integer_abs,
     "operators on tensors of more than five axes written on three": _flatten_high_rank,

@@ -206,3 +206,29 @@ def test_a_reversal_of_truth_values_is_done_on_numbers() -> None:
         "batch_axis": 1,
         "time_axis": 0,
     }
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+@pytest.mark.parametrize(("ratio", "rows", "columns"), [(1, 1, 1), (2, 3, 2), (3, 2, 4)])
+def test_roi_align_is_spelled_out(aligned: bool, ratio: int, rows: int, columns: int) -> None:
+    inputs = {"x": [2, 3, 9, 11], "corners": [6, 4]}
+    attributes: dict[str, Any] = {
+        "output_height": rows,
+        "output_width": columns,
+        "sampling_ratio": ratio,
+        "spatial_scale": 0.5,
+        "coordinate_transformation_mode": "half_pixel" if aligned else "output_half_pixel",
+    }
+    # Regions inside, across each border, wholly outside, without extent, and turned around: times 12 about (8, 8).
+    nodes = [node("Mul", "corners twelve", "wide"), node("Add", "wide eight", "rois")]
+    nodes += [node("RoiAlign", "x rois batch", "y", **attributes)]
+    weights = {"twelve": np.float32(12), "eight": np.float32(8), "batch": np.array([0, 1, 1, 0, 1, 0])}
+    assert_answers_stay(model(nodes, inputs, ["y"], weights), inputs, "RoiAlign")
+
+
+@pytest.mark.parametrize("attributes", [{"sampling_ratio": 0}, {"sampling_ratio": 2, "mode": "max"}])
+def test_rare_roi_aligns_stay(attributes: dict[str, Any]) -> None:
+    inputs = {"x": [1, 2, 8, 8], "rois": [3, 4]}
+    align = node("RoiAlign", "x rois batch", "y", output_height=2, output_width=2, **attributes)
+    source = model([align], inputs, ["y"], {"batch": np.zeros(3, np.int64)})
+    assert [item.op_type for item in prepared(source, inputs).graph.node] == ["RoiAlign"]
