@@ -45,7 +45,8 @@ TIMM = """
 TORCHVISION = """
     deeplabv3_mobilenet_v3_large lraspp_mobilenet_v3_large fcn_resnet50 r3d_18 mc3_18 r2plus1d_18 s3d mvit_v1_b
     swin3d_t raft_small googlenet inception_v3 shufflenet_v2_x0_5 squeezenet1_1 efficientnet_b0 convnext_tiny
-    maxvit_t swin_v2_t vit_b_32 alexnet vgg11_bn quantized/mobilenet_v2 quantized/resnet18
+    maxvit_t swin_v2_t vit_b_32 alexnet vgg11_bn resnet18 densenet121 regnet_x_400mf mobilenet_v2
+    mobilenet_v3_small mnasnet0_5 quantized/mobilenet_v2 quantized/resnet18
     quantized/shufflenet_v2_x0_5 quantized/googlenet
 """
 CLIPS = {"r3d_18": (8, 64), "mc3_18": (8, 64), "r2plus1d_18": (8, 64), "s3d": (16, 224), "mvit_v1_b": (16, 224),

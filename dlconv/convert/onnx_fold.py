@@ -27,6 +27,7 @@ _NOT_FOLDED = {
     "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout",
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "If", "Loop", "Scan", "SequenceMap",
 }  # fmt: skip
+_INT64 = 7
 
 Array = np.ndarray[Any, Any]
 
@@ -149,22 +150,55 @@ def _unfolded(graph: Proto, node: Proto, which: str, nodes: list[Proto], mark: s
 def merge_branches(model: Proto, apart: Collection[str] = ()) -> tuple[Proto, int]:
     """Both branches of each If computed, and one taken by its condition; the model to go on with, and how many.
 
-    It answers the same, since branches have no effects. Raises Unsupported where two branches give different shapes.
+    It answers the same, since branches have no effects. Lists of different lengths are joined, all of one and none of
+    the other. Raises Unsupported where two branches give other different shapes.
     """
     merged = 0
     while pairs := _merge_branches(model.graph):
         merged += len({place for place, _, _ in pairs})
         model = fold(model, apart)
         shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-        shapes |= {value.name: tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim)
+        shapes |= {value.name: tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
                    for value in model.graph.value_info if value.type.tensor_type.HasField("shape")}  # fmt: skip
-        for _, one, other in pairs:
-            if shapes.get(one) != shapes.get(other):
+        uneven = {(one, other) for _, one, other in pairs if shapes.get(one) != shapes.get(other)}
+        for one, other in uneven:
+            if not len(shapes.get(one, ())) == len(shapes.get(other, ())) == 1:
                 raise Unsupported(
                     f"the branches of a condition give shapes {shapes.get(one)} and {shapes.get(other)}",
                     wanted="branches that give the same shapes, or a condition that is known",
                 )
+        if uneven:
+            _join_lists(model.graph, uneven)
+            model = fold(model, apart)
     return model, merged
+
+
+def _join_lists(graph: Proto, uneven: Collection[tuple[str, str]]) -> None:
+    """In place of a Where between two lists: so much of each, joined, all of the one that is taken."""
+    helper: Any = import_module("onnx.helper")
+    numpy_helper: Any = import_module("onnx.numpy_helper")
+    nodes: list[Proto] = []
+    for node in graph.node:
+        if node.op_type != "Where" or tuple(node.input[1:]) not in uneven:
+            nodes.append(node)
+            continue
+        condition, *sides = node.input
+        stem = f"{node.output[0]}/joined"
+        for name, values in (("none", [0]), ("whole", [-1])):
+            graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), f"{stem}/{name}"))
+        nodes.append(helper.make_node("Not", [condition], [f"{stem}/not"]))
+        for place, (chosen, side) in enumerate(zip((condition, f"{stem}/not"), sides, strict=True)):
+            at = f"{stem}/{place}"
+            nodes += [
+                helper.make_node("Cast", [chosen], [f"{at}/chosen"], to=_INT64),
+                helper.make_node("Reshape", [f"{at}/chosen", f"{stem}/whole"], [f"{at}/flag"]),
+                helper.make_node("Shape", [side], [f"{at}/length"]),
+                helper.make_node("Mul", [f"{at}/flag", f"{at}/length"], [f"{at}/end"]),
+                helper.make_node("Slice", [side, f"{stem}/none", f"{at}/end"], [f"{at}/part"]),
+            ]
+        parts = [f"{stem}/{place}/part" for place in (0, 1)]
+        nodes.append(helper.make_node("Concat", parts, list(node.output), axis=0))
+    set_nodes(graph, nodes)
 
 
 def _merge_branches(graph: Proto) -> list[tuple[int, str, str]]:

@@ -208,6 +208,24 @@ def test_a_reversal_of_truth_values_is_done_on_numbers() -> None:
     }
 
 
+@pytest.mark.parametrize("flag", [True, False])
+@pytest.mark.parametrize("first", [[], [7.0, 8.0]])
+def test_of_lists_of_different_lengths_one_is_taken(flag: bool, first: list[float]) -> None:
+    from onnx import helper, numpy_helper
+
+    def branch(item: Any) -> Any:
+        return helper.make_graph([item], "branch", [], [helper.make_tensor_value_info("r", FLOAT, None)])
+
+    known = node("Constant", "", "r", value=numpy_helper.from_array(np.array(first, np.float32)))
+    choose = node("If", "flag", "y", then_branch=branch(known), else_branch=branch(node("Compress", "x kept", "r")))
+    kept = node("Greater", "x zero", "kept")
+    source = model([kept, choose], {"x": [6], "flag": []}, ["y"], {"zero": np.zeros(1, np.float32)})
+    made = prepared(source, {"x": [6], "flag": []})
+    assert "If" not in {item.op_type for item in made.graph.node}
+    fed = {"x": np.array([1, -1, 2, -2, 3, 4], np.float32), "flag": np.array(flag)}
+    np.testing.assert_array_equal(answers(made, fed)["y"], first if flag else [1, 2, 3, 4])
+
+
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize(("ratio", "rows", "columns"), [(1, 1, 1), (2, 3, 2), (3, 2, 4)])
 def test_roi_align_is_spelled_out(aligned: bool, ratio: int, rows: int, columns: int) -> None:
