@@ -154,57 +154,45 @@ def merge_branches(model: Proto, apart: Collection[str] = ()) -> tuple[Proto, in
     the other. Raises Unsupported where two branches give other different shapes.
     """
     merged = 0
-    while pairs := _merge_branches(model.graph):
+    while pairs := _merge_branches(model):
         merged += len({place for place, _, _ in pairs})
         model = fold(model, apart)
-        shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-        shapes |= {value.name: tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
-                   for value in model.graph.value_info if value.type.tensor_type.HasField("shape")}  # fmt: skip
-        uneven = {(one, other) for _, one, other in pairs if shapes.get(one) != shapes.get(other)}
-        for one, other in uneven:
-            if not len(shapes.get(one, ())) == len(shapes.get(other, ())) == 1:
+        shapes = _shapes_of(model.graph)
+        for _, one, other in pairs:
+            if shapes.get(one) != shapes.get(other) and not _are_lists(shapes.get(one), shapes.get(other)):
                 raise Unsupported(
                     f"the branches of a condition give shapes {shapes.get(one)} and {shapes.get(other)}",
                     wanted="branches that give the same shapes, or a condition that is known",
                 )
-        if uneven:
-            _join_lists(model.graph, uneven)
-            model = fold(model, apart)
     return model, merged
 
 
-def _join_lists(graph: Proto, uneven: Collection[tuple[str, str]]) -> None:
-    """In place of a Where between two lists: so much of each, joined, all of the one that is taken."""
-    helper: Any = import_module("onnx.helper")
-    numpy_helper: Any = import_module("onnx.numpy_helper")
-    nodes: list[Proto] = []
-    for node in graph.node:
-        if node.op_type != "Where" or tuple(node.input[1:]) not in uneven:
-            nodes.append(node)
-            continue
-        condition, *sides = node.input
-        stem = f"{node.output[0]}/joined"
-        for name, values in (("none", [0]), ("whole", [-1])):
-            graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), f"{stem}/{name}"))
-        nodes.append(helper.make_node("Not", [condition], [f"{stem}/not"]))
-        for place, (chosen, side) in enumerate(zip((condition, f"{stem}/not"), sides, strict=True)):
-            at = f"{stem}/{place}"
-            nodes += [
-                helper.make_node("Cast", [chosen], [f"{at}/chosen"], to=_INT64),
-                helper.make_node("Reshape", [f"{at}/chosen", f"{stem}/whole"], [f"{at}/flag"]),
-                helper.make_node("Shape", [side], [f"{at}/length"]),
-                helper.make_node("Mul", [f"{at}/flag", f"{at}/length"], [f"{at}/end"]),
-                helper.make_node("Slice", [side, f"{stem}/none", f"{at}/end"], [f"{at}/part"]),
-            ]
-        parts = [f"{stem}/{place}/part" for place in (0, 1)]
-        nodes.append(helper.make_node("Concat", parts, list(node.output), axis=0))
-    set_nodes(graph, nodes)
+Shape = tuple[int | str, ...]
 
 
-def _merge_branches(graph: Proto) -> list[tuple[int, str, str]]:
+def _shapes_of(graph: Proto) -> dict[str, Shape]:
+    """What is known of them: a size is a number, or a text."""
+    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in graph.value_info:
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            shapes[value.name] = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param
+                                       for dim in tensor.shape.dim)  # fmt: skip
+    return shapes
+
+
+def _are_lists(one: Shape | None, other: Shape | None) -> bool:
+    """Whether these are of one axis, whose sizes may differ."""
+    return one is not None and other is not None and len(one) == len(other) == 1 and (one != other or "" in one)
+
+
+def _merge_branches(model: Proto) -> list[tuple[int, str, str]]:
     """Each result of each If: the If's number, the names of the two that it is chosen from."""
+    onnx: Any = import_module("onnx")
     helper: Any = import_module("onnx.helper")
+    graph = model.graph
     nodes: list[Proto] = []
+    choices: list[tuple[int, str, str, str, str]] = []
     pairs: list[tuple[int, str, str]] = []
     for place, node in enumerate(graph.node):
         if node.op_type != "If":
@@ -212,11 +200,45 @@ def _merge_branches(graph: Proto) -> list[tuple[int, str, str]]:
             continue
         sides = [_unfolded(graph, node, which, nodes, f"{which}/") for which in ("then_branch", "else_branch")]
         for one, other, to in zip(*sides, node.output, strict=True):
-            nodes.append(helper.make_node("Where", [node.input[0], one, other], [to]))
+            choices.append((len(nodes), node.input[0], one, other, to))
             pairs.append((place, one, other))
-    if pairs:
-        set_nodes(graph, nodes)
+    if not pairs:
+        return []
+    # Of a Where between lists inference would tell one length, and that would be taken for a fact.
+    set_nodes(graph, nodes)
+    nodes = list(graph.node)
+    shapes = _shapes_of(onnx.shape_inference.infer_shapes(model, data_prop=True).graph)
+    for at, condition, one, other, to in reversed(choices):
+        if _are_lists(shapes.get(one), shapes.get(other)):
+            nodes[at:at] = _joined(graph, condition, (one, other), to)
+        else:
+            nodes.insert(at, helper.make_node("Where", [condition, one, other], [to]))
+    set_nodes(graph, nodes)
     return pairs
+
+
+def _joined(graph: Proto, condition: str, lists: tuple[str, str], to: str) -> list[Proto]:
+    """Nodes that join two lists, all of the one that is taken and none of the other."""
+    helper: Any = import_module("onnx.helper")
+    numpy_helper: Any = import_module("onnx.numpy_helper")
+    none, whole, turned = (f"{to}/joined/{word}" for word in ("none", "whole", "not"))
+    for name, value in ((none, 0), (whole, -1)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
+    nodes = [helper.make_node("Not", [condition], [turned])]
+    parts = []
+    for place, (chosen, side) in enumerate(zip((condition, turned), lists, strict=True)):
+        one, flag, length, end, part = (
+            f"{to}/joined/{place}/{word}" for word in ("one", "flag", "length", "end", "part")
+        )
+        nodes += [
+            helper.make_node("Cast", [chosen], [one], to=_INT64),
+            helper.make_node("Reshape", [one, whole], [flag]),
+            helper.make_node("Shape", [side], [length]),
+            helper.make_node("Mul", [flag, length], [end]),
+            helper.make_node("Slice", [side, none, end], [part]),
+        ]
+        parts.append(part)
+    return [*nodes, helper.make_node("Concat", parts, [to], axis=0)]
 
 
 def _made_in(graph: Proto) -> set[str]:

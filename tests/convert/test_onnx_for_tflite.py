@@ -213,17 +213,21 @@ def test_a_reversal_of_truth_values_is_done_on_numbers() -> None:
 def test_of_lists_of_different_lengths_one_is_taken(flag: bool, first: list[float]) -> None:
     from onnx import helper, numpy_helper
 
-    def branch(item: Any) -> Any:
-        return helper.make_graph([item], "branch", [], [helper.make_tensor_value_info("r", FLOAT, None)])
+    def branch(*items: Any) -> Any:
+        return helper.make_graph(items, "branch", [], [helper.make_tensor_value_info("r", FLOAT, None)])
 
     known = node("Constant", "", "r", value=numpy_helper.from_array(np.array(first, np.float32)))
-    choose = node("If", "flag", "y", then_branch=branch(known), else_branch=branch(node("Compress", "x kept", "r")))
+    found = [node("NonZero", "kept", "p"), node("Squeeze", "p first", "q"), node("Gather", "x q", "r")]
+    choose = node("If", "flag", "h", then_branch=branch(known), else_branch=branch(*found))
     kept = node("Greater", "x zero", "kept")
-    source = model([kept, choose], {"x": [6], "flag": []}, ["y"], {"zero": np.zeros(1, np.float32)})
+    count = [node("Neg", "h", "y"), node("Shape", "h", "length"), node("Cast", "length", "count", to=FLOAT)]
+    weights = {"zero": np.zeros(1, np.float32), "first": np.array([0])}
+    source = model([kept, choose, *count], {"x": [6], "flag": []}, ["y", "count"], weights)
     made = prepared(source, {"x": [6], "flag": []})
     assert "If" not in {item.op_type for item in made.graph.node}
     fed = {"x": np.array([1, -1, 2, -2, 3, 4], np.float32), "flag": np.array(flag)}
-    np.testing.assert_array_equal(answers(made, fed)["y"], first if flag else [1, 2, 3, 4])
+    np.testing.assert_array_equal(-answers(made, fed)["y"], first if flag else [1, 2, 3, 4])
+    np.testing.assert_array_equal(answers(made, fed)["count"], [len(first) if flag else 4])
 
 
 @pytest.mark.parametrize("aligned", [True, False])
