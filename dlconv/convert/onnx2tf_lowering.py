@@ -54,7 +54,7 @@ def write(graph: Any, path: Path) -> None:
     problems = import_module(f"{_PACKAGE}.core.validation").validate_model_ir_invariants(graph)
     problems += [f"no producer and no data: {name}" for name in _unbound(graph)]
     if problems:
-        raise StepError("onnx2tf's graph is broken", problems=tuple(problems))
+        raise StepError(f"onnx2tf's graph is broken ({problems[0]})", problems=tuple(problems))
     _share_constants(graph)
     builder.write_model_file(schema_tflite=schema, model_ir=graph, output_tflite_path=str(path))
 

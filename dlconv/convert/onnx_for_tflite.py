@@ -89,6 +89,29 @@ def _lift_grouped_conv1d(node: Proto, known: Rewriting) -> list[Proto]:
     return [grow, widen, convolution, shrink]
 
 
+def _flatten_pool(node: Proto, known: Rewriting) -> list[Proto]:
+    """A largest value over three axes as over the last two of them, and then over the first."""
+    shape = known.shapes.get(node.input[0]) if node.op_type == "MaxPool" else None
+    result = known.shapes.get(node.output[0])
+    attributes = attributes_of(node)
+    is_plain = len(node.output) == 1 and attributes.get("auto_pad", b"NOTSET") == b"NOTSET"
+    if shape is None or result is None or len(shape) != 5 or not is_plain:
+        return []
+    if known.free_axes.get(node.input[0], set()) - {0}:
+        return []
+    _, channels, depth, *sides = shape
+    told = {name: list(attributes.get(name, [1] * 3)) for name in ("kernel_shape", "strides", "dilations")}
+    pads = list(attributes.get("pads", [0] * 6))
+    common = {"ceil_mode": attributes.get("ceil_mode", 0)}
+    flat = {**common, **{name: values[1:] for name, values in told.items()}, "pads": [*pads[1:3], *pads[4:6]]}
+    deep = {**common, **{name: [values[0], 1] for name, values in told.items()}, "pads": [pads[0], 0, pads[3], 0]}
+    fold, folded = known.reshape(node.input[0], (0, channels * depth, *sides))
+    turn, turned = known.reshape(small := known.name("pooled"), (0, channels, depth, result[3] * result[4]))
+    unfold, _ = known.reshape(pooled := known.name("pooled"), (0, *result[1:]), node.output[0])
+    over = known.node("MaxPool", [folded], [small], **flat)
+    return [fold, over, turn, known.node("MaxPool", [turned], [pooled], **deep), unfold]
+
+
 def _flatten_high_rank(node: Proto, known: Rewriting) -> list[Proto]:
     """Split, Slice or a reduction along one axis of a tensor of high rank, done in three axes: before, it, after."""
     shape = known.shapes.get(node.input[0]) if node.input else None
@@ -207,6 +230,7 @@ _MENDS: dict[str, Mend] = {
     "grouped convolutions over one axis written as over two": _lift_grouped_conv1d,
     "Einsums written as matrix products": spell_out_einsum,
     "reversals of truth values done on numbers": _reverse_as_numbers,
+    "poolings over three axes written as over two and one": _flatten_pool,
     "RoiAligns written as gathers and averages": spell_out_roi_align,
     "single conditions spread over what they choose": _spread_condition,
     "absolute values of integers spelled out": _spell_out_integer_abs,

@@ -208,6 +208,22 @@ def test_a_reversal_of_truth_values_is_done_on_numbers() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"kernel_shape": [3, 3, 3], "pads": [1, 1, 1, 1, 1, 1]},
+        {"kernel_shape": [1, 3, 2], "strides": [1, 2, 3], "pads": [0, 1, 0, 0, 0, 1]},
+        {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2], "dilations": [2, 1, 3], "ceil_mode": 1},
+    ],
+)
+def test_a_largest_value_over_three_axes_is_taken_in_two_steps(attributes: dict[str, Any]) -> None:
+    inputs = {"x": [2, 3, 5, 7, 8]}
+    source = model([node("MaxPool", "x", "y", **attributes), node("Neg", "y", "z")], inputs, ["z"], {})
+    assert_answers_stay(source, inputs, "none")
+    pools = [item for item in prepared(source, inputs).graph.node if item.op_type == "MaxPool"]
+    assert [len(each.ints) for item in pools for each in item.attribute if each.name == "kernel_shape"] == [2, 2]
+
+
 @pytest.mark.parametrize("flag", [True, False])
 @pytest.mark.parametrize("first", [[], [7.0, 8.0]])
 def test_of_lists_of_different_lengths_one_is_taken(flag: bool, first: list[float]) -> None:
