@@ -5,6 +5,8 @@ import decimal
 import io
 import os
 import pickle
+import sys
+import types
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -140,6 +142,22 @@ def test_weights_without_a_model_are_refused_with_the_way_to_export_them(torch_f
 def test_a_pickled_module_is_refused_by_the_name_of_its_class(torch_files: Path, name: str) -> None:
     with pytest.raises(FormatError, match=r"pickled module \(torch.nn.modules.container.Sequential\)"):
         open_artifact(torch_files / name)
+
+
+@pytest.mark.torch
+def test_a_module_whose_package_exports_it_is_refused_with_that_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    tasks = types.ModuleType("ultralytics.nn.tasks")
+    tasks.DetectionModel = type("DetectionModel", (torch.nn.Module,), {"__module__": tasks.__name__})  # type: ignore[attr-defined]
+    for name in ("ultralytics", "ultralytics.nn", tasks.__name__):
+        monkeypatch.setitem(sys.modules, name, tasks)
+    torch.save({"epoch": -1, "model": tasks.DetectionModel()}, tmp_path / "yolo.pt")
+    with pytest.raises(FormatError, match=r"pickled module \(ultralytics.nn.tasks.DetectionModel\)") as refused:
+        open_artifact(tmp_path / "yolo.pt")
+    assert "yolo export model=FILE.pt format=torchscript" in refused.value.mend
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

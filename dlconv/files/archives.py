@@ -18,6 +18,9 @@ _SAVE_WHOLE = "torch.jit.trace(model.eval(), x).save('model.pt')"
 _LOAD_WEIGHTS = f"build the model in Python, load the weights into it, and save it whole: {_SAVE_WHOLE}"
 _LOAD_MODULE = f"load it where its code is installed (torch.load), and save it whole: {_SAVE_WHOLE}"
 
+_OWN_EXPORTS = {"ultralytics": "export it by its own package: yolo export model=FILE.pt format=torchscript"}
+"""By the package of a pickled module's class: what makes a model of it that needs no code, where that is a command."""
+
 Kind = tuple[str, str, str]
 """The value of a Format, then a title and advice where there is more to say than the format's own, else ""."""
 
@@ -118,7 +121,7 @@ def _from_pickle(found: pickles.Pickled) -> Kind:
         return (
             "torch-pickle",
             f"a pickled module ({named}): weights and the names of its classes, not their code",
-            _LOAD_MODULE,
+            _OWN_EXPORTS.get(named.partition(".")[0], _LOAD_MODULE),
         )
     if found.kind == "checkpoint":
         return (
