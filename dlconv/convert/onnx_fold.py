@@ -92,7 +92,9 @@ def _fold_constants(model: Proto, apart: Collection[str]) -> dict[str, Array]:
     part = helper.make_graph(nodes, "constants", [], values, [weights[name] for name in needed if name in weights])
     whole = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
     computed = Trial(whole.SerializeToString()).answers({}) or {}
-    small = {name: value for name, value in computed.items() if value.nbytes <= _LIMIT_BYTES}
+    # What is computed can be a sequence, which is a list here, and no constant of a graph.
+    arrays = {name: value for name, value in computed.items() if isinstance(value, np.ndarray)}
+    small = {name: value for name, value in arrays.items() if value.nbytes <= _LIMIT_BYTES}
     _replace(graph, small)
     return small
 

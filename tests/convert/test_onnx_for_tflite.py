@@ -224,6 +224,13 @@ def test_a_largest_value_over_three_axes_is_taken_in_two_steps(attributes: dict[
     assert [len(each.ints) for item in pools for each in item.attribute if each.name == "kernel_shape"] == [2, 2]
 
 
+def test_a_sequence_of_constants_is_no_constant() -> None:
+    inputs = {"x": [2, 3]}
+    nodes = [node("SequenceConstruct", "a b", "s"), node("SequenceAt", "s place", "t"), node("Add", "x t", "y")]
+    weights = {"a": np.float32(1), "b": np.float32(2), "place": np.array(1)}
+    assert_answers_stay(model(nodes, inputs, ["y"], weights), inputs, "SequenceAt")
+
+
 @pytest.mark.parametrize("flag", [True, False])
 @pytest.mark.parametrize("first", [[], [7.0, 8.0]])
 def test_of_lists_of_different_lengths_one_is_taken(flag: bool, first: list[float]) -> None:
