@@ -200,7 +200,7 @@ def _reverse_as_numbers(node: Proto, known: Rewriting) -> list[Proto]:
 def _spread_condition(node: Proto, known: Rewriting) -> list[Proto]:
     """Where with a single condition for many values: TFLite's SELECT wants one for each."""
     result = known.shapes.get(node.output[0]) if node.op_type == "Where" else None
-    condition = known.shapes.get(node.input[0])
+    condition = known.shapes.get(node.input[0]) if node.op_type == "Where" else None
     if result is None or condition is None or condition == result or int(np.prod(condition)) != 1:
         return []
     spread = known.name("condition")

@@ -231,6 +231,13 @@ def test_a_sequence_of_constants_is_no_constant() -> None:
     assert_answers_stay(model(nodes, inputs, ["y"], weights), inputs, "SequenceAt")
 
 
+def test_a_node_without_inputs_stays() -> None:
+    inputs = {"x": [2, 3]}
+    nodes = [node("SequenceEmpty", "", "s"), node("SequenceInsert", "s x", "t"), node("SequenceAt", "t place", "y")]
+    source = model(nodes, inputs, ["y"], {"place": np.array(0)})
+    assert_answers_stay(source, inputs, "none")
+
+
 @pytest.mark.parametrize("flag", [True, False])
 @pytest.mark.parametrize("first", [[], [7.0, 8.0]])
 def test_of_lists_of_different_lengths_one_is_taken(flag: bool, first: list[float]) -> None:
