@@ -93,7 +93,7 @@ def _fold_constants(model: Proto, apart: Collection[str]) -> dict[str, Array]:
     whole = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
     computed = Trial(whole.SerializeToString()).answers({}) or {}
     # What is computed can be a sequence, which is a list here, and no constant of a graph.
-    arrays = {name: value for name, value in computed.items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in computed.items() if hasattr(value, "nbytes")}
     small = {name: value for name, value in arrays.items() if value.nbytes <= _LIMIT_BYTES}
     _replace(graph, small)
     return small
