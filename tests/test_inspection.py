@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,17 @@ def test_what_torch_wrote_is_read(tmp_path: Path, write: object) -> None:
     assert "x" in found.further["schema"]
     if found.format is Format.TORCH_EXPORT:  # TorchScript holds no shapes
         assert found.signature is not None and [str(spec) for spec in found.signature.inputs] == ["x:1x4:float32"]
+
+
+@pytest.mark.torch
+def test_weights_that_freezing_made_constants_are_counted(tmp_path: Path) -> None:
+    import torch
+
+    tiny_models.write_torchscript(str(tmp_path / "m.pt"))
+    module: Any = torch.jit.load(str(tmp_path / "m.pt"))
+    torch.jit.freeze(module.eval()).save(str(tmp_path / "frozen.pt"))
+    found = inspect(tmp_path / "frozen.pt")
+    assert found.parameters is not None and found.parameters["count"] == 12
 
 
 def test_weights_are_no_trouble_and_get_advice(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlconv.runtimes.torch_program import is_exported_program, load_exported
 from dlconv.runtimes.torch_state import all_nodes, written_attributes
-from dlconv.runtimes.torchscript import dtype_name, load, schema_of
+from dlconv.runtimes.torchscript import constants_of, dtype_name, load, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def describe(path: str) -> dict[str, Any]:
     """{"kind", "schema" (forward's, as text), "methods", "operators" (name -> count, most frequent first), "parameters"
-    and "buffers" (dtype -> {"count", "size_bytes"}), "state", "training", "signature" (of a .pt2 alone, as a dict)}."""
+    (with what freezing made constants) and "buffers" (dtype -> {"count", "size_bytes"}), "state", "training",
+    "signature" (of a .pt2 alone, as a dict)}."""
     return _exported(path) if is_exported_program(Path(path)) else _scripted(path)
 
 
@@ -29,7 +30,7 @@ def _scripted(path: str) -> dict[str, Any]:
         "schema": str(schema),
         "methods": list(module._c._method_names()),
         "operators": _counted(kind for kind in kinds if not kind.startswith("prim::")),
-        "parameters": _weights(module.parameters()),
+        "parameters": _weights([*module.parameters(), *constants_of(module)]),
         "buffers": _weights(module.buffers()),
         "state": written_attributes(module),
         "training": bool(getattr(module, "training", False)),

@@ -58,13 +58,17 @@ def load(path: Path | str) -> Any:
 
 
 def stored_tensors(module: Any) -> list[Any]:
-    """Parameters, buffers, and the arrays that freezing (or tracing) made constants of the code: its weights."""
-    tensors = [*module.parameters(), *module.buffers()]
-    if not hasattr(getattr(module, "graph", None), "findAllNodes"):  # a program of torch.export
-        return tensors
+    """The module's weights: parameters, buffers, and constants of its code."""
+    return [*module.parameters(), *module.buffers(), *constants_of(module)]
+
+
+def constants_of(module: Any) -> list[Any]:
+    """The arrays that freezing (or tracing) made constants of a script's code; none of a program of torch.export."""
+    if not hasattr(getattr(module, "graph", None), "findAllNodes"):
+        return []
     nodes = [node for node in module.graph.findAllNodes("prim::Constant") if "value" in node.attributeNames()]
     constants = [node.t("value") for node in nodes if node.kindOf("value") == "t"]
-    return [*tensors, *(tensor for tensor in constants if tensor.dim())]
+    return [tensor for tensor in constants if tensor.dim()]
 
 
 def schema_of(module: Any) -> Any:
