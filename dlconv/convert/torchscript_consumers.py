@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlconv.convert.torchscript_quantised import packed_sizes
+
 Demand = tuple[tuple[int | str, ...], bool, int | None, int]
 """Shape, whether its values are integers, their bound, weight of the evidence."""
 
@@ -18,6 +20,8 @@ def consume(kind: str, position: int, plain: list[Any]) -> list[Demand]:
     """The shapes that operator `kind` takes at argument `position`; plain: its arguments where they are known."""
     if kind in _CONVOLUTIONS and position == 0:
         return _convolution(kind, plain)
+    if kind.startswith("quantized::") and position == 0:
+        return _packed(kind.removeprefix("quantized::"), plain)
     if kind in {"aten::linear"} and position == 0:
         return _matrix(_sizes(plain[1]), 1)
     if kind == "aten::addmm" and position == 1:
@@ -73,6 +77,13 @@ def _convolution(kind: str, plain: list[Any]) -> list[Demand]:
     if len(sizes) == 3 and channels == 1:
         spatial = ("audio",)
     return [(("batch", channels, *spatial), False, None, 90)]
+
+
+def _packed(operator: str, plain: list[Any]) -> list[Demand]:
+    sizes = packed_sizes(operator, plain[1]) if len(plain) > 1 else ()
+    if len(sizes) == 2:
+        return _matrix(sizes, 1)
+    return [(("batch", sizes[1], *_SPATIAL[len(sizes) - 2]), False, None, 90)] if sizes else []
 
 
 def _matrix(sizes: tuple[int, ...], axis: int) -> list[Demand]:

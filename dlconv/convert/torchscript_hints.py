@@ -25,6 +25,7 @@ _SAME = {
     "aten::sigmoid", "aten::type_as", "aten::long", "aten::int", "prim::unchecked_cast", "aten::nan_to_num",
     "aten::masked_fill", "aten::alias", "aten::_set_item", "aten::bernoulli", "aten::add_", "aten::sub_", "aten::mul_",
     "aten::div_", "aten::relu_", "prim::data", "aten::floor", "aten::round", "aten::log1p", "aten::square",
+    "aten::quantize_per_tensor", "aten::dequantize",
 }  # fmt: skip
 
 

@@ -23,6 +23,8 @@ _DYNAMIC: Final = re.compile(r"quantized::\w*dynamic\w*|aten::quantized_(lstm|gr
 """Operators that quantise what they are given anew in each call. Their weights lie packed for the CPU's kernels in an
 object that PyTorch's ONNX exporters and OpenVINO's frontend do not look into (torch 2.13, OpenVINO 2026.4)."""
 
+_UNPACKED: Final = frozenset({"linear", "conv2d", "conv3d"})
+
 
 def refuse_dynamic(module: Any) -> None:
     """Raises Unsupported for a module with operators of dynamic quantisation."""
@@ -75,6 +77,21 @@ def with_grids(
         inputs=tuple(_rounded(spec, taken.get(inputs[spec.name])) for spec in signature.inputs),
         outputs=tuple(_rounded(spec, given.get(outputs[spec.name].data_ptr())) for spec in signature.outputs),
     )
+
+
+def packed_sizes(operator: str, parameters: Any) -> tuple[int, ...]:
+    """The sizes of the weights that lie packed in an object: of "linear" [out, in], of "conv2d" and "conv3d" [out, in,
+    ...] with the groups joined, whether or not a "relu" is in it; () of any other operator."""
+    import torch
+
+    name = operator.removesuffix("_relu")
+    if name not in _UNPACKED or not isinstance(parameters, torch.ScriptObject):
+        return ()
+    weights, _ = getattr(torch.ops.quantized, f"{name}_unpack")(parameters)
+    if name == "linear":
+        return tuple(weights.shape)
+    groups = getattr(torch.ops.quantized, f"{name}_groups")(parameters)
+    return (weights.shape[0], weights.shape[1] * groups, *weights.shape[2:])
 
 
 def _kinds(module: Any) -> set[str]:

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dlconv.convert.torchscript_quantised import packed_sizes
 from dlconv.runtimes.torchscript import Argument, call, fresh
 
 if TYPE_CHECKING:
@@ -173,6 +174,9 @@ def _gap(name: str, args: Any) -> tuple[int, int] | None:
     """Two sizes of the operator's arguments that should have been equal."""
     import torch
 
+    if len(args) > 1 and (sizes := packed_sizes(name, args[1])):
+        axis = -1 if len(sizes) == 2 else 1
+        return _differ(args[0].shape[axis], sizes[1]) if args[0].dim() > 1 else None
     tensors = [a for a in args if isinstance(a, torch.Tensor)]
     if name in {"mm", "bmm", "matmul"} and len(tensors) == 2:
         return _differ(tensors[0].shape[-1], tensors[1].shape[-2])

@@ -48,3 +48,9 @@ def test_dynamic_quantisation_is_refused_with_what_to_do(tmp_path: Path) -> None
     with pytest.raises(Unsupported, match="quantized::linear_dynamic") as caught:
         infer(str(quantised(tmp_path / "q.pt", dynamic=True)))
     assert "--int8-weights" in caught.value.mend
+
+
+def test_sizes_are_read_from_packed_weights(tmp_path: Path) -> None:
+    """One channel by the convolution's, and sides of eight by the columns of the matrix that reads them flattened."""
+    (taken,) = Signature.from_dict(infer(str(quantised(tmp_path / "q.pt", script=True)))["signature"]).inputs
+    assert taken.shape is not None and taken.shape[1:] == (1, 8, 8)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 
-def quantised(place: Path, *, tail: bool = False, dynamic: bool = False) -> Path:
-    """A small network, quantised with its ranges read from random pictures. tail: a softmax behind dequantising."""
+def quantised(place: Path, *, tail: bool = False, dynamic: bool = False, script: bool = False) -> Path:
+    """A small network, quantised with its ranges read from random pictures. tail: a softmax behind dequantising.
+    script: scripted, not traced, so that nothing tells its shapes."""
     import torch
     import torch.ao.quantization as quantisation
 
@@ -25,5 +26,7 @@ def quantised(place: Path, *, tail: bool = False, dynamic: bool = False) -> Path
             quantisation.prepare(module, inplace=True)
             module(torch.randn(16, 1, 8, 8))
             quantisation.convert(module, inplace=True)
-        torch.jit.trace(module, torch.randn(2, 1, 8, 8), check_trace=False).save(str(place))
+        example = torch.randn(2, 1, 8, 8)
+        made: Any = torch.jit.script(module) if script else torch.jit.trace(module, example, check_trace=False)
+        made.save(str(place))
     return place
