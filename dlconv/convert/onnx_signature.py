@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlconv.convert.onnx_features import features_of
+from dlconv.convert.onnx_quantised import with_grids
 from dlconv.convert.onnx_trees import TREES
 from dlconv.errors import SignatureError
 from dlconv.graphs import onnx_graph
@@ -41,7 +42,7 @@ def read(path: str) -> dict[str, Any]:
     bounds = _bounds_of(model)
     features = features_of(model)
     return {
-        "signature": inferred_signature(model).to_dict(),
+        "signature": with_grids(model, inferred_signature(model)).to_dict(),
         "notes": notes,
         "opset": onnx_graph.opset_of(model),
         "bounds": bounds,

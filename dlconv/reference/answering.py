@@ -116,7 +116,7 @@ def _ask(source: Source, kind: Kind, crew: Crew, *, trust: bool, behind: bool) -
     y32 = tuple(single["outputs"][index] for index in taken)
     if not source.facts.get("deterministic", True):
         _refuse_random(y32, run("the reference once more", samples, double=False)["outputs"])
-    y64, reason, widened = _double(kind, lambda: run("the reference in float64", samples, double=True))
+    y64, reason, widened = _double(source, kind, lambda: run("the reference in float64", samples, double=True))
 
     def once_more(inputs: list[Sample]) -> list[Sample]:
         answered: list[Sample] = run("the noise floor", inputs, double=False)["outputs"]
@@ -153,11 +153,15 @@ def _refuse_random(once: tuple[Sample, ...], again: list[Sample]) -> None:
                 )
 
 
-def _double(kind: Kind, run: Callable[[], dict[str, Any]]) -> tuple[tuple[Sample, ...] | None, str, Mapping[str, Any]]:
+def _double(
+    source: Source, kind: Kind, run: Callable[[], dict[str, Any]]
+) -> tuple[tuple[Sample, ...] | None, str, Mapping[str, Any]]:
     """The answers in float64, or None and the reason: then float32 is the reference, and the receipt says why. Last the
     session's account of itself."""
     if not kind.has_double:
         return None, "its runtime has no float64", {}
+    if any(spec.scale is not None for spec in (*source.signature.inputs, *source.signature.outputs)):
+        return None, "it computes in steps of its quantisation, which float64 makes no finer", {}
     try:
         double = run()
     except StepError as error:
