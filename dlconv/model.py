@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
 
     from dlconv.formats import Format
 
@@ -54,6 +54,8 @@ class TensorSpec:
     @property
     def array_dtype(self) -> np.dtype[Any]:
         """Of the arrays that hold such a tensor. Raises TypeError for a dtype that NumPy lacks ("string")."""
+        import numpy as np  # the command line does without it until it works
+
         return np.dtype("float32" if self.dtype == BFLOAT16 else self.dtype)
 
     @property

@@ -48,7 +48,8 @@ class Lack:
 
 @dataclass(frozen=True)
 class PlannedRoute:
-    """A route, and what this machine lacks for it. rank: its place in the order of trial, 0 if it cannot be."""
+    """A route, and what this machine lacks for it. rank: its place in the order of trial, 0 if it cannot be, and of
+    one that is tried for a source in float16 or bfloat16 alone."""
 
     route: Route
     rank: int
@@ -233,8 +234,9 @@ def _target_plan(
         lacks = tuple(
             lack for name in route.toolchains for lack in lacks_of(name, f"converting by {_edge_in(route, name)}")
         )
-        rank += not lacks
-        planned.append(PlannedRoute(route, 0 if lacks else rank, lacks))
+        is_usual = not lacks and not any(edge.for_halves for edge in route.edges)
+        rank += is_usual
+        planned.append(PlannedRoute(route, rank if is_usual else 0, lacks))
     return TargetPlan(target, tuple(planned), always, toolchain)
 
 

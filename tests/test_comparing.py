@@ -113,7 +113,7 @@ class TestCompare:
         narrow = write(tmp_path / "narrow.onnx", TWO.replace("4]", "1]"), w1=(6, 1), w2=(6, 1))
         report = compare(narrow, two[0], VerifyOptions())
         assert report.exit_code == 1
-        assert "shape [2, 1] for sample 0, wanted [2, 4]" in " ".join(report.outcomes[0].reasons)
+        assert "shape [16, 1] for sample 0, wanted [16, 4]" in " ".join(report.outcomes[0].reasons)
         said = TWO.replace("4] boxes", "K] boxes").replace("4] sizes", "K] sizes")
         free = write(tmp_path / "free.onnx", said, w1=(6, 1), w2=(6, 1))
         report = compare(free, two[0], VerifyOptions())

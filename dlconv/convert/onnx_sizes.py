@@ -74,9 +74,9 @@ def explore(
 ) -> dict[str, Any]:
     """What else the model shows at other sizes than `sizes`, at which it runs.
 
-    ranges: the least and the most of free dimensions that have them. Returns others (smaller sizes and larger ones, as
-    far as it runs at any, of all dimensions at once or of the batch alone), notes on what it does not run at, and
-    outputs: the shapes of those that are none such as the signature says.
+    ranges: the least and the most of free dimensions that have them. Returns others (smaller sizes and larger ones, of
+    all dimensions at once or of the batch alone; `sizes` once more where it runs at no such), notes on what it does not
+    run at, and outputs: the shapes of those that are none such as the signature says.
     """
     model = _Model(path, Signature.from_dict(signature), bounds)
     others: list[dict[str, int]] = []
@@ -93,6 +93,7 @@ def explore(
                 break
             refusals.append(f"{_text(at)}: {error or is_narrow}")
         else:
+            others.append(dict(sizes))  # so that as many samples as ever are those that no labels are for
             notes += [f"no {word} size is judged, for the source runs at none ({refusals[0]})"] if refusals else []
     return {"others": others, "notes": notes, "outputs": model.strange_outputs(sizes)}
 

@@ -39,6 +39,8 @@ def _routes(goal: TargetPlan) -> Iterator[str]:
             mark, state = "  ", f"lacks {lacking}"
         else:
             mark, state = "  ", f"number {planned.rank}, if those before fail"
+            if planned.is_for_halves:
+                state = "where the source is in float16 or bfloat16, and those before fail"
         yield f"  {mark} {planned.route}  ({state})"
 
 

@@ -15,8 +15,8 @@ from dlconv.asked.tensorrt_options import KEYS, TensorRTOptions, parse_options
 from dlconv.errors import RequestError, SamplesError
 from dlconv.making import tensorrt_asked
 from dlconv.model import Signature, TensorSpec
-from dlconv.reference.source import _require_within, _with_other_sizes
-from dlconv.samples import SampleSet
+from dlconv.reference.source import _at_other_sizes, _other_sizes, _require_within
+from dlconv.samples import SampleSet, sizes_of
 
 SIGNATURE = Signature((TensorSpec("x", "float32", ("N", 3, "W")), TensorSpec("t", "float32", (2,))))
 TURNED = Signature((TensorSpec("x", "float32", ("N", "W", 3), permutation=(0, 2, 1)), SIGNATURE.inputs[1]))
@@ -101,11 +101,12 @@ def test_a_range_is_a_free_size_with_ends() -> None:
 
 def test_a_model_is_proved_at_the_ends_of_its_range() -> None:
     chosen = SampleSet((sample(2, 3, 5),), "user")
-    made = _with_other_sizes(chosen, SIGNATURE, 0, {}, {"N": (1, 32)})
-    assert [each["x"].shape for each in made.samples] == [(2, 3, 5), (1, 3, 1), (32, 3, 7)]
-    _require_within(SIGNATURE, made.samples, {"N": (1, 32)})
+    others = _other_sizes(sizes_of(SIGNATURE, chosen.samples), {"N": (1, 32)})
+    made = (*chosen.samples, *_at_other_sizes(chosen, SIGNATURE, 0, {}, {}, others))
+    assert [each["x"].shape for each in made] == [(2, 3, 5), (1, 3, 1), (32, 3, 7)]
+    _require_within(SIGNATURE, made, {"N": (1, 32)})
     with pytest.raises(SamplesError) as refused:
-        _require_within(SIGNATURE, made.samples, {"N": (1, 31), "W": (1, 5)})
+        _require_within(SIGNATURE, made, {"N": (1, 31), "W": (1, 5)})
     assert refused.value.problems == (
         "sample 2: axis 0 of x is 32, not from 1 to 31",
         "sample 2: axis 2 of x is 7, not from 1 to 5",

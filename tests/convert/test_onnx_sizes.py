@@ -99,7 +99,7 @@ def test_the_ends_of_a_range_are_tried_and_no_other_sizes(tmp_path: Path) -> Non
     path = _saved(tmp_path, PYRAMID, ["N", 3, "H", "W"], ["N", 3, "H", "W"], scales=SCALES)
     ranges = {"N": [1, 8], "H": [16, 48], "W": [16, 50]}
     seen = _explored(path, {"N": 2, "H": 32, "W": 32}, ranges)
-    assert seen["others"] == [{"N": 1, "H": 16, "W": 16}]
+    assert seen["others"] == [{"N": 1, "H": 16, "W": 16}, {"N": 2, "H": 32, "W": 32}], "as many as ever"
     assert len(seen["notes"]) == 1 and "no larger size is judged" in seen["notes"][0] and "W=50" in seen["notes"][0]
 
 
