@@ -1,4 +1,4 @@
-"""Which ONNX models compute on quantised activations, and in which steps."""
+"""Which ONNX models quantise what they are given anew in each call."""
 
 from __future__ import annotations
 
@@ -44,26 +44,22 @@ def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
     return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 
 
-def test_steps_are_those_of_the_quantisers_at_both_ends(tmp_path: Path) -> None:
+def test_scales_that_stand_in_the_file_make_no_such_model(tmp_path: Path) -> None:
+    """Its float32 answers say what its Q/DQ pairs give, and a scale that is wrong by a hundredth has to be found."""
     model = model_of(
         node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "d"),
         node("DequantizeLinear", "w t o", "v"), node("MatMul", "d v", "m"),
         node("QuantizeLinear", "m t o", "r"), node("DequantizeLinear", "r t o", "y"),
     )  # fmt: skip
-    assert grids(model, tmp_path / "m.onnx") == [(0.5, 3), (0.25, 0)]
+    assert grids(model, tmp_path / "m.onnx") == [(None, 0), (None, 0)]
 
 
-def test_steps_that_each_call_finds_and_those_further_in_are_not_known(tmp_path: Path) -> None:
+def test_steps_that_each_call_finds_are_not_known(tmp_path: Path) -> None:
     dynamic = model_of(
         node("DynamicQuantizeLinear", "x", "q a b"), node("MatMulInteger", "q w b o", "i"),
         node("Cast", "i", "c", to=1), node("Mul", "c a", "y"),
     )  # fmt: skip
     assert grids(dynamic, tmp_path / "d.onnx") == [(0.0, 0), (0.0, 0)]
-    inner = model_of(
-        node("Relu", "x", "p"), node("QuantizeLinear", "p s z", "q"), node("DequantizeLinear", "q s z", "d"),
-        node("Relu", "d", "y"),
-    )  # fmt: skip
-    assert grids(inner, tmp_path / "i.onnx") == [(0.0, 0), (0.0, 0)]
 
 
 @pytest.mark.parametrize(
